@@ -1,0 +1,144 @@
+"""Connections to Redis: what every part of skep uses, set up the one way that was measured to be safe.
+
+- Every connection has a socket timeout: without one a frozen server hangs the caller for ever. Blocking reads have
+  their own client whose timeout is the BLOCK time plus a margin.
+- The client library's retry is off: it doubles plain writes. Scripts are made to be sent again, by their callers.
+- RESP2 and bytes, so that Redis 6.2 and 7 answer alike.
+"""
+
+from collections.abc import Awaitable
+from typing import Any, Final, cast
+from urllib.parse import parse_qs, unquote, urlsplit, urlunsplit
+
+from redis.asyncio import BlockingConnectionPool, ConnectionPool, Redis
+from redis.asyncio.retry import Retry
+from redis.asyncio.sentinel import Sentinel, SentinelConnectionPool
+from redis.backoff import NoBackoff
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+from skep_shared.errors import InvalidArgument, RedisUnavailable, RedisUnsuitable
+from skep_shared.settings import Settings
+
+BLOCK_MARGIN_SECONDS: Final = 2.0
+OLDEST_REDIS: Final = (6, 2)
+_SCHEMES: Final = ("redis", "rediss", "unix", "redis+sentinel")
+
+# What the driver raises when the server can't be reached or has stopped answering. Its ConnectionError and
+# TimeoutError don't derive from Python's, and a refused connection may come as a plain OSError.
+CONNECTION_ERRORS: Final = (RedisConnectionError, RedisTimeoutError, OSError)
+
+
+def open_redis(settings: Settings, *, blocking: bool = False, client_class: type[Redis] = Redis) -> Redis:
+    """Give a client of `settings.redis_url`; no I/O yet.
+
+    A `blocking` client is for reads that wait up to `settings.block_seconds`. Raises InvalidArgument for a URL it
+    can't read.
+    """
+    timeout = settings.command_timeout_seconds
+    if blocking:
+        timeout = settings.block_seconds + BLOCK_MARGIN_SECONDS
+    options: dict[str, Any] = {
+        "socket_timeout": timeout,
+        "socket_connect_timeout": settings.connect_timeout_seconds,
+        "retry": Retry(NoBackoff(), 0),
+        "retry_on_timeout": False,
+        "health_check_interval": 0,
+        "protocol": 2,
+        "max_connections": settings.max_connections,
+    }
+    url = settings.redis_url
+    scheme = url.partition("://")[0]
+    if scheme not in _SCHEMES:
+        raise InvalidArgument("redis_url", redacted(url), f"one of {', '.join(s + '://' for s in _SCHEMES)} is needed")
+    try:
+        pool: ConnectionPool
+        if scheme == "redis+sentinel":
+            pool = _sentinel_pool(url, options)
+        else:
+            # Waits for a free connection, within the time a command may take, instead of failing at once.
+            pool = BlockingConnectionPool.from_url(url, timeout=settings.command_timeout_seconds, **options)
+    except ValueError as exc:
+        raise InvalidArgument("redis_url", redacted(url), str(exc)) from exc
+    client = client_class(connection_pool=pool)
+    client.auto_close_connection_pool = True
+    return client
+
+
+def _sentinel_pool(url: str, options: dict[str, Any]) -> SentinelConnectionPool:
+    """Read redis+sentinel://[user:password@]host:port,host:port/service[/db][?sentinel_password=…]."""
+    parts = urlsplit(url)
+    credentials, _, hosts = parts.netloc.rpartition("@")
+    user, _, password = credentials.partition(":")
+    path = parts.path.strip("/").split("/")
+    if not hosts or not path[0]:
+        raise ValueError("redis+sentinel:// needs host:port,host:port/service[/db]")
+    addresses = []
+    for host in hosts.split(","):
+        name, _, port = host.rpartition(":")
+        addresses.append((name, int(port)) if name else (host, 26379))
+    options |= {"db": int(path[1]) if len(path) > 1 else 0}
+    if user:
+        options["username"] = unquote(user)
+    if password:
+        options["password"] = unquote(password)
+    query = {name: values[-1] for name, values in parse_qs(parts.query).items()}
+    sentinel_options = {
+        name: options[name] for name in ("socket_timeout", "socket_connect_timeout", "retry", "retry_on_timeout")
+    }
+    if "sentinel_password" in query:
+        sentinel_options["password"] = query["sentinel_password"]
+    sentinel = Sentinel(addresses, sentinel_kwargs=sentinel_options)
+    return SentinelConnectionPool(path[0], sentinel, is_master=True, check_connection=False, **options)
+
+
+def redacted(url: str) -> str:
+    """Give the URL without its password, for messages and logs."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return "an unreadable URL"
+    credentials, at, hosts = parts.netloc.rpartition("@")
+    if not at:
+        return url
+    user = credentials.partition(":")[0]
+    return urlunsplit(parts._replace(netloc=f"{user}:***@{hosts}"))
+
+
+async def check_server(redis: Redis, settings: Settings) -> None:
+    """Make sure that this server can hold sessions.
+
+    Raises RedisUnavailable if it doesn't answer, RedisUnsuitable for a version below 6.2 or a memory policy that
+    evicts keys: an evicted session hash would be a lost session.
+    """
+    try:
+        facts = await cast("Awaitable[dict[str, Any]]", redis.info())
+    except (RedisError, OSError) as exc:
+        raise unavailable(settings, exc) from exc
+    version = str(facts.get("redis_version", "unknown"))
+    try:
+        numbers = tuple(int(part) for part in version.split(".")[:2])
+    except ValueError:
+        numbers = (0, 0)
+    if numbers < OLDEST_REDIS:
+        raise RedisUnsuitable("version", version, "6.2 or newer", "upgrade the server")
+    policy = str(facts.get("maxmemory_policy", "noeviction"))
+    if policy != "noeviction":
+        raise RedisUnsuitable(
+            "maxmemory-policy",
+            policy,
+            "noeviction",
+            "an evicted key is a lost session; set maxmemory-policy noeviction",
+        )
+
+
+def unavailable(settings: Settings, exc: BaseException) -> RedisUnavailable:
+    """Translate the driver's error."""
+    reason = str(exc) or type(exc).__name__
+    return RedisUnavailable(redacted(settings.redis_url), reason)
+
+
+def is_out_of_memory(exc: ResponseError) -> bool:
+    """Tell whether the server refused a write because it is full."""
+    return "OOM" in str(exc)[:200] or "maxmemory" in str(exc)

@@ -1,0 +1,159 @@
+"""Events: the entries of a session's output stream, as bytes in Redis and as typed objects for readers.
+
+In the stream an event is one field `e`: a msgpack map of `kind`, `cell_id`, `seq`, `attempt`, `epoch`, `at`
+(milliseconds, Redis time) and what its kind adds. Its id and session id are the stream's own. A writer packs plain
+dicts (`pack_event`), a reader validates once at the edge (`unpack_event`).
+"""
+
+from datetime import UTC, datetime
+from typing import Annotated, Any, Final, Literal
+
+import msgpack
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+
+from skep_shared.states import CellStatus
+
+EVENT_FIELD: Final = b"e"
+
+
+class BaseEvent(BaseModel):
+    """What every event has; the cell's fields are None on events of the session."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    id: str
+    session_id: str
+    cell_id: str | None = None
+    seq: int | None = None
+    attempt: int | None = None
+    epoch: int
+    at: datetime
+
+
+class SessionStarted(BaseEvent):
+    """A process with an empty namespace has been started for the session."""
+
+    kind: Literal["session.started"] = "session.started"
+    worker_id: str
+    python: str
+
+
+class SessionMoved(BaseEvent):
+    """Another worker owns the session from here on."""
+
+    kind: Literal["session.moved"] = "session.moved"
+    worker_id: str
+    from_worker_id: str
+    reason: str
+
+
+class SessionClosedEvent(BaseEvent):
+    """The session has ended."""
+
+    kind: Literal["session.closed"] = "session.closed"
+
+
+class CellQueued(BaseEvent):
+    """The cell as submitted; `at` is when it was."""
+
+    kind: Literal["cell.queued"] = "cell.queued"
+    code: str
+    labels: dict[str, str] = Field(default_factory=dict)
+
+
+class CellStarted(BaseEvent):
+    """The cell's code has started."""
+
+    kind: Literal["cell.started"] = "cell.started"
+
+
+class CellRetried(BaseEvent):
+    """The cell starts again; this voids the earlier attempt's events."""
+
+    kind: Literal["cell.retried"] = "cell.retried"
+    reason: str
+
+
+class OutputEvent(BaseEvent):
+    """Text that was written."""
+
+    kind: Literal["output"] = "output"
+    stream: Literal["stdout", "stderr"]
+    text: str
+
+
+class ResultEvent(BaseEvent):
+    """The last expression's value: MIME type -> representation, and the encoded value where it travels as data."""
+
+    kind: Literal["result"] = "result"
+    bundle: dict[str, Any]
+    data: bytes | None = None
+
+
+class ErrorEvent(BaseEvent):
+    """The exception that ended the cell."""
+
+    kind: Literal["error"] = "error"
+    ename: str
+    evalue: str
+    traceback: str
+
+
+class WarningEvent(BaseEvent):
+    """Something the session's users should know."""
+
+    kind: Literal["warning"] = "warning"
+    category: str
+    message: str
+
+
+class CellFinished(BaseEvent):
+    """The one terminal event of a cell, written with its commit.
+
+    queued_ms: submit to start. run_ms: the code itself. commit_ms: end of the code to the sending of the commit.
+    """
+
+    kind: Literal["cell.finished"] = "cell.finished"
+    status: CellStatus
+    queued_ms: float
+    run_ms: float
+    commit_ms: float
+
+
+Event = Annotated[
+    SessionStarted
+    | SessionMoved
+    | SessionClosedEvent
+    | CellQueued
+    | CellStarted
+    | CellRetried
+    | OutputEvent
+    | ResultEvent
+    | ErrorEvent
+    | WarningEvent
+    | CellFinished,
+    Field(discriminator="kind"),
+]
+
+_ADAPTER: TypeAdapter[Event] = TypeAdapter(Event)
+_packer = msgpack.Packer(unicode_errors="surrogatepass")
+
+
+def pack_event(event: dict[str, Any]) -> bytes:
+    """Give the bytes of an event that the caller has put together: the writer's side, not validated."""
+    packed: bytes = _packer.pack(event)
+    return packed
+
+
+def unpack_event(session_id: str, event_id: str, packed: bytes) -> Event:
+    """Give the typed event. Raises ValueError (pydantic's or msgpack's) for bytes no worker of ours wrote."""
+    fields = msgpack.unpackb(packed, unicode_errors="surrogatepass", strict_map_key=False)
+    fields["id"], fields["session_id"] = event_id, session_id
+    fields["at"] = datetime.fromtimestamp(fields["at"] / 1000, UTC)
+    return _ADAPTER.validate_python(fields)
+
+
+def event_number(event_id: str | bytes) -> int:
+    """Give n of the event id `n-0`."""
+    text = event_id.decode() if isinstance(event_id, bytes) else event_id
+    return int(text.partition("-")[0])

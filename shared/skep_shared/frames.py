@@ -1,0 +1,240 @@
+"""The protocol between a worker host and a session process: bytes in, frames out, no I/O.
+
+A frame is a 4-byte big-endian length and that many bytes of msgpack: an array of the frame's code and its fields.
+The first frame from the session process is Hello; whoever reads another version there raises VersionMismatch and
+ends the exchange. Every other fault (unknown code, wrong count or type of fields, oversize) is a ProtocolError too,
+after which the connection is of no more use: the host kills the process, never itself.
+
+Two sockets join the two ends. The *cell socket* carries Execute one way and everything that belongs to a cell the
+other way, in order; the session's main thread reads it between cells, so that starting a short cell needs no hand-over
+between threads. The *control socket* carries requests that must be answered while a cell runs; a thread reads it that
+never runs user code.
+"""
+
+from collections.abc import Iterator
+from types import NoneType
+from typing import Any, Final, NamedTuple, get_args, get_type_hints
+
+import msgpack
+
+from skep_shared.errors import FrameTooLarge, MalformedFrame, VersionMismatch
+
+PROTOCOL_VERSION: Final = 1
+MAX_FRAME_BYTES: Final = 16 * 1024 * 1024
+HEADER_BYTES: Final = 4
+
+
+class Hello(NamedTuple):
+    """First frame of a session process on its cell socket."""
+
+    version: int
+    capabilities: list[str]
+    pid: int
+    python: str
+
+
+class Execute(NamedTuple):
+    """Run a cell; cells run in the order they are sent. `inputs` is an encoded value (a dict) to bind before it."""
+
+    seq: int
+    attempt: int
+    cell_id: str
+    code: str
+    inputs: bytes | None
+    timeout_seconds: float | None
+
+
+class Interrupt(NamedTuple):
+    """End the cell of this seq and attempt; one that has ended already is left alone."""
+
+    seq: int
+    attempt: int
+
+
+class Shutdown(NamedTuple):
+    """Leave when the running cell, if any, has ended."""
+
+
+class Ping(NamedTuple):
+    """Answer with Pong, whatever a cell is doing."""
+
+    number: int
+
+
+class Pong(NamedTuple):
+    """The answer to Ping: the protocol thread lives."""
+
+    number: int
+
+
+class Started(NamedTuple):
+    """The cell's code starts now."""
+
+    seq: int
+    attempt: int
+
+
+class Output(NamedTuple):
+    """Text written to `stream` (stdout or stderr); frames come in the order of writing."""
+
+    seq: int
+    attempt: int
+    stream: str
+    text: str
+
+
+class Result(NamedTuple):
+    """The last expression's value: a MIME bundle, and the encoded value where it travels as data."""
+
+    seq: int
+    attempt: int
+    bundle: dict[str, Any]
+    data: bytes | None
+
+
+class Failure(NamedTuple):
+    """The exception that ended the cell."""
+
+    seq: int
+    attempt: int
+    ename: str
+    evalue: str
+    traceback: str
+
+
+class Notice(NamedTuple):
+    """Something the session's users should know; becomes a warning event."""
+
+    seq: int
+    attempt: int
+    category: str
+    message: str
+
+
+class Done(NamedTuple):
+    """The cell's code has ended; nothing more of it follows but late output of its tasks and threads."""
+
+    seq: int
+    attempt: int
+    status: str
+    run_us: int
+
+
+Frame = Hello | Execute | Interrupt | Shutdown | Ping | Pong | Started | Output | Result | Failure | Notice | Done
+
+FRAME_CODES: Final[dict[type, int]] = {
+    Hello: 0,
+    Execute: 1,
+    Interrupt: 2,
+    Shutdown: 3,
+    Ping: 4,
+    Pong: 5,
+    Started: 6,
+    Output: 7,
+    Result: 8,
+    Failure: 9,
+    Notice: 10,
+    Done: 11,
+}
+
+
+def _accepted_types(annotation: Any) -> tuple[type, ...]:
+    """Give the types a decoded field may have; containers are checked one level deep."""
+    options = get_args(annotation) if NoneType in get_args(annotation) else (annotation,)
+    return tuple(getattr(option, "__origin__", option) for option in options)
+
+
+class _Schema(NamedTuple):
+    make: Any
+    fields: tuple[tuple[str, tuple[type, ...]], ...]
+
+
+def _build_schemas() -> dict[int, _Schema]:
+    schemas = {}
+    for kind, code in FRAME_CODES.items():
+        hints = get_type_hints(kind)
+        fields = tuple((name, _accepted_types(hints[name])) for name in kind._fields)  # type: ignore[attr-defined]
+        schemas[code] = _Schema(kind, fields)
+    return schemas
+
+
+_SCHEMAS: Final = _build_schemas()
+_packb = msgpack.Packer(unicode_errors="surrogatepass").pack
+
+
+def encode_frame(frame: Frame, *, max_bytes: int = MAX_FRAME_BYTES) -> bytes:
+    """Give the frame's bytes. Raises FrameTooLarge. Only one thread at a time may call this."""
+    body: bytes = _packb((FRAME_CODES[type(frame)], *frame))
+    if len(body) > max_bytes:
+        raise FrameTooLarge(len(body), max_bytes)
+    return len(body).to_bytes(HEADER_BYTES, "big") + body
+
+
+class FrameDecoder:
+    """Takes bytes however they were cut, gives whole frames in order.
+
+    After it has raised it stays raised: what follows a bad frame can't be trusted.
+    """
+
+    def __init__(self, *, max_bytes: int = MAX_FRAME_BYTES) -> None:
+        self._buffer = bytearray()
+        self._max_bytes = max_bytes
+        self._broken: MalformedFrame | FrameTooLarge | VersionMismatch | None = None
+
+    def feed(self, data: bytes | bytearray | memoryview) -> Iterator[Frame]:
+        """Take `data` and yield the frames that are complete now; iterate to the end before feeding again.
+
+        Raises FrameTooLarge, MalformedFrame or VersionMismatch.
+        """
+        if self._broken is not None:
+            raise self._broken
+        self._buffer += data
+        try:
+            yield from self._complete_frames()
+        except (FrameTooLarge, MalformedFrame, VersionMismatch) as exc:
+            self._broken = exc
+            self._buffer.clear()
+            raise
+
+    def check_finished(self) -> None:
+        """Raise MalformedFrame if the bytes ended inside a frame."""
+        if self._buffer:
+            raise MalformedFrame(f"the stream ended {len(self._buffer)} bytes into a frame")
+
+    def _complete_frames(self) -> Iterator[Frame]:
+        buffer, start = self._buffer, 0
+        try:
+            while len(buffer) - start >= HEADER_BYTES:
+                size = int.from_bytes(buffer[start : start + HEADER_BYTES], "big")
+                if size > self._max_bytes:
+                    raise FrameTooLarge(size, self._max_bytes)
+                end = start + HEADER_BYTES + size
+                if len(buffer) < end:
+                    break
+                body = bytes(buffer[start + HEADER_BYTES : end])
+                start = end
+                yield _decode_body(body)
+        finally:
+            del buffer[:start]
+
+
+def _decode_body(body: bytes) -> Frame:
+    try:
+        items = msgpack.unpackb(body, unicode_errors="surrogatepass")
+    except Exception as exc:  # msgpack raises ValueError, TypeError, RecursionError and its own, by what it met
+        raise MalformedFrame(f"not msgpack ({exc})") from exc
+    if not isinstance(items, list) or not items:
+        raise MalformedFrame(f"an array of code and fields was expected, not {type(items).__name__}")
+    schema = _SCHEMAS.get(items[0]) if type(items[0]) is int else None
+    if schema is None:
+        raise MalformedFrame(f"unknown code {items[0]!r}")
+    if schema.make is Hello and len(items) > 1 and items[1] != PROTOCOL_VERSION and type(items[1]) is int:
+        raise VersionMismatch(items[1], PROTOCOL_VERSION)
+    name = schema.make.__name__
+    if len(items) - 1 != len(schema.fields):
+        raise MalformedFrame(f"{name} has {len(schema.fields)} fields, {len(items) - 1} came")
+    for item, (field, types) in zip(items[1:], schema.fields, strict=True):
+        if type(item) not in types and not (type(item) is int and float in types):
+            raise MalformedFrame(f"{name}.{field} can't be {type(item).__name__}")
+    frame: Frame = schema.make(*items[1:])
+    return frame

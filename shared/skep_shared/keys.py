@@ -1,0 +1,83 @@
+"""Every Redis key skep uses, and nowhere else a key is made.
+
+| key | type | holds |
+|---|---|---|
+| `P:session:SID` | hash | owner, token, epoch, seq, cursor, last event, state, options, times |
+| `P:session:SID:cells` | stream | pending cells; the cell of seq n has the id `n-0` |
+| `P:session:SID:ids` | hash | cell id -> `p:seq:waiting clients` or `d:seq:first event:last event` |
+| `P:session:SID:events` | stream | ordered output; the n-th event has the id `n-0` |
+| `P:sessions` | zset | session id -> when it was created (ms) |
+| `P:workers` | zset | worker id -> last heartbeat (ms) |
+| `P:worker:WID` | hash + TTL | alive marker and facts |
+| `P:worker:WID:mailbox` | stream | wake-ups and control requests |
+| `P:worker:WID:sessions` | set | what it owns |
+| `P:waiting` | zset | sessions with pending cells and no live owner -> since when (ms) |
+| `P:client:CID:replies` | stream + TTL | outcomes for one client process |
+| `P:arq`, `P:arq:wake` | zset, list | arq's queue, and the list that makes a worker poll it at once |
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """The keys of one shard; `prefix` is checked by the settings."""
+
+    prefix: str = "skep"
+
+    def session(self, session_id: str) -> str:
+        """Session hash."""
+        return f"{self.prefix}:session:{session_id}"
+
+    def cells(self, session_id: str) -> str:
+        """Stream of pending cells."""
+        return f"{self.prefix}:session:{session_id}:cells"
+
+    def ids(self, session_id: str) -> str:
+        """Hash of known cell ids."""
+        return f"{self.prefix}:session:{session_id}:ids"
+
+    def events(self, session_id: str) -> str:
+        """Stream of events."""
+        return f"{self.prefix}:session:{session_id}:events"
+
+    @property
+    def sessions(self) -> str:
+        """Index of sessions."""
+        return f"{self.prefix}:sessions"
+
+    @property
+    def workers(self) -> str:
+        """Index of workers."""
+        return f"{self.prefix}:workers"
+
+    @property
+    def waiting(self) -> str:
+        """Sessions that need an owner."""
+        return f"{self.prefix}:waiting"
+
+    def worker(self, worker_id: str) -> str:
+        """Alive marker and facts of a worker."""
+        return f"{self.prefix}:worker:{worker_id}"
+
+    def mailbox(self, worker_id: str) -> str:
+        """Stream of wake-ups and control requests."""
+        return f"{self.prefix}:worker:{worker_id}:mailbox"
+
+    def owned(self, worker_id: str) -> str:
+        """Set of sessions a worker owns."""
+        return f"{self.prefix}:worker:{worker_id}:sessions"
+
+    def replies(self, client_id: str) -> str:
+        """Stream of outcomes for one client process."""
+        return f"{self.prefix}:client:{client_id}:replies"
+
+    @property
+    def arq_queue(self) -> str:
+        """Queue of arq."""
+        return f"{self.prefix}:arq"
+
+    @property
+    def arq_wake(self) -> str:
+        """List whose elements make a waiting worker poll arq's queue at once."""
+        return f"{self.prefix}:arq:wake"

@@ -1,0 +1,41 @@
+-- Gives a session to a worker if nobody alive owns it.
+--
+-- KEYS 1 session (hash)  2 waiting (zset)  3 the worker's alive marker  4 the worker's sessions (set)
+-- ARGV 1 prefix  2 session id  3 worker id  4 owner token (random, one per claim)
+-- Also touches P:worker:OWNER, its mailbox and its sessions set, for the owner it reads.
+-- Returns {'OK', epoch, cursor, seq, last event, losses, previous owner, state, options}
+--      or {'OWNED', owner} or {'NOT_ALIVE'} or {'UNKNOWN'} or {'CLOSED'}
+-- Invariant: epoch grows by one with every change of owner, in the same step as the owner and its token. Sent again
+--      with the same token it answers the same. `losses` counts owners that died since the last commit.
+local session, waiting, marker, owned = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local prefix, sid, wid, token = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+if redis.call('EXISTS', marker) == 0 then return {'NOT_ALIVE'} end
+local h = redis.call('HMGET', session, 'state', 'owner', 'token', 'epoch', 'cursor', 'seq', 'last', 'losses', 'options', 'previous')
+local state, owner = h[1], h[2]
+if not state then
+  redis.call('ZREM', waiting, sid)
+  return {'UNKNOWN'}
+end
+if state == 'closed' then
+  redis.call('ZREM', waiting, sid)
+  return {'CLOSED'}
+end
+local epoch, losses, previous = tonumber(h[4]), tonumber(h[8]), h[10] or ''
+if not (owner == wid and h[3] == token) then
+  redis.call('HDEL', session, '-') -- frees first: see emit.lua
+  if owner ~= '' and owner ~= wid and redis.call('EXISTS', prefix .. ':worker:' .. owner) == 1 then
+    redis.call('ZREM', waiting, sid)
+    redis.call('XADD', prefix .. ':worker:' .. owner .. ':mailbox', 'MAXLEN', '~', 100000, '*', 'k', 'wake', 's', sid, 'q', h[6])
+    return {'OWNED', owner}
+  end
+  if owner ~= '' then
+    losses = losses + 1
+    previous = owner
+    redis.call('SREM', prefix .. ':worker:' .. owner .. ':sessions', sid)
+  end
+  epoch = epoch + 1
+  redis.call('HSET', session, 'owner', wid, 'token', token, 'epoch', epoch, 'losses', losses, 'previous', wid)
+  redis.call('SADD', owned, sid)
+  redis.call('ZREM', waiting, sid)
+end
+return {'OK', epoch, tonumber(h[5]), tonumber(h[6]), tonumber(h[7]), losses, previous, state, h[9]}

@@ -1,0 +1,23 @@
+-- Sends a request to the worker that has the session.
+--
+-- KEYS 1 session (hash)  2 ids (hash)
+-- ARGV 1 prefix  2 session id  3 kind of request  4 cell id ('' = the running one)
+-- Also touches the owner's alive marker and mailbox.
+-- Returns {'OK', owner} or {'UNKNOWN'} (no such session or cell) or {'IDLE'} (nothing runs: no live owner, or done)
+-- Invariant: a request names the cell it means by seq (0: the one running when it arrives), never the next one.
+local h = redis.call('HMGET', KEYS[1], 'state', 'owner', 'seq', 'cursor')
+if not h[1] then return {'UNKNOWN'} end
+local seq = 0
+if ARGV[4] ~= '' then
+  local entry = redis.call('HGET', KEYS[2], ARGV[4])
+  if not entry then return {'UNKNOWN'} end
+  seq = string.match(entry, '^p:(%d+):')
+  if not seq then return {'IDLE'} end
+elseif h[3] == h[4] then
+  return {'IDLE'}
+end
+local marker = ARGV[1] .. ':worker:' .. h[2]
+if h[2] == '' or redis.call('EXISTS', marker) == 0 then return {'IDLE'} end
+redis.call('HDEL', KEYS[1], '-') -- frees first: see emit.lua
+redis.call('XADD', marker .. ':mailbox', 'MAXLEN', '~', 100000, '*', 'k', ARGV[3], 's', ARGV[2], 'q', seq)
+return {'OK', h[2]}

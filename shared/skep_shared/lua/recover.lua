@@ -1,0 +1,39 @@
+-- Lets go of what dead workers own, a page at a time, and says which sessions want an owner.
+--
+-- KEYS 1 workers (zset)  2 waiting (zset)
+-- ARGV 1 prefix  2 oldest heartbeat of a worker taken for alive (ms before now)  3 page size
+--      4 how long a session may wait before it is named again (ms)
+-- Also touches P:worker:WID, its mailbox and its sessions set, and the hashes of those sessions.
+-- Returns {dead workers seen, then the ids of sessions to activate}
+-- Invariant: only a worker whose marker has expired counts as dead; its sessions keep their owner and epoch until a
+--      claim changes both.
+local workers, waiting = KEYS[1], KEYS[2]
+local prefix, silence, page, patience = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
+local t = redis.call('TIME')
+local now = t[1] * 1000 + math.floor(t[2] / 1000)
+local dead = 0
+local suspects = redis.call('ZRANGEBYSCORE', workers, '-inf', now - silence, 'LIMIT', 0, page)
+for _, wid in ipairs(suspects) do
+  local base = prefix .. ':worker:' .. wid
+  if redis.call('EXISTS', base) == 0 then
+    dead = dead + 1
+    redis.call('ZREM', waiting, '') -- frees first: see emit.lua
+    local owned = redis.call('SRANDMEMBER', base .. ':sessions', page)
+    for _, sid in ipairs(owned) do
+      local h = redis.call('HMGET', prefix .. ':session:' .. sid, 'owner', 'seq', 'cursor', 'state')
+      if h[1] == wid and (h[2] ~= h[3] or h[4] == 'closing') then redis.call('ZADD', waiting, 'NX', now - patience, sid) end
+      redis.call('SREM', base .. ':sessions', sid)
+    end
+    if redis.call('SCARD', base .. ':sessions') == 0 then
+      redis.call('DEL', base .. ':mailbox')
+      redis.call('ZREM', workers, wid)
+    end
+  end
+end
+redis.call('ZREM', waiting, '') -- frees first: see emit.lua
+local reply = {dead}
+for _, sid in ipairs(redis.call('ZRANGEBYSCORE', waiting, '-inf', now - patience, 'LIMIT', 0, page)) do
+  redis.call('ZADD', waiting, 'XX', now, sid)
+  reply[#reply + 1] = sid
+end
+return reply

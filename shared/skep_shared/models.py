@@ -1,0 +1,125 @@
+"""What producers and workers store for each other in Redis, beside events."""
+
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any, Literal, Self
+
+import msgpack
+from pydantic import BaseModel, ConfigDict, Field
+
+from skep_shared.limits import MAX_ATTEMPTS, MAX_TIMEOUT_SECONDS
+from skep_shared.states import SessionState
+
+
+class OnWorkerLoss(StrEnum):
+    """What becomes of a started, uncommitted cell when its worker dies."""
+
+    RETRY = "retry"
+    FAIL = "fail"
+
+
+class _Packed(BaseModel):
+    """A model that is stored as a msgpack map; unknown fields of a newer version are ignored."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    def pack(self) -> bytes:
+        """Give the stored form; defaults are left out."""
+        fields = self.model_dump(mode="python", exclude_defaults=True)
+        packed: bytes = msgpack.packb(fields, default=str)
+        return packed
+
+    @classmethod
+    def unpack(cls, packed: bytes) -> Self:
+        """Give the object back. Raises ValueError for bytes that are not its stored form."""
+        return cls.model_validate(msgpack.unpackb(packed) if packed else {})
+
+
+class CellSpec(_Packed):
+    """What to run and how, as submitted."""
+
+    code: str
+    timeout: float | None = Field(default=None, gt=0, le=MAX_TIMEOUT_SECONDS)
+    on_worker_loss: Literal["retry", "fail"] = "retry"
+    max_attempts: int = Field(default=3, ge=1, le=MAX_ATTEMPTS)
+    inputs: bytes | None = None
+    labels: dict[str, str] = Field(default_factory=dict)
+
+
+class SessionOptions(_Packed):
+    """Options of a session; they are taken from its first submit and hold for its life."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    labels: dict[str, str] = Field(default_factory=dict)
+
+
+class SessionInfo(BaseModel):
+    """A session as its hash says; `owner` may be dead, `owner_alive` tells."""
+
+    model_config = ConfigDict(frozen=True)
+
+    id: str
+    state: SessionState
+    owner: str | None
+    owner_alive: bool
+    epoch: int
+    seq: int
+    cursor: int
+    last_event: int
+    created_at: datetime
+    active_at: datetime
+
+    @property
+    def pending(self) -> int:
+        """Cells submitted and not committed."""
+        return self.seq - self.cursor
+
+    @classmethod
+    def from_hash(cls, session_id: str, fields: dict[bytes, bytes], *, owner_alive: bool) -> Self:
+        """Read the session hash of that id."""
+        owner = fields.get(b"owner", b"").decode()
+        created = int(fields.get(b"created_at", 0))
+        return cls(
+            id=session_id,
+            state=SessionState(fields.get(b"state", b"open").decode()),
+            owner=owner or None,
+            owner_alive=owner_alive,
+            epoch=int(fields.get(b"epoch", 0)),
+            seq=int(fields.get(b"seq", 0)),
+            cursor=int(fields.get(b"cursor", 0)),
+            last_event=int(fields.get(b"last", 0)),
+            created_at=from_ms(created),
+            active_at=from_ms(int(fields.get(b"active_at", created))),
+        )
+
+
+class WorkerFacts(_Packed):
+    """What a worker says of itself with each heartbeat."""
+
+    host: str
+    pid: int
+    version: str
+    python: str
+    started_at: datetime
+    capacity: int
+    resident: int
+    labels: dict[str, str] = Field(default_factory=dict)
+
+
+class WorkerInfo(WorkerFacts):
+    """A live worker as its marker says."""
+
+    id: str
+    heartbeat_at: datetime
+
+    @classmethod
+    def from_marker(cls, worker_id: str, facts: bytes, heartbeat_ms: float) -> Self:
+        """Read the facts of that worker's marker."""
+        fields: dict[str, Any] = msgpack.unpackb(facts)
+        return cls.model_validate({**fields, "id": worker_id, "heartbeat_at": from_ms(heartbeat_ms)})
+
+
+def from_ms(milliseconds: float) -> datetime:
+    """Give the UTC time of Redis milliseconds."""
+    return datetime.fromtimestamp(milliseconds / 1000, UTC)

@@ -1,0 +1,304 @@
+"""The Lua scripts as typed functions.
+
+Each script's own head says what it reads, writes and promises; here its reply becomes an object. Every script may be
+sent again after a lost reply. A script whose reply is one of its refusals raises nothing here unless no caller could go
+on: what a refusal means is the caller's business.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from importlib.resources import files
+from typing import Any, Final
+
+from redis.asyncio import Redis
+from redis.exceptions import NoScriptError
+
+from skep_shared.errors import EventGap, Fenced
+from skep_shared.keys import Keys
+
+SCRIPT_NAMES: Final = (
+    "submit", "watch", "claim", "emit", "commit", "release", "heartbeat", "leave", "recover", "control", "close", "purge",
+)  # fmt: skip
+
+INLINE_BODY_BYTES: Final = 16 * 1024
+INLINE_REPLY_BYTES: Final = 256 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """Where a cell stands: `first_event` and `final_event` once it has committed, None before."""
+
+    seq: int
+    first_event: int | None = None
+    final_event: int | None = None
+
+
+class SubmitStatus(StrEnum):
+    """What submit.lua answered."""
+
+    OK = "OK"
+    CLOSED = "CLOSED"
+    FULL = "FULL"
+
+
+@dataclass(frozen=True, slots=True)
+class Submitted:
+    """The answer to a submit; `cells` in the order given, empty unless OK."""
+
+    status: SubmitStatus
+    last_event: int = 0
+    needs_activation: bool = False
+    pending: int = 0
+    cells: tuple[Placed, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """Where a known cell stands, and the session's last event and cursor while it is pending."""
+
+    cell: Placed
+    last_event: int
+
+
+class ClaimStatus(StrEnum):
+    """What claim.lua answered."""
+
+    OK = "OK"
+    OWNED = "OWNED"
+    NOT_ALIVE = "NOT_ALIVE"
+    UNKNOWN = "UNKNOWN"
+    CLOSED = "CLOSED"
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """Ownership of a session, and where it stands; every write carries `token` and `epoch`."""
+
+    session_id: str
+    token: str
+    epoch: int
+    cursor: int
+    seq: int
+    last_event: int
+    losses: int
+    previous_owner: str
+    closing: bool
+    options: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class CellCommit:
+    """One cell of a commit: the number of its first event, and those of its events that are not written yet."""
+
+    cell_id: str
+    first_event: int
+    events: tuple[bytes, ...]
+
+
+class ReleaseStatus(StrEnum):
+    """What release.lua answered."""
+
+    OK = "OK"
+    DUP = "DUP"
+    FENCED = "FENCED"
+    GAP = "GAP"
+    PENDING = "PENDING"
+
+
+class ControlStatus(StrEnum):
+    """What control.lua answered."""
+
+    OK = "OK"
+    UNKNOWN = "UNKNOWN"
+    IDLE = "IDLE"
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """The answer to a close; `state` is UNKNOWN, CLOSED or CLOSING."""
+
+    state: str
+    last_event: int = 0
+    needs_activation: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Recovered:
+    """How many dead workers a page showed, and which sessions want an owner."""
+
+    dead: int
+    waiting: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    name: str
+    text: str = field(repr=False)
+    sha: str
+
+
+def _load(name: str) -> _Source:
+    text = files("skep_shared").joinpath("lua", f"{name}.lua").read_text(encoding="utf-8")
+    return _Source(name, text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
+
+
+_SOURCES: Final = {name: _load(name) for name in SCRIPT_NAMES}
+
+
+class Scripts:
+    """The scripts of one shard on one client. All methods raise what the driver raises when Redis is away."""
+
+    def __init__(self, redis: Redis, keys: Keys) -> None:
+        self._redis = redis
+        self.keys = keys
+
+    async def _call(self, name: str, keys: Sequence[str], args: Sequence[str | bytes | int | float]) -> list[Any]:
+        source = _SOURCES[name]
+        try:
+            reply = await self._redis.execute_command("EVALSHA", source.sha, len(keys), *keys, *args)
+        except NoScriptError:
+            reply = await self._redis.execute_command("EVAL", source.text, len(keys), *keys, *args)
+        answer: list[Any] = reply
+        return answer
+
+    async def submit(
+        self,
+        session_id: str,
+        cells: Sequence[tuple[str, bytes]],
+        *,
+        client_id: str = "",
+        max_pending: int,
+        options: bytes = b"",
+    ) -> Submitted:
+        """Append cells (id, packed CellSpec) in order, each id once; nothing is written unless all fit."""
+        k = self.keys
+        args: list[str | bytes | int] = [k.prefix, session_id, client_id, max_pending, options, INLINE_BODY_BYTES]
+        for cell_id, body in cells:
+            args += (cell_id, body)
+        keys = (k.session(session_id), k.cells(session_id), k.ids(session_id), k.waiting, k.sessions)
+        reply = await self._call("submit", keys, args)
+        status = SubmitStatus(reply[0].decode())
+        if status is SubmitStatus.FULL:
+            return Submitted(status, pending=reply[1])
+        if status is SubmitStatus.CLOSED:
+            return Submitted(status)
+        rest = iter(reply[3:])
+        placed = tuple(
+            Placed(next(rest)) if mark == b"p" else Placed(next(rest), next(rest), next(rest)) for mark in rest
+        )
+        return Submitted(status, last_event=reply[1], needs_activation=bool(reply[2]), cells=placed)
+
+    async def watch(self, session_id: str, cell_id: str, *, client_id: str = "") -> Watched | None:
+        """Find a cell and have its outcome sent to `client_id`; None if it is not known."""
+        keys = (self.keys.session(session_id), self.keys.ids(session_id))
+        reply = await self._call("watch", keys, (cell_id, client_id))
+        if reply[0] == b"UNKNOWN":
+            return None
+        if reply[0] == b"PENDING":
+            return Watched(Placed(reply[1]), reply[2])
+        return Watched(Placed(reply[1], reply[2], reply[3]), reply[3])
+
+    async def claim(self, session_id: str, worker_id: str, token: str) -> Claim | ClaimStatus:
+        """Take a session that nobody alive owns."""
+        k = self.keys
+        keys = (k.session(session_id), k.waiting, k.worker(worker_id), k.owned(worker_id))
+        reply = await self._call("claim", keys, (k.prefix, session_id, worker_id, token))
+        status = ClaimStatus(reply[0].decode())
+        if status is not ClaimStatus.OK:
+            return status
+        epoch, cursor, seq, last, losses, previous, state, options = reply[1:]
+        return Claim(
+            session_id, token, epoch, cursor, seq, last, losses, previous.decode(), state == b"closing", options
+        )
+
+    async def emit(self, claim: Claim, first_event: int, events: Sequence[bytes]) -> int:
+        """Append events from number `first_event` on; gives the last event. Raises Fenced, EventGap."""
+        k, sid = self.keys, claim.session_id
+        reply = await self._call(
+            "emit", (k.session(sid), k.events(sid)), (claim.token, claim.epoch, first_event, *events)
+        )
+        _raise_refusal(reply, sid, first_event)
+        last: int = reply[1]
+        return last
+
+    async def commit(
+        self,
+        claim: Claim,
+        *,
+        cursor: int,
+        first_event: int,
+        cells: Sequence[CellCommit],
+        reply_ttl_ms: int,
+        inline_bytes: int = INLINE_REPLY_BYTES,
+    ) -> int:
+        """Make the cells after `cursor` done; gives the last event. Raises Fenced, EventGap."""
+        k, sid = self.keys, claim.session_id
+        args: list[str | bytes | int] = [
+            k.prefix, sid, claim.token, claim.epoch, cursor, first_event, reply_ttl_ms, inline_bytes,
+        ]  # fmt: skip
+        for cell in cells:
+            args += (cell.cell_id, cell.first_event, len(cell.events), *cell.events)
+        reply = await self._call("commit", (k.session(sid), k.events(sid), k.cells(sid), k.ids(sid)), args)
+        _raise_refusal(reply, sid, first_event)
+        last: int = reply[1]
+        return last
+
+    async def release(self, claim: Claim, worker_id: str, *, closing_event: bytes = b"", first_event: int = 0) -> int:
+        """Give the session back, or end it with its closing event; gives the number of cells still pending.
+
+        Raises Fenced, EventGap. With a closing event and pending cells nothing is done.
+        """
+        k, sid = self.keys, claim.session_id
+        keys = (k.session(sid), k.owned(worker_id), k.waiting, k.events(sid))
+        reply = await self._call("release", keys, (sid, claim.token, claim.epoch, closing_event, first_event))
+        _raise_refusal(reply, sid, first_event)
+        return 0 if reply[0] == b"DUP" else reply[1]
+
+    async def heartbeat(self, worker_id: str, lease_ms: int, facts: bytes) -> tuple[int, bool]:
+        """Live another lease; gives Redis' time (ms) and whether the worker was still alive."""
+        keys = (self.keys.worker(worker_id), self.keys.workers)
+        now, alive = await self._call("heartbeat", keys, (worker_id, lease_ms, facts))
+        return now, bool(alive)
+
+    async def leave(self, worker_id: str) -> int:
+        """Stop being a worker; gives the number of sessions it still owned."""
+        k = self.keys
+        keys = (k.worker(worker_id), k.workers, k.mailbox(worker_id), k.owned(worker_id))
+        left: int = (await self._call("leave", keys, (worker_id,)))[0]
+        return left
+
+    async def recover(self, *, silence_ms: int, page: int, patience_ms: int) -> Recovered:
+        """Look at one page of dead workers and of waiting sessions."""
+        k = self.keys
+        reply = await self._call("recover", (k.workers, k.waiting), (k.prefix, silence_ms, page, patience_ms))
+        return Recovered(reply[0], tuple(sid.decode() for sid in reply[1:]))
+
+    async def control(self, session_id: str, kind: str, *, cell_id: str = "") -> ControlStatus:
+        """Send a request about a cell ('' = the one that runs when it arrives) to the session's owner."""
+        k = self.keys
+        keys = (k.session(session_id), k.ids(session_id))
+        reply = await self._call("control", keys, (k.prefix, session_id, kind, cell_id))
+        return ControlStatus(reply[0].decode())
+
+    async def close(self, session_id: str) -> Closed:
+        """Take no more cells, and end the session at once if nothing is pending and nobody owns it."""
+        k = self.keys
+        keys = (k.session(session_id), k.events(session_id), k.waiting)
+        reply = await self._call("close", keys, (k.prefix, session_id))
+        return Closed(reply[0].decode(), *reply[1:2], *(bool(flag) for flag in reply[2:]))
+
+    async def purge(self, session_id: str) -> bool:
+        """Remove every key of a closed session; False if it is not closed."""
+        k, sid = self.keys, session_id
+        keys = (k.session(sid), k.cells(sid), k.ids(sid), k.events(sid), k.sessions, k.waiting)
+        reply = await self._call("purge", keys, (sid,))
+        return bool(reply[0] == b"OK")
+
+
+def _raise_refusal(reply: list[Any], session_id: str, expected: int) -> None:
+    if reply[0] == b"FENCED":
+        raise Fenced(session_id, reply[1])
+    if reply[0] == b"GAP":
+        raise EventGap(session_id, expected, reply[1])

@@ -1,0 +1,97 @@
+"""Settings: flags, else `SKEP_*` in the environment, else these defaults. Units are in the names."""
+
+from typing import Annotated, Self
+
+from pydantic import Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from skep_shared.errors import InvalidArgument
+from skep_shared.limits import check_prefix
+
+DEFAULT_REDIS_URL = "redis://127.0.0.1:6379/0"
+
+
+class Settings(BaseSettings):
+    """What producers and workers of one shard must agree on, and how they talk to Redis."""
+
+    model_config = SettingsConfigDict(env_prefix="SKEP_", frozen=True, extra="forbid")
+
+    redis_url: Annotated[
+        str, Field(description="redis://, rediss://, unix:// or redis+sentinel://host:port,host:port/service/db")
+    ] = DEFAULT_REDIS_URL
+    prefix: Annotated[str, Field(description="prefix of every key of this shard")] = "skep"
+    command_timeout_seconds: Annotated[
+        float, Field(gt=0, le=60, description="longest wait for Redis to answer a command")
+    ] = 5.0
+    connect_timeout_seconds: Annotated[
+        float, Field(gt=0, le=60, description="longest wait for a connection to Redis")
+    ] = 5.0
+    block_seconds: Annotated[
+        float, Field(gt=0, le=60, description="how long one blocking read waits for news; then it is asked again")
+    ] = 5.0
+    max_connections: Annotated[int, Field(ge=4, le=10_000, description="connections to Redis at the most")] = 64
+    reply_ttl_seconds: Annotated[
+        float, Field(ge=10, description="how long outcomes stay in a client's reply stream")
+    ] = 900.0
+    max_pending_cells: Annotated[
+        int, Field(ge=1, le=1_000_000, description="cells a session may have waiting; more are refused")
+    ] = 10_000
+
+    @field_validator("prefix")
+    @classmethod
+    def _prefix_is_safe(cls, prefix: str) -> str:
+        return check_prefix(prefix)
+
+    @classmethod
+    def load(cls, **overrides: object) -> Self:
+        """Read the environment under the given overrides (None: not given); raises InvalidArgument."""
+        given = {name: value for name, value in overrides.items() if value is not None}
+        try:
+            return cls(**given)  # type: ignore[arg-type]
+        except ValidationError as exc:
+            first = exc.errors()[0]
+            field = ".".join(str(part) for part in first["loc"]) or "settings"
+            raise InvalidArgument(field, first["input"], first["msg"]) from exc
+
+
+class WorkerSettings(Settings):
+    """What a worker needs besides."""
+
+    lease_seconds: Annotated[
+        float, Field(ge=0.5, le=300, description="silence after which a worker counts as dead; it beats each third")
+    ] = 3.0
+    max_resident: Annotated[
+        int, Field(ge=1, le=100_000, description="sessions that may live on this worker at a time")
+    ] = 100
+    commit_window: Annotated[
+        int, Field(ge=1, le=4096, description="cells of a session handed to its process and not committed yet")
+    ] = 64
+    flush_ms: Annotated[
+        float, Field(ge=0, le=1000, description="longest that output of a running cell waits for more to go with it")
+    ] = 4.0
+    flush_bytes: Annotated[
+        int, Field(ge=1024, le=8 * 1024 * 1024, description="output that is sent without waiting for more")
+    ] = 64 * 1024
+    backlog_bytes: Annotated[
+        int, Field(ge=64 * 1024, description="output held for Redis; above it the cell's writes wait")
+    ] = 8 * 1024 * 1024
+    grace_seconds: Annotated[
+        float, Field(ge=0, le=3600, description="how long running cells may go on after SIGTERM")
+    ] = 20.0
+    start_seconds: Annotated[
+        float, Field(gt=0, le=300, description="how long a zygote or a session process may take to start")
+    ] = 20.0
+    redis_outage_seconds: Annotated[
+        float, Field(ge=1, description="how long sessions are kept while Redis is away")
+    ] = 300.0
+    preload: Annotated[
+        list[str], Field(description="modules the zygote imports, so that sessions have them at once")
+    ] = []
+    pass_env: Annotated[
+        list[str], Field(description="environment variables sessions get besides PATH, HOME, LANG, LC_*, TZ, TMPDIR")
+    ] = []
+    worker_labels: Annotated[dict[str, str], Field(description="labels of this worker")] = {}
+    log_format: Annotated[
+        str, Field(pattern="^(auto|json|console)$", description="auto: console on a terminal, else json")
+    ] = "auto"
+    log_level: Annotated[str, Field(pattern="^(debug|info|warning|error)$", description="lowest level shown")] = "info"

@@ -1,0 +1,89 @@
+"""Lifecycles as tables: which step leads from which state to which.
+
+A step that its table doesn't have raises IllegalTransition with both names, so that a wrong order of events is found
+where it happens.
+"""
+
+from enum import StrEnum
+from typing import Final
+
+from skep_shared.errors import IllegalTransition
+
+
+class CellStatus(StrEnum):
+    """How a cell ended; the last word on it, written once with its commit."""
+
+    FINISHED = "finished"
+    FAILED = "failed"
+    INTERRUPTED = "interrupted"
+    TIMED_OUT = "timed_out"
+    CRASHED = "crashed"
+    LOST = "lost"
+    CANCELLED = "cancelled"
+
+
+class SessionState(StrEnum):
+    """What the session's hash says; owner or not is another question."""
+
+    OPEN = "open"
+    CLOSING = "closing"
+    CLOSED = "closed"
+
+
+class ResidentState(StrEnum):
+    """One session's stay on a worker."""
+
+    CLAIMED = "claimed"
+    STARTING = "starting"
+    READY = "ready"
+    RUNNING = "running"
+    DRAINING = "draining"
+    RELEASED = "released"
+    FENCED = "fenced"
+
+
+class ResidentStep(StrEnum):
+    """What happens to a resident."""
+
+    START = "start"
+    HELLO = "hello"
+    CELL = "cell"
+    DONE = "done"
+    EXIT = "exit"
+    DRAIN = "drain"
+    RELEASE = "release"
+    FENCE = "fence"
+
+
+_R, _S = ResidentState, ResidentStep
+
+NEXT_RESIDENT: Final[dict[tuple[ResidentState, ResidentStep], ResidentState]] = {
+    (_R.CLAIMED, _S.START): _R.STARTING,
+    (_R.STARTING, _S.HELLO): _R.READY,
+    (_R.READY, _S.CELL): _R.RUNNING,
+    (_R.RUNNING, _S.DONE): _R.READY,
+    # The process is gone; the session stays, and the next cell starts another process.
+    (_R.STARTING, _S.EXIT): _R.CLAIMED,
+    (_R.READY, _S.EXIT): _R.CLAIMED,
+    (_R.RUNNING, _S.EXIT): _R.CLAIMED,
+    # Draining takes no new cells; what runs goes on until it is done or its process is.
+    (_R.CLAIMED, _S.DRAIN): _R.DRAINING,
+    (_R.STARTING, _S.DRAIN): _R.DRAINING,
+    (_R.READY, _S.DRAIN): _R.DRAINING,
+    (_R.RUNNING, _S.DRAIN): _R.DRAINING,
+    (_R.DRAINING, _S.DRAIN): _R.DRAINING,
+    (_R.DRAINING, _S.HELLO): _R.DRAINING,
+    (_R.DRAINING, _S.DONE): _R.DRAINING,
+    (_R.DRAINING, _S.EXIT): _R.DRAINING,
+    (_R.DRAINING, _S.RELEASE): _R.RELEASED,
+    # Another worker has the session: whatever was going on here is over.
+    **{(state, _S.FENCE): _R.FENCED for state in _R if state is not _R.RELEASED},
+}
+
+
+def next_resident(state: ResidentState, step: ResidentStep) -> ResidentState:
+    """Give the state that follows; raises IllegalTransition."""
+    try:
+        return NEXT_RESIDENT[state, step]
+    except KeyError:
+        raise IllegalTransition("resident", state, step) from None

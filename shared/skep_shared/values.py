@@ -1,0 +1,78 @@
+"""Python values that travel as data: None, bool, int, float, str, bytes, list, tuple and dict, nested.
+
+msgpack with two extension types, so that what comes out equals what went in: tuples stay tuples and integers have no
+bound. Only these exact types are taken: a subclass (an Enum, a NamedTuple) would come back as something else.
+
+Source of the format: https://github.com/msgpack/msgpack/blob/master/spec.md
+"""
+
+from typing import Any
+
+import msgpack
+
+EXT_TUPLE = 1  # payload: the packed list of its items
+EXT_BIG_INT = 2  # payload: the integer, signed, big-endian
+MAX_DEPTH = 100
+
+
+class ValueEncodingError(ValueError):
+    """The value, or something inside it, can't travel as data."""
+
+
+def encode_value(value: object) -> bytes:
+    """Give the value's bytes.
+
+    Raises ValueEncodingError for another type inside, a cycle, or nesting over MAX_DEPTH.
+    """
+    try:
+        packed = _packb(_prepared(value, 0))
+    except (ValueError, OverflowError) as exc:
+        if isinstance(exc, ValueEncodingError):
+            raise
+        raise ValueEncodingError(str(exc)) from exc
+    return packed
+
+
+def decode_value(packed: bytes) -> Any:
+    """Give the value back; only for bytes that `encode_value` made. Raises ValueError for others."""
+    return msgpack.unpackb(packed, ext_hook=_restored, strict_map_key=False, unicode_errors="surrogatepass")
+
+
+_PLAIN = frozenset({type(None), bool, float, str, bytes})
+_INT64_LOW, _UINT64_HIGH = -(2**63), 2**64 - 1
+
+
+def _prepared(value: Any, depth: int) -> object:
+    kind = type(value)
+    if kind in _PLAIN:
+        return value
+    if kind is int:
+        if _INT64_LOW <= value <= _UINT64_HIGH:
+            return value
+        size = value.bit_length() // 8 + 1
+        return msgpack.ExtType(EXT_BIG_INT, value.to_bytes(size, "big", signed=True))
+    if depth >= MAX_DEPTH:
+        raise ValueEncodingError(f"nested over {MAX_DEPTH} levels, or in a cycle")
+    if kind is list:
+        return [_prepared(item, depth + 1) for item in value]
+    if kind is tuple:
+        return msgpack.ExtType(EXT_TUPLE, _packb([_prepared(item, depth + 1) for item in value]))
+    if kind is dict:
+        return {_prepared(key, depth + 1): _prepared(item, depth + 1) for key, item in value.items()}
+    raise ValueEncodingError(
+        f"{type(value).__module__}.{type(value).__qualname__} can't travel as data; "
+        "None, bool, int, float, str, bytes, list, tuple and dict can"
+    )
+
+
+def _packb(prepared: object) -> bytes:
+    packed: bytes = msgpack.packb(prepared, unicode_errors="surrogatepass", strict_types=True)
+    return packed
+
+
+def _restored(code: int, payload: bytes) -> object:
+    if code == EXT_TUPLE:
+        return tuple(decode_value(payload))
+    if code == EXT_BIG_INT:
+        return int.from_bytes(payload, "big", signed=True)
+    raise ValueError(f"unknown extension type {code} in a value")
