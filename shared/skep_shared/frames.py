@@ -67,13 +67,6 @@ class Pong(NamedTuple):
     number: int
 
 
-class Started(NamedTuple):
-    """The cell's code starts now."""
-
-    seq: int
-    attempt: int
-
-
 class Output(NamedTuple):
     """Text written to `stream` (stdout or stderr); frames come in the order of writing."""
 
@@ -120,7 +113,7 @@ class Done(NamedTuple):
     run_us: int
 
 
-Frame = Hello | Execute | Interrupt | Shutdown | Ping | Pong | Started | Output | Result | Failure | Notice | Done
+Frame = Hello | Execute | Interrupt | Shutdown | Ping | Pong | Output | Result | Failure | Notice | Done
 
 FRAME_CODES: Final[dict[type, int]] = {
     Hello: 0,
@@ -129,12 +122,11 @@ FRAME_CODES: Final[dict[type, int]] = {
     Shutdown: 3,
     Ping: 4,
     Pong: 5,
-    Started: 6,
-    Output: 7,
-    Result: 8,
-    Failure: 9,
-    Notice: 10,
-    Done: 11,
+    Output: 6,
+    Result: 7,
+    Failure: 8,
+    Notice: 9,
+    Done: 10,
 }
 
 

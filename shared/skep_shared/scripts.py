@@ -19,7 +19,8 @@ from skep_shared.errors import EventGap, Fenced
 from skep_shared.keys import Keys
 
 SCRIPT_NAMES: Final = (
-    "submit", "watch", "claim", "emit", "commit", "release", "heartbeat", "leave", "recover", "control", "close", "purge",
+    "submit", "watch", "claim", "emit", "commit", "release",
+    "heartbeat", "leave", "recover", "control", "close", "purge",
 )  # fmt: skip
 
 INLINE_BODY_BYTES: Final = 16 * 1024
@@ -122,6 +123,15 @@ class Closed:
     state: str
     last_event: int = 0
     needs_activation: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Heartbeat:
+    """Redis' time, whether the worker was still alive, and how many silent workers and forgotten sessions there are."""
+
+    now_ms: int
+    was_alive: bool
+    neglected: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,11 +266,11 @@ class Scripts:
         _raise_refusal(reply, sid, first_event)
         return 0 if reply[0] == b"DUP" else reply[1]
 
-    async def heartbeat(self, worker_id: str, lease_ms: int, facts: bytes) -> tuple[int, bool]:
-        """Live another lease; gives Redis' time (ms) and whether the worker was still alive."""
-        keys = (self.keys.worker(worker_id), self.keys.workers)
-        now, alive = await self._call("heartbeat", keys, (worker_id, lease_ms, facts))
-        return now, bool(alive)
+    async def heartbeat(self, worker_id: str, lease_ms: int, facts: bytes, *, patience_ms: int) -> Heartbeat:
+        """Live another lease, and hear whether others don't."""
+        keys = (self.keys.worker(worker_id), self.keys.workers, self.keys.waiting)
+        now, alive, neglected = await self._call("heartbeat", keys, (worker_id, lease_ms, facts, patience_ms))
+        return Heartbeat(now, bool(alive), neglected)
 
     async def leave(self, worker_id: str) -> int:
         """Stop being a worker; gives the number of sessions it still owned."""

@@ -10,7 +10,7 @@
 local session, waiting, marker, owned = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local prefix, sid, wid, token = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 if redis.call('EXISTS', marker) == 0 then return {'NOT_ALIVE'} end
-local h = redis.call('HMGET', session, 'state', 'owner', 'token', 'epoch', 'cursor', 'seq', 'last', 'losses', 'options', 'previous')
+local h = redis.call('HMGET', session, 'state', 'owner', 'token', 'epoch', 'cursor', 'seq', 'last', 'losses', 'options', 'previous', 'holder')
 local state, owner = h[1], h[2]
 if not state then
   redis.call('ZREM', waiting, sid)
@@ -30,11 +30,11 @@ if not (owner == wid and h[3] == token) then
   end
   if owner ~= '' then
     losses = losses + 1
-    previous = owner
     redis.call('SREM', prefix .. ':worker:' .. owner .. ':sessions', sid)
   end
-  epoch = epoch + 1
-  redis.call('HSET', session, 'owner', wid, 'token', token, 'epoch', epoch, 'losses', losses, 'previous', wid)
+  -- `holder` outlives the release; `previous` is kept, so that a claim sent again gives the same.
+  epoch, previous = epoch + 1, h[11] or ''
+  redis.call('HSET', session, 'owner', wid, 'token', token, 'epoch', epoch, 'losses', losses, 'holder', wid, 'previous', previous)
   redis.call('SADD', owned, sid)
   redis.call('ZREM', waiting, sid)
 end

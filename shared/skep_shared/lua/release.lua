@@ -4,11 +4,11 @@
 -- ARGV 1 session id  2 owner token  3 epoch  4 the closing event, packed ('' = the session lives on)
 --      5 number of that event
 -- Returns {'OK', pending cells} or {'DUP'} or {'FENCED', epoch} or {'GAP', last event} or {'PENDING', pending cells}
--- Invariant: a released session has no owner; with pending cells it is waiting for the next one. A session is closed
---      only when nothing is pending, in one step with its closing event.
+-- Invariant: a released session has no owner; with pending cells, or closing, it is waiting for the next one. A session
+--      is closed only when nothing is pending, in one step with its closing event.
 local session, owned, waiting, events = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local sid, token, epoch, event = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
-local h = redis.call('HMGET', session, 'token', 'epoch', 'owner', 'seq', 'cursor', 'last', 'released')
+local h = redis.call('HMGET', session, 'token', 'epoch', 'owner', 'seq', 'cursor', 'last', 'released', 'state')
 if h[7] == token then return {'DUP'} end
 if h[1] ~= token or h[2] ~= epoch then return {'FENCED', tonumber(h[2] or 0)} end
 local pending, last = tonumber(h[4]) - tonumber(h[5]), tonumber(h[6])
@@ -22,7 +22,7 @@ if event ~= '' then
   redis.call('HSET', session, 'owner', '', 'token', '', 'released', token, 'state', 'closed', 'last', last + 1)
 else
   redis.call('HSET', session, 'owner', '', 'token', '', 'released', token)
-  if pending > 0 then
+  if pending > 0 or h[8] == 'closing' then
     local t = redis.call('TIME')
     redis.call('ZADD', waiting, 'NX', t[1] * 1000 + math.floor(t[2] / 1000), sid)
   end

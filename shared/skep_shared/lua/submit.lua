@@ -18,7 +18,7 @@ local fresh, known = 0, {}
 for i = 7, #ARGV, 2 do
   local entry = redis.call('HGET', ids, ARGV[i])
   if entry then known[ARGV[i]] = entry
-  elseif not known[ARGV[i]] then
+  elseif known[ARGV[i]] == nil then -- an id that comes twice is counted once
     fresh = fresh + 1
     known[ARGV[i]] = false
   end

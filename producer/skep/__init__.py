@@ -1,0 +1,1 @@
+"""skep: durable Python sessions as a job queue."""

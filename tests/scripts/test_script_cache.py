@@ -1,0 +1,59 @@
+"""The scripts outlive the server's script cache, which a restart or SCRIPT FLUSH empties."""
+
+import pytest
+
+from skep_shared.scripts import SCRIPT_NAMES, CellCommit, Closed, ControlStatus, Placed, Recovered
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def flushing(own_shard, monkeypatch):
+    """The shard on its own server, whose script cache is empty before each call of a script."""
+    call = own_shard.scripts._call
+    called = set()
+
+    async def flush_and_call(name, keys, args):
+        await own_shard.redis.script_flush()
+        called.add(name)
+        return await call(name, keys, args)
+
+    monkeypatch.setattr(own_shard.scripts, "_call", flush_and_call)
+    own_shard.called = called
+    return own_shard
+
+
+async def test_a_session_lives_its_whole_life_on_an_empty_script_cache(flushing):
+    shard, scripts = flushing, flushing.scripts
+    assert (await shard.submit("a", "b")).cells == (Placed(1), Placed(2))
+    assert (await scripts.watch("s", "b", client_id="c1")).cell == Placed(2)
+    await shard.claim("w1")
+    await shard.kill("w1")
+    assert await scripts.recover(silence_ms=0, page=10, patience_ms=0) == Recovered(1, ("s",))
+    claim = await shard.claim("w2")
+    assert await scripts.emit(claim, 1, [b"a1"]) == 1
+    assert await scripts.control("s", "interrupt") is ControlStatus.OK
+    assert await shard.commit(claim, CellCommit("a", 1, ()), CellCommit("b", 2, (b"b1",)), first=2) == 2
+    assert len(await shard.replies("c1")) == 1
+    assert await scripts.release(claim, "w2") == 0
+    assert await scripts.close("s") == Closed("CLOSED", 3)
+    assert await scripts.purge("s")
+    assert await scripts.leave("w2") == 0
+
+    assert shard.called == set(SCRIPT_NAMES)
+
+
+async def test_a_script_is_kept_by_the_server_after_its_first_call(own_shard):
+    await own_shard.redis.script_flush()
+    await own_shard.submit("a")
+
+    assert (await own_shard.redis.info("memory"))["number_of_cached_scripts"] == 1
+
+
+async def test_a_call_after_a_flush_writes_once(own_shard):
+    await own_shard.submit("a")
+    await own_shard.redis.script_flush()
+
+    await own_shard.submit("b")
+
+    assert await own_shard.pending() == [("1-0", "a"), ("2-0", "b")]

@@ -1,0 +1,45 @@
+"""`arq skep_workers.WorkerSettings`: the same worker, started by arq's own command line.
+
+arq's worker is only the shell here: its start-up hook runs the whole worker, with a supervised arq worker inside, and
+returns when it has drained. Settings come from SKEP_* in the environment. The first SIGTERM or SIGINT that arq turns
+into a cancellation drains, the second one ends the grace period.
+"""
+
+import asyncio
+from typing import Any
+
+from skep_shared.activation import open_arq, pack_job, unpack_job
+from skep_shared.keys import Keys
+from skep_shared.logs import configure_logging
+from skep_shared.settings import WorkerSettings as Settings
+from skep_workers.host.worker import WorkerHost
+
+_settings = Settings.load()
+
+
+async def _serve(_ctx: dict[str, Any]) -> None:
+    configure_logging(_settings.log_format, _settings.log_level)
+    worker = WorkerHost(_settings)
+    task = asyncio.create_task(worker.run(), name="skep worker")
+    while not task.done():
+        try:
+            await asyncio.wait({task})
+        except asyncio.CancelledError:
+            worker.stop()
+    task.result()
+    raise asyncio.CancelledError  # arq must not go on to poll by itself
+
+
+async def activate(_ctx: dict[str, Any], _session_id: str) -> None:
+    """Name the job for arq, which wants one; the worker inside runs it."""
+
+
+class WorkerSettings:
+    """What arq reads."""
+
+    functions = (activate,)
+    queue_name = Keys(_settings.prefix).arq_queue
+    redis_pool = open_arq(_settings)
+    on_startup = _serve
+    job_serializer = pack_job
+    job_deserializer = unpack_job

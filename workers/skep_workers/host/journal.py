@@ -1,0 +1,173 @@
+"""The ordered writes of one session: events as they come, commits as cells end, in one sequence.
+
+One write is under way at a time, so the stream has the order in which events were added, and a cell's output is never
+ahead of the commit of the cell before it. Everything that has ended meanwhile goes into the next commit together.
+Output of a running cell waits a few milliseconds for more; the end of a cell waits for nothing.
+
+A write whose reply is lost is sent again as it was: the scripts answer DUP for what is there already. Fenced and
+EventGap end the journal, and are its owner's to handle.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Final
+
+import structlog
+
+from skep_shared.errors import SkepError
+from skep_shared.scripts import CellCommit, Claim, Scripts
+from skep_shared.settings import WorkerSettings
+from skep_workers.host.backoff import RETRIABLE, backoff_delays
+
+log = structlog.get_logger()
+
+MAX_COMMIT_CELLS: Final = 256
+MAX_COMMIT_BYTES: Final = 4 * 1024 * 1024
+MAX_EMIT_EVENTS: Final = 1000
+
+
+@dataclass(slots=True)
+class _Chunk:
+    """Events in order; with a cell id they end with that cell's last one."""
+
+    events: list[bytes] = field(default_factory=list)
+    size_bytes: int = 0
+    cell_id: str = ""
+    cell_first_event: int = 0
+
+
+class Journal:
+    """Writes what one owner has to say about a session."""
+
+    def __init__(
+        self, scripts: Scripts, claim: Claim, settings: WorkerSettings, on_progress: Callable[[], None]
+    ) -> None:
+        self._on_progress = on_progress
+        self._scripts = scripts
+        self._claim = claim
+        self._settings = settings
+        self._ended: deque[_Chunk] = deque()
+        self._open = _Chunk()
+        self._written = claim.last_event
+        self._added = claim.last_event
+        self._work = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._timer: asyncio.TimerHandle | None = None
+        self._flush_now = False
+        self.cursor = claim.cursor
+        self.unwritten_bytes = 0
+        self.failure: SkepError | None = None
+
+    @property
+    def last_event(self) -> int:
+        """Number of the last event that was added, written or not."""
+        return self._added
+
+    def add(self, event: bytes) -> int:
+        """Take the next event; gives its number."""
+        chunk = self._open
+        chunk.events.append(event)
+        chunk.size_bytes += len(event)
+        self.unwritten_bytes += len(event)
+        self._added += 1
+        self._idle.clear()
+        if chunk.size_bytes >= self._settings.flush_bytes:
+            self._flush()
+        elif self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(self._settings.flush_ms / 1000, self._flush)
+        return self._added
+
+    def end_cell(self, cell_id: str, first_event: int) -> None:
+        """Make the events added since the last cell's end a cell's; they commit with it."""
+        chunk, self._open = self._open, _Chunk()
+        chunk.cell_id, chunk.cell_first_event = cell_id, first_event
+        self._ended.append(chunk)
+        self._idle.clear()
+        self._work.set()
+
+    async def written(self) -> None:
+        """Wait until nothing is left to write. Raises Fenced or EventGap if the journal has ended instead."""
+        self._flush()
+        await self._idle.wait()
+        if self.failure is not None:
+            raise self.failure
+
+    async def run(self) -> None:
+        """Write until cancelled. Raises Fenced or EventGap."""
+        try:
+            while True:
+                await self._work.wait()
+                self._work.clear()
+                while self._ended or (self._flush_now and self._open.events):
+                    await self._write_some()
+                self._flush_now = False
+                if not self._open.events:
+                    self._idle.set()
+        except SkepError as exc:
+            self.failure = exc
+            self._idle.set()
+            raise
+        finally:
+            if self._timer is not None:
+                self._timer.cancel()
+
+    def _flush(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._flush_now = True
+        self._work.set()
+
+    async def _write_some(self) -> None:
+        if self._ended:
+            await self._commit()
+        else:
+            await self._emit()
+
+    async def _commit(self) -> None:
+        chunks: list[_Chunk] = []
+        size = 0
+        while self._ended and len(chunks) < MAX_COMMIT_CELLS and (not chunks or size < MAX_COMMIT_BYTES):
+            chunks.append(self._ended.popleft())
+            size += chunks[-1].size_bytes
+        cells = [CellCommit(chunk.cell_id, chunk.cell_first_event, tuple(chunk.events)) for chunk in chunks]
+        count = sum(len(cell.events) for cell in cells)
+        await self._persist(
+            lambda: self._scripts.commit(
+                self._claim,
+                cursor=self.cursor,
+                first_event=self._written + 1,
+                cells=cells,
+                reply_ttl_ms=int(self._settings.reply_ttl_seconds * 1000),
+            )
+        )
+        self.cursor += len(cells)
+        self._wrote(count, size)
+
+    async def _emit(self) -> None:
+        chunk = self._open
+        events = chunk.events[:MAX_EMIT_EVENTS]
+        size = sum(map(len, events))
+        # Taken out before the wait: the cell may end meanwhile, and its commit must carry only what is left.
+        del chunk.events[: len(events)]
+        chunk.size_bytes -= size
+        await self._persist(lambda: self._scripts.emit(self._claim, self._written + 1, events))
+        self._wrote(len(events), size)
+
+    def _wrote(self, events: int, size_bytes: int) -> None:
+        self._written += events
+        self.unwritten_bytes -= size_bytes
+        self._on_progress()
+
+    async def _persist(self, write: Callable[[], Awaitable[int]]) -> None:
+        for delay in backoff_delays():
+            try:
+                await write()
+            except RETRIABLE as exc:
+                log.warning("journal.retry", session_id=self._claim.session_id, error=repr(exc))
+                await asyncio.sleep(delay)
+            else:
+                return

@@ -1,0 +1,209 @@
+"""A session process as the host sees it: two sockets, two pipes, a pid, and a certain end.
+
+Whatever comes on the cell socket goes to `on_frame`, in order; the end of the process goes to `on_exit`, once, after
+everything it wrote. Bytes that are no frames end the process, never the host.
+"""
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from skep_shared.errors import ProtocolError, StartError
+from skep_shared.frames import Execute, Frame, FrameDecoder, Hello, Interrupt, Shutdown, encode_frame
+from skep_workers.host.zygote import Zygote
+
+LAST_OUTPUT_BYTES: Final = 1024 * 1024
+EXIT_STATUS_SECONDS: Final = 1.0
+KILL_SECONDS: Final = 2.0
+
+
+class _Receiver(asyncio.Protocol):
+    """Hands what comes on a socket to two callbacks."""
+
+    def __init__(self, on_data: Callable[[bytes], None], on_end: Callable[[], None]) -> None:
+        self._on_data = on_data
+        self._on_end = on_end
+
+    def data_received(self, data: bytes) -> None:
+        self._on_data(data)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._on_end()
+
+
+class SessionProcess:
+    """One session process, from fork to exit."""
+
+    def __init__(
+        self, on_frame: Callable[[Frame], None], on_exit: Callable[[str, list[tuple[str, str]]], None]
+    ) -> None:
+        """`on_exit` gets the cause in words, and what was left in the pipes, as (stream, text)."""
+        self._on_frame = on_frame
+        self._on_exit = on_exit
+        self._decoder = FrameDecoder()
+        self._transport: asyncio.Transport | None = None
+        self._control: asyncio.Transport | None = None
+        self._pipes: list[int] = []
+        self._hello: asyncio.Future[Hello] = asyncio.get_running_loop().create_future()
+        self._status: asyncio.Future[int | None] = asyncio.get_running_loop().create_future()
+        self._fault: str | None = None
+        self._ending: asyncio.Task[None] | None = None
+        self.gone = asyncio.Event()
+        self.pid = 0
+
+    async def start(self, zygote: Zygote, directory: Path, start_seconds: float) -> Hello:
+        """Fork the process and wait for its hello. Raises StartError."""
+        loop = asyncio.get_running_loop()
+        cell_ours, cell_theirs = socket.socketpair()
+        control_ours, control_theirs = socket.socketpair()
+        out_read, out_write = os.pipe2(os.O_CLOEXEC)
+        err_read, err_write = os.pipe2(os.O_CLOEXEC)
+        self._pipes = [out_read, err_read]
+        descriptors = [cell_theirs.fileno(), control_theirs.fileno(), out_read, out_write, err_read, err_write]
+        try:
+            self.pid = await zygote.fork(descriptors, str(directory), self._on_status)
+        except BaseException:
+            cell_ours.close()
+            control_ours.close()
+            self._close_pipes()
+            raise
+        finally:
+            cell_theirs.close()
+            control_theirs.close()
+            os.close(out_write)
+            os.close(err_write)
+        transport, _ = await loop.create_connection(
+            lambda: _Receiver(self._on_cell_data, self._on_cell_end), sock=cell_ours
+        )
+        control, _ = await loop.create_connection(
+            lambda: _Receiver(self._on_control_data, lambda: None), sock=control_ours
+        )
+        self._transport, self._control = transport, control
+        try:
+            async with asyncio.timeout(start_seconds):
+                return await self._hello
+        except TimeoutError:
+            self.kill()
+            raise StartError("session process", f"no hello after {start_seconds:g} s") from None
+
+    def execute(self, cells: list[Execute]) -> None:
+        """Hand cells over, in order."""
+        if self._transport is not None:
+            self._transport.write(b"".join([encode_frame(cell) for cell in cells]))
+
+    def interrupt(self, seq: int, attempt: int) -> None:
+        """Ask the process to end one cell."""
+        if self._control is not None:
+            self._control.write(encode_frame(Interrupt(seq, attempt)))
+
+    def pause_reading(self) -> None:
+        """Let the process wait with its output."""
+        if self._transport is not None and self._transport.is_reading():
+            self._transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        """Take its output again."""
+        if self._transport is not None and not self._transport.is_closing() and not self._transport.is_reading():
+            self._transport.resume_reading()
+
+    async def stop(self) -> None:
+        """End the process: ask, then kill; afterwards it is gone."""
+        if self._control is not None and not self.gone.is_set():
+            self._control.write(encode_frame(Shutdown()))
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(KILL_SECONDS):
+                    await self.gone.wait()
+                    return
+            self.kill()
+            await self.gone.wait()
+
+    def kill(self) -> None:
+        """End the process and its group at once."""
+        if self.pid and not self._status.done():
+            # The group first: the process leads it once it has said hello.
+            for send, target in ((os.killpg, self.pid), (os.kill, self.pid)):
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    send(target, signal.SIGKILL)
+        self.resume_reading()  # a paused transport would never see the end
+        if self._transport is None:
+            self._begin_end()
+
+    def _on_cell_data(self, data: bytes) -> None:
+        try:
+            for frame in self._decoder.feed(data):
+                if not self._hello.done():
+                    if not isinstance(frame, Hello):
+                        raise ProtocolError(f"the first frame is {type(frame).__name__}, not Hello")
+                    self._hello.set_result(frame)
+                elif isinstance(frame, Hello | Execute | Interrupt | Shutdown):
+                    raise ProtocolError(f"{type(frame).__name__} does not come from a session process")
+                else:
+                    self._on_frame(frame)
+        except ProtocolError as exc:
+            self._fault = f"it broke the protocol ({exc})"
+            self.kill()
+
+    def _on_control_data(self, data: bytes) -> None:
+        """Pongs; liveness is the transport's so far."""
+
+    def _on_cell_end(self) -> None:
+        self._begin_end()
+
+    def _on_status(self, status: int | None) -> None:
+        if not self._status.done():
+            self._status.set_result(status)
+
+    def _begin_end(self) -> None:
+        if self._ending is None:
+            self._ending = asyncio.get_running_loop().create_task(self._end(), name=f"end of process {self.pid}")
+
+    async def _end(self) -> None:
+        status: int | None = None
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(EXIT_STATUS_SECONDS):
+                status = await asyncio.shield(self._status)
+        if not self._status.done():  # it lives on without its socket, or its zygote died and nobody can tell
+            self._fault = self._fault or "it closed its connection to the host"
+            self.kill()
+        for transport in (self._transport, self._control):
+            if transport is not None:
+                transport.close()
+        cause = self._fault or describe_status(status)
+        if not self._hello.done():
+            self._hello.set_exception(StartError("session process", cause))
+        left = self._read_pipes()
+        self.gone.set()
+        self._on_exit(cause, left)
+
+    def _read_pipes(self) -> list[tuple[str, str]]:
+        left = []
+        for stream, fd in zip(("stdout", "stderr"), self._pipes, strict=True):
+            os.set_blocking(fd, False)
+            with contextlib.suppress(BlockingIOError):
+                left.append((stream, os.read(fd, LAST_OUTPUT_BYTES).decode("utf-8", "replace")))
+        self._close_pipes()
+        return [(stream, text) for stream, text in left if text]
+
+    def _close_pipes(self) -> None:
+        pipes, self._pipes = self._pipes, []
+        for fd in pipes:
+            os.close(fd)
+
+
+def describe_status(status: int | None) -> str:
+    """Say how a process ended, from its wait status."""
+    if status is None:
+        return "it ended, how is not known"
+    if os.WIFSIGNALED(status):
+        number = os.WTERMSIG(status)
+        try:
+            name = signal.Signals(number).name
+        except ValueError:
+            name = f"signal {number}"
+        return f"killed by {name}"
+    return f"exited with status {os.WEXITSTATUS(status)}"

@@ -1,0 +1,132 @@
+"""What a session process says of its cells, turned into events.
+
+The host, not the process, decides which cell an event belongs to, numbers it and stamps it: a process can neither forge
+an event of another session nor of a cell it was not given.
+"""
+
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import Any, Final
+
+from skep_shared.errors import ProtocolError
+from skep_shared.events import pack_event
+from skep_shared.frames import Done, Failure, Notice, Output, Result
+from skep_shared.states import CellStatus
+from skep_workers.host.clock import RedisClock
+from skep_workers.host.intake import QueuedCell
+from skep_workers.host.journal import Journal
+
+REMEMBERED_CELLS: Final = 10_000  # whose late output still finds its cell
+
+
+@dataclass(slots=True)
+class CellRun:
+    """A cell that is with the process; `since_ms` is when it became the one that runs."""
+
+    cell: QueuedCell
+    attempt: int
+    since_ms: float = 0.0
+    first_event: int = 0  # 0: nothing has been said of it yet
+
+
+class Reporter:
+    """Writes the events of one session to its journal."""
+
+    def __init__(self, journal: Journal, clock: RedisClock, epoch: int) -> None:
+        self._journal = journal
+        self._clock = clock
+        self._epoch = epoch
+        self._ended: OrderedDict[int, str] = OrderedDict()
+
+    def session_event(self, kind: str, **fields: Any) -> None:
+        """Say something of the session as a whole."""
+        self._journal.add(self.pack(kind, **fields))
+
+    def pack(self, kind: str, **fields: Any) -> bytes:
+        """Give an event of the session, packed and not added."""
+        return pack_event({"kind": kind, "epoch": self._epoch, "at": int(self._clock.now_ms()), **fields})
+
+    def announce(self, run: CellRun) -> None:
+        """Say that the cell was queued and has started, unless that has been said."""
+        if run.first_event:
+            return
+        cell = run.cell
+        labels = {"labels": cell.spec.labels} if cell.spec.labels else {}
+        run.first_event = self._cell_event(run, "cell.queued", cell.submitted_ms, code=cell.spec.code, **labels)
+        if run.attempt > 1:
+            self._cell_event(run, "cell.retried", run.since_ms, reason="the worker that had it died")
+        if run.since_ms:
+            self._cell_event(run, "cell.started", run.since_ms)
+
+    def frame(self, run: CellRun, frame: Output | Result | Failure | Notice) -> None:
+        """Say what the running cell, or one before it, has put out. Raises ProtocolError for a cell to come."""
+        cell_id: str | None
+        if frame.seq == run.cell.seq and frame.attempt == run.attempt:
+            self.announce(run)
+            cell_id = run.cell.cell_id
+        else:
+            cell_id = self._late(frame, run.cell.seq)
+        self._say(frame, cell_id)
+
+    def late_frame(self, frame: Output | Result | Failure | Notice, next_seq: int) -> None:
+        """Say what a cell that has ended puts out while none runs."""
+        self._say(frame, self._late(frame, next_seq))
+
+    def end(self, run: CellRun, status: CellStatus, run_ms: float) -> None:
+        """Say how the cell ended, and commit it."""
+        self.announce(run)
+        queued_ms = max(0.0, (run.since_ms or self._clock.now_ms()) - run.cell.submitted_ms)
+        self._cell_event(
+            run,
+            "cell.finished",
+            self._clock.now_ms(),
+            status=str(status),
+            queued_ms=round(queued_ms, 3),
+            run_ms=round(run_ms, 3),
+            commit_ms=0.0,
+        )
+        self._ended[run.cell.seq] = run.cell.cell_id
+        if len(self._ended) > REMEMBERED_CELLS:
+            self._ended.popitem(last=False)
+        self._journal.end_cell(run.cell.cell_id, run.first_event)
+
+    def done(self, run: CellRun, frame: Done) -> None:
+        """Take the process's word on how its cell ended. Raises ProtocolError for another cell or status."""
+        if (frame.seq, frame.attempt) != (run.cell.seq, run.attempt):
+            raise ProtocolError(f"Done for cell {frame.seq}/{frame.attempt}, running is {run.cell.seq}/{run.attempt}")
+        try:
+            status = CellStatus(frame.status)
+        except ValueError:
+            raise ProtocolError(f"Done with unknown status {frame.status!r}") from None
+        self.end(run, status, frame.run_us / 1000)
+
+    def _late(self, frame: Output | Result | Failure | Notice, next_seq: int) -> str | None:
+        if frame.seq >= next_seq:
+            raise ProtocolError(f"{type(frame).__name__} for cell {frame.seq}, which does not run")
+        return self._ended.get(frame.seq)
+
+    def _say(self, frame: Output | Result | Failure | Notice, cell_id: str | None) -> None:
+        fields: dict[str, Any]
+        match frame:
+            case Output(_, _, stream, text):
+                kind, fields = "output", {"stream": "stderr" if stream == "stderr" else "stdout", "text": text}
+            case Result(_, _, bundle, data):
+                kind, fields = "result", {"bundle": bundle, "data": data}
+            case Failure(_, _, ename, evalue, traceback):
+                kind, fields = "error", {"ename": ename, "evalue": evalue, "traceback": traceback}
+            case Notice(_, _, category, message):
+                kind, fields = "warning", {"category": category, "message": message}
+        whose = {"cell_id": cell_id, "seq": frame.seq, "attempt": frame.attempt} if frame.seq else {}
+        self._journal.add(self.pack(kind, **whose, **fields))
+
+    def _cell_event(self, run: CellRun, kind: str, at_ms: float, **fields: Any) -> int:
+        event = {
+            "kind": kind,
+            "cell_id": run.cell.cell_id,
+            "seq": run.cell.seq,
+            "attempt": run.attempt,
+            "epoch": self._epoch,
+            "at": int(at_ms),
+            **fields,
+        }
+        return self._journal.add(pack_event(event))

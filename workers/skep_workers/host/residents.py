@@ -1,0 +1,138 @@
+"""All the sessions that are resident on this worker: how they come, what reaches them, how they leave."""
+
+import asyncio
+import secrets
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+import structlog
+
+from skep_shared.scripts import Claim, ClaimStatus
+from skep_workers.host.backoff import RETRIABLE, backoff_delays
+from skep_workers.host.intake import cell_of_entry
+from skep_workers.host.resident import Host, Resident
+
+log = structlog.get_logger()
+
+SWEEP_PAGE: Final = 500
+
+
+class Residents:
+    """The residents of one worker, by session id; each runs as a task of the worker's group."""
+
+    def __init__(self, host: Host, group: asyncio.TaskGroup, on_pending: Callable[[str], Awaitable[None]]) -> None:
+        """`on_pending` asks for a session to be activated elsewhere."""
+        self._host = host
+        self._group = group
+        self._on_pending = on_pending
+        self._residents: dict[str, Resident] = {}
+        self._claiming: dict[str, asyncio.Task[None]] = {}
+        self._is_draining = False
+        self._all_gone = asyncio.Event()
+        self._all_gone.set()
+
+    def __len__(self) -> int:
+        return len(self._residents)
+
+    @property
+    def has_room(self) -> bool:
+        """Tell whether another session may come."""
+        return not self._is_draining and len(self._residents) < self._host.settings.max_resident
+
+    async def activate(self, session_id: str) -> None:
+        """Make a session resident here, if nobody alive has it; harmless to repeat. Raises what the driver raises."""
+        resident = self._residents.get(session_id)
+        if resident is not None or not self.has_room:
+            if resident is None:
+                await self._on_pending(session_id)
+            return
+        task = self._claiming.get(session_id)
+        if task is None:
+            task = self._group.create_task(self._claim(session_id), name=f"claim of {session_id}")
+            self._claiming[session_id] = task
+            task.add_done_callback(lambda _: self._claiming.pop(session_id, None))
+        await asyncio.shield(task)
+
+    async def _claim(self, session_id: str) -> None:
+        token = secrets.token_hex(16)
+        for delay in backoff_delays():
+            try:
+                claim = await self._host.scripts.claim(session_id, self._host.worker_id, token)
+            except RETRIABLE as exc:
+                log.warning("claim.retry", session_id=session_id, error=repr(exc))
+                await asyncio.sleep(delay)
+                continue
+            if isinstance(claim, Claim):
+                self._settle(claim)
+            elif claim is ClaimStatus.NOT_ALIVE:
+                await asyncio.sleep(delay)  # the next heartbeat mends that
+                continue
+            return
+
+    def _settle(self, claim: Claim) -> None:
+        resident = Resident(self._host, claim)
+        self._residents[claim.session_id] = resident
+        self._all_gone.clear()
+        if self._is_draining:
+            resident.drain()
+        self._group.create_task(self._host_stay(resident), name=f"session {claim.session_id}")
+
+    async def _host_stay(self, resident: Resident) -> None:
+        pending = 0
+        try:
+            pending = await resident.run()
+        finally:
+            del self._residents[resident.session_id]
+            if not self._residents:
+                self._all_gone.set()
+        if pending:
+            await self._on_pending(resident.session_id)
+
+    def on_entry(self, fields: dict[bytes, Any]) -> None:
+        """Take a mailbox entry; one for a session that isn't here is passed over, its stream has the cell."""
+        resident = self._residents.get(fields[b"s"].decode())
+        if resident is None:
+            return
+        match fields[b"k"]:
+            case b"cell":
+                resident.intake.offer(*cell_of_entry(fields))
+            case b"wake":
+                resident.intake.expect(int(fields[b"q"]))
+            case b"interrupt":
+                resident.interrupt(int(fields[b"q"]))
+            case b"close":
+                resident.close()
+            case kind:
+                log.warning("mailbox.unknown", kind=kind.decode("utf-8", "replace"))
+
+    async def sweep(self) -> None:
+        """Ask Redis how far each session is and whose: makes up for lost wake-ups, finds lost sessions."""
+        ids = list(self._residents)
+        keys = self._host.scripts.keys
+        for start in range(0, len(ids), SWEEP_PAGE):
+            page = ids[start : start + SWEEP_PAGE]
+            async with self._host.redis.pipeline(transaction=False) as pipe:
+                for session_id in page:
+                    pipe.hmget(keys.session(session_id), ["seq", "token", "state"])
+                replies = await pipe.execute()
+            for session_id, (seq, token, state) in zip(page, replies, strict=True):
+                resident = self._residents.get(session_id)
+                if resident is not None:
+                    resident.check(seq=int(seq or 0), token=(token or b"").decode(), closing=state == b"closing")
+
+    async def drain(self, grace_seconds: float) -> None:
+        """Send every session away: what runs may end within the grace period, then it is interrupted."""
+        self._is_draining = True
+        for resident in list(self._residents.values()):
+            resident.drain()
+        try:
+            async with asyncio.timeout(grace_seconds):
+                await self._all_gone.wait()
+        except TimeoutError:
+            self.hurry()
+            await self._all_gone.wait()
+
+    def hurry(self) -> None:
+        """End the grace period now."""
+        for resident in list(self._residents.values()):
+            resident.hurry()

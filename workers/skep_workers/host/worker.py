@@ -1,0 +1,167 @@
+"""One worker: a lease, a mailbox, a dispatcher, a zygote, and the sessions resident here, under one task group.
+
+It ends in order: the dispatcher stops picking, sessions drain (each commits and is released, and one with pending cells
+is activated elsewhere), the worker leaves the index, the zygote goes, the scratch directory is removed.
+"""
+
+import asyncio
+import contextlib
+import os
+import platform
+import secrets
+import shutil
+import socket
+import tempfile
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from skep_shared import __version__
+from skep_shared.activation import enqueue_activation, open_arq
+from skep_shared.connection import check_server, open_redis
+from skep_shared.keys import Keys
+from skep_shared.limits import check_cell_id, check_session_id
+from skep_shared.models import WorkerFacts
+from skep_shared.scripts import Scripts
+from skep_shared.settings import WorkerSettings
+from skep_shared.submission import append_cells, cell_from_options
+from skep_workers.host.backoff import RETRIABLE
+from skep_workers.host.clock import RedisClock
+from skep_workers.host.dispatch import Dispatcher
+from skep_workers.host.lease import PATIENCE_MS, Lease
+from skep_workers.host.mailbox import Mailbox
+from skep_workers.host.resident import Host
+from skep_workers.host.residents import Residents
+from skep_workers.host.zygote import Zygote
+
+log = structlog.get_logger()
+
+RECOVERY_PAGE = 100
+SWEEP_SECONDS = 15.0
+
+
+class WorkerHost:
+    """A worker from start to drain; `run` it once."""
+
+    def __init__(self, settings: WorkerSettings, *, on_ready: Callable[[str], None] | None = None) -> None:
+        self._settings = settings
+        self._on_ready = on_ready
+        self.worker_id = f"{socket.gethostname()[:60]}-{os.getpid()}-{secrets.token_hex(4)}"
+        self._keys = Keys(settings.prefix)
+        self._redis = open_redis(settings)
+        self._blocking = open_redis(settings, blocking=True)
+        self._arq = open_arq(settings)
+        self._scripts = Scripts(self._redis, self._keys)
+        self._clock = RedisClock()
+        self._started_at = datetime.now(UTC)
+        self._lease = Lease(self.worker_id, self._scripts, settings, self._clock, self._facts)
+        self._zygote = Zygote(
+            preload=settings.preload, pass_env=settings.pass_env, start_seconds=settings.start_seconds
+        )
+        self._residents: Residents | None = None
+        self._stopping = asyncio.Event()
+
+    async def run(self) -> None:
+        """Serve until `stop`. Raises RedisUnavailable, RedisUnsuitable, StartError, RedisOutage."""
+        directory = Path(tempfile.mkdtemp(prefix="skep-worker-"))
+        try:
+            await check_server(self._redis, self._settings)
+            await self._zygote.ensure_started()
+            await self._lease.beat()
+            async with asyncio.TaskGroup() as group:
+                await self._serve(group, directory)
+        finally:
+            await self._zygote.stop()
+            for client in (self._redis, self._blocking, self._arq):
+                with contextlib.suppress(*RETRIABLE):
+                    await client.aclose()
+            await asyncio.to_thread(shutil.rmtree, directory, ignore_errors=True)
+
+    def stop(self) -> None:
+        """Drain and leave; a second call ends the grace period."""
+        if self._stopping.is_set() and self._residents is not None:
+            self._residents.hurry()
+        self._stopping.set()
+
+    async def _serve(self, group: asyncio.TaskGroup, directory: Path) -> None:
+        host = Host(self.worker_id, self._settings, self._redis, self._scripts, self._clock, self._zygote, directory)
+        residents = self._residents = Residents(host, group, self._activate_elsewhere)
+        mailbox = Mailbox(self._blocking, self._redis, self._keys.mailbox(self.worker_id), self._settings.block_seconds)
+        dispatcher = Dispatcher(
+            self._arq,
+            self._blocking,
+            self._keys,
+            activate=residents.activate,
+            submit=self._submit,
+            has_room=lambda: residents.has_room,
+        )
+        services = [
+            group.create_task(self._lease.run(residents.sweep, self._recover), name="lease"),
+            group.create_task(mailbox.run(residents.on_entry), name="mailbox"),
+            group.create_task(self._sweep(residents), name="sweep"),
+        ]
+        dispatching = group.create_task(dispatcher.run(), name="dispatcher")
+        log.info("worker.ready", worker_id=self.worker_id, capacity=self._settings.max_resident)
+        if self._on_ready is not None:
+            self._on_ready(self.worker_id)
+        await self._stopping.wait()
+        log.info("worker.draining", resident=len(residents), grace_seconds=self._settings.grace_seconds)
+        dispatching.cancel()
+        await residents.drain(self._settings.grace_seconds)
+        for service in services:
+            service.cancel()
+        with contextlib.suppress(*RETRIABLE):
+            await self._scripts.leave(self.worker_id)
+        log.info("worker.left", worker_id=self.worker_id)
+
+    def _facts(self) -> WorkerFacts:
+        return WorkerFacts(
+            host=socket.gethostname(),
+            pid=os.getpid(),
+            version=__version__,
+            python=platform.python_version(),
+            started_at=self._started_at,
+            capacity=self._settings.max_resident,
+            resident=len(self._residents) if self._residents is not None else 0,
+            labels=self._settings.worker_labels,
+        )
+
+    async def _activate_elsewhere(self, session_id: str) -> None:
+        """Best effort: a session that is waiting is found by the next beat of any worker."""
+        with contextlib.suppress(*RETRIABLE):
+            await enqueue_activation(self._arq, self._keys, session_id)
+
+    async def _recover(self) -> None:
+        """Look after dead workers and waiting sessions, a page a beat."""
+        found = await self._scripts.recover(
+            silence_ms=int(self._settings.lease_seconds * 1000), page=RECOVERY_PAGE, patience_ms=PATIENCE_MS
+        )
+        if found.dead or found.waiting:
+            log.warning("recovery", dead_workers=found.dead, waiting=len(found.waiting))
+        for session_id in found.waiting:
+            await self._activate_elsewhere(session_id)
+
+    async def _sweep(self, residents: Residents) -> None:
+        while True:
+            await asyncio.sleep(SWEEP_SECONDS)
+            with contextlib.suppress(*RETRIABLE):
+                await residents.sweep()
+
+    async def _submit(self, session_id: str, code: str, cell_id: str, options: dict[str, Any]) -> str:
+        """Append a cell for arq's job. Raises InvalidArgument, SessionClosed, BacklogFull, RedisFull."""
+        cell_id = check_cell_id(options.pop("cell_id", cell_id))
+        client_id = options.pop("client_id", "")
+        cell = (cell_id, cell_from_options(code, options))
+        submitted = await append_cells(
+            self._scripts,
+            check_session_id(session_id),
+            [cell],
+            max_pending=self._settings.max_pending_cells,
+            client_id=client_id,
+        )
+        if submitted.needs_activation:
+            await enqueue_activation(self._arq, self._keys, session_id)
+        return cell_id

@@ -1,0 +1,165 @@
+"""The host's end of the zygote: starts it, asks it for session processes, hears of their ends.
+
+A zygote that dies is replaced at the next request; the sessions forked from it live on, but how one of them ends is
+then not known any more.
+"""
+
+import asyncio
+import contextlib
+import itertools
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import Any, Final
+
+import msgpack
+import structlog
+
+from skep_shared.errors import StartError
+
+PACKET_BYTES: Final = 64 * 1024
+STOP_SECONDS: Final = 2.0
+ALWAYS_PASSED: Final = ("PATH", "HOME", "LANG", "LANGUAGE", "TZ", "TMPDIR", "USER", "LOGNAME")
+
+log = structlog.get_logger()
+
+
+def session_environment(pass_env: list[str]) -> dict[str, str]:
+    """Give the environment of session processes: an allow-list, so that no Redis URL and no secret is in it."""
+    names = {*ALWAYS_PASSED, *pass_env, *(name for name in os.environ if name.startswith("LC_"))}
+    chosen = {name: os.environ[name] for name in sorted(names) if name in os.environ}
+    # Figures are drawn off screen, and text is UTF-8 whatever the locale says.
+    return chosen | {"MPLBACKEND": "Agg", "PYTHONUTF8": "1"}
+
+
+class Zygote:
+    """One zygote process at a time, started when it is first needed."""
+
+    def __init__(self, *, preload: list[str], pass_env: list[str], start_seconds: float) -> None:
+        self._preload = preload
+        self._pass_env = pass_env
+        self._start_seconds = start_seconds
+        self._process: subprocess.Popen[bytes] | None = None
+        self._socket: socket.socket | None = None
+        self._starting = asyncio.Lock()
+        self._ready: asyncio.Future[int] | None = None
+        self._requests = itertools.count(1)
+        self._forks: dict[int, asyncio.Future[int]] = {}
+        self._exit_handlers: dict[int, Callable[[int | None], None]] = {}
+
+    async def ensure_started(self) -> None:
+        """Start the zygote if none is running. Raises StartError."""
+        async with self._starting:
+            if self._socket is not None:
+                return
+            loop = asyncio.get_running_loop()
+            ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            with theirs:
+                command = [sys.executable, "-P", "-m", "skep_workers.session.zygote", str(theirs.fileno())]
+                self._process = subprocess.Popen(
+                    [*command, *self._preload],
+                    pass_fds=[theirs.fileno()],
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                    env=session_environment(self._pass_env),
+                    start_new_session=True,  # Ctrl-C in the worker's terminal is the worker's business
+                )
+            ours.setblocking(False)
+            self._socket = ours
+            self._ready = loop.create_future()
+            loop.add_reader(ours.fileno(), self._receive)
+            try:
+                async with asyncio.timeout(self._start_seconds):
+                    pid = await self._ready
+            except TimeoutError:
+                self._lose("no answer")
+                raise StartError("zygote", f"no answer after {self._start_seconds:g} s") from None
+            log.info("zygote.started", pid=pid, preload=self._preload)
+
+    async def fork(self, descriptors: list[int], directory: str, on_exit: Callable[[int | None], None]) -> int:
+        """Fork a session process with these descriptors; gives its pid. Raises StartError.
+
+        `on_exit` is called once, with the wait status, or None if the zygote died first.
+        """
+        await self.ensure_started()
+        request = next(self._requests)
+        future = asyncio.get_running_loop().create_future()
+        self._forks[request] = future
+        try:
+            assert self._socket is not None  # noqa: S101 - ensure_started has set it
+            packet = msgpack.packb(["fork", request, directory])
+            socket.send_fds(self._socket, [packet], descriptors)
+            async with asyncio.timeout(self._start_seconds):
+                pid: int = await future
+        except TimeoutError:
+            raise StartError("session process", f"no fork after {self._start_seconds:g} s") from None
+        except OSError as exc:
+            self._lose(str(exc))
+            raise StartError("session process", f"the zygote can't be reached ({exc})") from exc
+        finally:
+            self._forks.pop(request, None)
+        self._exit_handlers[pid] = on_exit
+        return pid
+
+    async def stop(self) -> None:
+        """End the zygote; its children have their own ends."""
+        process = self._process
+        self._lose("stopped")
+        if process is None:
+            return
+        try:
+            await asyncio.to_thread(process.wait, STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            await asyncio.to_thread(process.wait)
+
+    def _receive(self) -> None:
+        assert self._socket is not None  # noqa: S101 - the reader is removed before the socket
+        try:
+            data = self._socket.recv(PACKET_BYTES)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if not data:
+            self._lose("it died")
+            return
+        self._take(msgpack.unpackb(data))
+
+    def _take(self, message: list[Any]) -> None:
+        match message:
+            case ["ready", pid]:
+                if self._ready is not None and not self._ready.done():
+                    self._ready.set_result(pid)
+            case ["forked", request, pid]:
+                future = self._forks.get(request)
+                if future is not None and not future.done():
+                    future.set_result(pid)
+                else:  # asked for by somebody who has given up
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(pid, signal.SIGKILL)
+            case ["exited", pid, status]:
+                handler = self._exit_handlers.pop(pid, None)
+                if handler is not None:
+                    handler(status)
+
+    def _lose(self, reason: str) -> None:
+        sock, self._socket = self._socket, None
+        if sock is None:
+            return
+        asyncio.get_running_loop().remove_reader(sock.fileno())
+        sock.close()
+        process, self._process = self._process, None
+        if process is not None and reason != "stopped":
+            log.warning("zygote.lost", reason=reason, exit_status=process.poll())
+            process.kill()
+        error = StartError("zygote", f"{reason}; its own words are on the worker's stderr")
+        for future in (self._ready, *self._forks.values()):
+            if future is not None and not future.done():
+                future.set_exception(error)
+        handlers, self._exit_handlers = self._exit_handlers, {}
+        for handler in handlers.values():
+            handler(None)

@@ -1,0 +1,146 @@
+"""stdout and stderr of a session: Python's streams and the file descriptors below them, in one order.
+
+Python code writes to `CellStream`, which knows whose output it is. C code and child processes write to descriptors 1
+and 2, which are pipes; the protocol thread reads them as soon as something comes, and a Python write reads them first,
+so that what was written before it stands before it. Two writes to different descriptors, neither from Python's streams
+and both before anyone looked, can't be told apart in time: descriptor 1 is then taken first.
+"""
+
+import codecs
+import io
+import os
+import select
+import sys
+import threading
+from collections.abc import Callable, Iterable
+from typing import Any, Final
+
+from skep_workers.session.interrupts import Shield
+from skep_workers.session.link import NOBODY, CellLink, Writer
+
+READ_BYTES: Final = 64 * 1024
+STREAMS: Final = ("stdout", "stderr")
+
+
+class PipeReader:
+    """Reads what was written to descriptors 1 and 2 and hands it to the link as the running cell's output."""
+
+    def __init__(self, link: CellLink, shield: Shield, stdout_fd: int, stderr_fd: int) -> None:
+        self._link = link
+        self._shield = shield  # between reading and handing over, an interrupt would lose what was read
+        self._lock = threading.Lock()
+        self._poll = select.poll()
+        self.streams: Final = {stdout_fd: "stdout", stderr_fd: "stderr"}
+        self._decoders = {}
+        for fd in self.streams:
+            os.set_blocking(fd, False)
+            self._poll.register(fd, select.POLLIN)
+            self._decoders[fd] = codecs.getincrementaldecoder("utf-8")("replace")
+        self.writer = NOBODY  # the cell that is running, or ran last
+
+    def drain(self) -> None:
+        """Take what is in the pipes now; several threads may call this."""
+        if not self._poll.poll(0):
+            return
+        with self._shield, self._lock:
+            for _ in range(64):  # a bound for a writer that never stops; the next look goes on
+                ready = sorted(fd for fd, _ in self._poll.poll(0))
+                if not ready:
+                    return
+                for fd in ready:
+                    self._read(fd, self.writer)
+
+    def _read(self, fd: int, writer: Writer) -> None:
+        try:
+            data = os.read(fd, READ_BYTES)
+        except BlockingIOError:
+            return
+        if data:
+            self._link.write(self.streams[fd], self._decoders[fd].decode(data), writer)
+        else:  # every writing end has been closed; there is nothing to wait for any more
+            self._poll.unregister(fd)
+
+
+class CellStream(io.TextIOBase):
+    """sys.stdout or sys.stderr of a session; `fileno()` is the pipe, so that it can be given to child processes."""
+
+    encoding = "utf-8"
+    errors = "backslashreplace"
+    newlines = None
+
+    def __init__(self, name: str, fd: int, link: CellLink, drain: Callable[[], None]) -> None:
+        self.name = f"<{name}>"
+        self.mode = "w"
+        self._stream = name
+        self._fd = fd
+        self._link = link
+        self._drain = drain
+        self.buffer = CellBuffer(self)
+
+    def write(self, text: str, /) -> int:
+        """Collect the text as output of the cell it comes from."""
+        if not isinstance(text, str):
+            raise TypeError(f"write() argument must be str, not {type(text).__name__}")
+        if text != "\n":  # print() writes its end apart; nothing can have come in between
+            self._drain()
+        self._link.write(self._stream, text)
+        return len(text)
+
+    def writelines(self, lines: Iterable[str], /) -> None:  # type: ignore[override]
+        """Collect all the lines."""
+        self.write("".join(lines))
+
+    def writable(self) -> bool:
+        """It is writable."""
+        return True
+
+    def fileno(self) -> int:
+        """Give the descriptor of the pipe."""
+        return self._fd
+
+    def flush(self) -> None:
+        """Do nothing: what was written is on its way."""
+
+    def isatty(self) -> bool:
+        """It is no terminal."""
+        return False
+
+    def close(self) -> None:
+        """Stay open: a cell that closes its stdout would silence the later ones."""
+
+    def reconfigure(self, **_options: Any) -> None:
+        """Accept what scripts set on a real stream; encoding and buffering are the session's business."""
+
+
+class CellBuffer(io.RawIOBase):
+    """The `buffer` of a CellStream: bytes are decoded as UTF-8, cut wherever."""
+
+    def __init__(self, stream: CellStream) -> None:
+        self._stream = stream
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self.name = stream.name
+
+    def write(self, data: Any, /) -> int:
+        """Collect the bytes as text."""
+        view = memoryview(data)
+        self._stream.write(self._decoder.decode(view.tobytes()))
+        return view.nbytes
+
+    def writable(self) -> bool:
+        """It is writable."""
+        return True
+
+    def fileno(self) -> int:
+        """Give the descriptor of the pipe."""
+        return self._stream.fileno()
+
+    def close(self) -> None:
+        """Stay open, as the stream does."""
+
+
+def install_streams(link: CellLink, reader: PipeReader) -> None:
+    """Make the link's streams the process's stdout and stderr."""
+    for fd, name in enumerate(STREAMS, start=1):
+        stream = CellStream(name, fd, link, reader.drain)
+        setattr(sys, name, stream)
+        setattr(sys, f"__{name}__", stream)

@@ -1,0 +1,85 @@
+"""From a cell's source to code objects: the body, and the last expression apart, so that its value can be shown.
+
+Both are compiled with top-level await allowed; code that awaits has CO_COROUTINE among its flags, which is the only
+thing the caller needs to look at. The engine's own `from __future__` imports never leak in; those of a cell hold for
+the later cells of its session.
+"""
+
+import __future__
+
+import ast
+import io
+import linecache
+import tokenize
+from dataclasses import dataclass
+from inspect import CO_COROUTINE
+from types import CodeType
+from typing import Final
+
+_FUTURE_FLAGS: Final = {name: getattr(__future__, name).compiler_flag for name in __future__.all_feature_names}
+_NOT_SIGNIFICANT: Final = frozenset(
+    {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class CompiledCell:
+    """What to exec, then what to eval; either may be missing."""
+
+    body: CodeType | None
+    last: CodeType | None
+    shows_value: bool
+
+    @property
+    def awaits(self) -> bool:
+        """Tell whether running it gives a coroutine."""
+        return any(code is not None and code.co_flags & CO_COROUTINE for code in (self.body, self.last))
+
+
+class CellCompiler:
+    """Compiles the cells of one session; remembers the future imports of earlier ones."""
+
+    def __init__(self) -> None:
+        self._future_flags = 0
+
+    def compile(self, source: str, filename: str) -> CompiledCell:
+        """Give the cell's code objects. Raises SyntaxError, or ValueError for NUL bytes and the like."""
+        register_source(source, filename)
+        flags = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT | self._future_flags
+        tree = compile(source, filename, "exec", flags | ast.PyCF_ONLY_AST, dont_inherit=True)
+        assert isinstance(tree, ast.Module)  # noqa: S101 - what PyCF_ONLY_AST gives for "exec"
+        for statement in tree.body:
+            if isinstance(statement, ast.ImportFrom) and statement.module == "__future__":
+                for alias in statement.names:
+                    flags |= _FUTURE_FLAGS.get(alias.name, 0)
+        last = None
+        if tree.body and isinstance(tree.body[-1], ast.Expr):
+            expression = ast.Expression(tree.body.pop().value)  # type: ignore[attr-defined]
+            last = compile(expression, filename, "eval", flags, dont_inherit=True)
+        body = compile(tree, filename, "exec", flags, dont_inherit=True) if tree.body else None
+        self._future_flags = flags & ~ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
+        return CompiledCell(body, last, shows_value=last is not None and not ends_with_semicolon(source))
+
+
+def cell_filename(seq: int) -> str:
+    """Give the file name under which a cell's source is known."""
+    return f"<cell {seq}>"
+
+
+def register_source(source: str, filename: str) -> None:
+    """Let tracebacks, inspect, warnings and pdb find the source; no mtime means that it is never checked on disk."""
+    linecache.cache[filename] = (len(source), None, source.splitlines(keepends=True), filename)
+
+
+def ends_with_semicolon(source: str) -> bool:
+    """Tell whether the last thing before comments is a semicolon, which hides the value."""
+    if ";" not in source:
+        return False
+    last = ""
+    try:
+        for token in tokenize.generate_tokens(io.StringIO(source).readline):
+            if token.type not in _NOT_SIGNIFICANT:
+                last = token.string
+    except (tokenize.TokenError, SyntaxError):
+        return False
+    return last == ";"

@@ -1,0 +1,45 @@
+"""Exceptions of user code as text: source lines and carets, without the engine's own frames."""
+
+import traceback
+from pathlib import Path
+from typing import Final
+
+_ENGINE_DIRECTORY: Final = str(Path(__file__).parent) + "/"
+MAX_TEXT_CHARS: Final = 256 * 1024
+MAX_VALUE_CHARS: Final = 8 * 1024
+
+
+def describe_exception(exc: BaseException) -> tuple[str, str, str]:
+    """Give the exception's name, its text and its traceback; user code in `__str__` can't break it."""
+    kind = type(exc)
+    name = kind.__qualname__
+    try:
+        text = str(exc)
+    except Exception as inner:  # noqa: BLE001 - user code runs in __str__
+        text = f"<str() of it raised {type(inner).__name__}>"
+    try:
+        summary = traceback.TracebackException(kind, exc, exc.__traceback__)
+        _drop_engine_frames(summary, set())
+        shown = "".join(summary.format())
+    except Exception as inner:  # noqa: BLE001 - user code runs in __str__, __repr__ and __notes__
+        shown = f"{name}: {text}\n(the traceback can't be shown: {type(inner).__name__})\n"
+    return name, shortened(text, MAX_VALUE_CHARS), shortened(shown, MAX_TEXT_CHARS)
+
+
+def shortened(text: str, limit: int) -> str:
+    """Give the text, with its middle replaced by a note if it is longer than `limit` characters."""
+    if len(text) <= limit:
+        return text
+    half = limit // 2
+    return f"{text[:half]}\n… {len(text) - 2 * half} characters left out …\n{text[-half:]}"
+
+
+def _drop_engine_frames(summary: traceback.TracebackException, seen: set[int]) -> None:
+    if id(summary) in seen:
+        return
+    seen.add(id(summary))
+    kept = [frame for frame in summary.stack if not frame.filename.startswith(_ENGINE_DIRECTORY)]
+    summary.stack = traceback.StackSummary.from_list(kept)
+    for linked in (summary.__cause__, summary.__context__, *(getattr(summary, "exceptions", None) or ())):
+        if linked is not None:
+            _drop_engine_frames(linked, seen)

@@ -1,0 +1,109 @@
+"""The zygote: a warm, single-threaded process that session processes are forked from.
+
+It is started with an environment that is an allow-list, no connection to Redis, no secret and no open file but its
+control socket: nothing that it holds could be kept from its children. It imports what sessions need, freezes the
+garbage collector's generations (a collection in a child would otherwise touch, and so copy, every page), and waits.
+
+Messages, each one packet of msgpack on a SOCK_SEQPACKET socket:
+    host to zygote   ["fork", request, directory] with six descriptors (see process.Descriptors)
+    zygote to host   ["ready", pid]   ["forked", request, pid]   ["exited", pid, wait status]
+The zygote leaves when its socket ends.
+"""
+
+import gc
+import importlib
+import os
+import select
+import signal
+import socket
+import sys
+import traceback
+from typing import Any, Final
+
+import msgpack
+
+from skep_workers.session.process import Descriptors, run_session
+
+PACKET_BYTES: Final = 64 * 1024
+DESCRIPTORS: Final = 6
+START_FAILED_EXIT: Final = 71  # EX_OSERR of sysexits.h
+
+
+class Zygote:
+    """Serves fork requests until the host has gone."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._socket = sock
+        self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+
+    def serve(self) -> None:
+        """Fork on request, and report children that ended."""
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
+        self._tell("ready", os.getpid())
+        poll = select.poll()
+        poll.register(self._socket, select.POLLIN)
+        poll.register(self._wake_read, select.POLLIN)
+        while True:
+            ready = dict(poll.poll())
+            if self._wake_read in ready:
+                os.read(self._wake_read, 4096)
+                self._reap()
+            if self._socket.fileno() in ready and not self._handle_request():
+                return
+
+    def _handle_request(self) -> bool:
+        data, fds, _, _ = socket.recv_fds(self._socket, PACKET_BYTES, DESCRIPTORS)
+        if not data:
+            return False
+        _, request, directory = msgpack.unpackb(data)
+        pid = os.fork()
+        if pid == 0:
+            self._become_session(fds, directory)
+        for fd in fds:
+            os.close(fd)
+        self._tell("forked", request, pid)
+        return True
+
+    def _become_session(self, fds: list[int], directory: str) -> None:
+        status = START_FAILED_EXIT
+        try:
+            signal.set_wakeup_fd(-1)
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            self._socket.close()
+            os.close(self._wake_read)
+            os.close(self._wake_write)
+            run_session(Descriptors(*fds), directory)
+            status = 0
+        except BaseException:  # noqa: BLE001 - the process ends here; its last words go to the session's stderr
+            traceback.print_exc(file=sys.__stderr__)
+        finally:
+            os._exit(status)
+
+    def _reap(self) -> None:
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            self._tell("exited", pid, status)
+
+    def _tell(self, *message: Any) -> None:
+        self._socket.send(msgpack.packb(message))
+
+
+def main() -> None:
+    """Run `python -P -m skep_workers.session.zygote FD [MODULE …]`."""
+    sock = socket.socket(fileno=int(sys.argv[1]))
+    sock.set_inheritable(False)
+    for name in sys.argv[2:]:
+        importlib.import_module(name)
+    gc.collect()
+    gc.freeze()
+    Zygote(sock).serve()
+
+
+if __name__ == "__main__":
+    main()
