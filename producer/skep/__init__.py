@@ -1,1 +1,76 @@
-"""skep: durable Python sessions as a job queue."""
+"""skep: durable Python sessions as a job queue.
+
+async with skep.connect("redis://127.0.0.1:6379/0") as cluster:
+    session = cluster.session("user-42")
+    outcome = await session.run("import math; math.sqrt(1764)")
+    assert outcome.value == 42.0
+"""
+
+from skep.cell import Cell
+from skep.cluster import Cluster, connect
+from skep.embedded import EmbeddedCluster, embedded
+from skep.outcome import CellFault, CellFold, Outcome
+from skep.session import CellOptions, CellRequest, Session
+from skep_shared import __version__
+from skep_shared.errors import (
+    BacklogFull,
+    CellCancelled,
+    CellError,
+    CellFailed,
+    CellInterrupted,
+    CellLost,
+    CellTimedOut,
+    InvalidArgument,
+    NotFound,
+    RedisFull,
+    RedisUnavailable,
+    RedisUnsuitable,
+    SessionClosed,
+    SessionCrashed,
+    SkepError,
+    StartError,
+    WaitTimeout,
+)
+from skep_shared.events import Event
+from skep_shared.models import SessionInfo, SessionOptions, WorkerInfo
+from skep_shared.settings import Settings
+from skep_shared.states import CellStatus, SessionState
+
+__all__ = [
+    "BacklogFull",
+    "Cell",
+    "CellCancelled",
+    "CellError",
+    "CellFailed",
+    "CellFault",
+    "CellFold",
+    "CellInterrupted",
+    "CellLost",
+    "CellOptions",
+    "CellRequest",
+    "CellStatus",
+    "CellTimedOut",
+    "Cluster",
+    "EmbeddedCluster",
+    "Event",
+    "InvalidArgument",
+    "NotFound",
+    "Outcome",
+    "RedisFull",
+    "RedisUnavailable",
+    "RedisUnsuitable",
+    "Session",
+    "SessionClosed",
+    "SessionCrashed",
+    "SessionInfo",
+    "SessionOptions",
+    "SessionState",
+    "Settings",
+    "SkepError",
+    "StartError",
+    "WaitTimeout",
+    "WorkerInfo",
+    "__version__",
+    "connect",
+    "embedded",
+]

@@ -6,9 +6,10 @@
 - RESP2 and bytes, so that Redis 6.2 and 7 answer alike.
 """
 
+import re
 from collections.abc import Awaitable
 from typing import Any, Final, cast
-from urllib.parse import parse_qs, unquote, urlsplit, urlunsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 from redis.asyncio import BlockingConnectionPool, ConnectionPool, Redis
 from redis.asyncio.retry import Retry
@@ -23,6 +24,9 @@ from skep_shared.settings import Settings
 
 BLOCK_MARGIN_SECONDS: Final = 2.0
 OLDEST_REDIS: Final = (6, 2)
+# Credentials that urlsplit would cut short, and passwords outside of the credentials.
+_CUT_CREDENTIALS: Final = re.compile(r"(?!unix:)[^:]*://[^@/?#]*[/?#][^@]*@")
+_QUERY_PASSWORD: Final = re.compile(r"([?&][^=&]*password=)[^&#]*")
 _SCHEMES: Final = ("redis", "rediss", "unix", "redis+sentinel")
 
 # What the driver raises when the server can't be reached or has stopped answering. Its ConnectionError and
@@ -59,8 +63,10 @@ def open_redis(settings: Settings, *, blocking: bool = False, client_class: type
         else:
             # Waits for a free connection, within the time a command may take, instead of failing at once.
             pool = BlockingConnectionPool.from_url(url, timeout=settings.command_timeout_seconds, **options)
-    except ValueError as exc:
-        raise InvalidArgument("redis_url", redacted(url), str(exc)) from exc
+            pool.make_connection()  # without I/O: finds options that no connection knows
+    except (ValueError, TypeError, RedisError) as exc:
+        # Not chained: the library's error may quote from the password.
+        raise InvalidArgument("redis_url", redacted(url), _why_unreadable(url, exc)) from None
     client = client_class(connection_pool=pool)
     client.auto_close_connection_pool = True
     return client
@@ -76,8 +82,10 @@ def _sentinel_pool(url: str, options: dict[str, Any]) -> SentinelConnectionPool:
         raise ValueError("redis+sentinel:// needs host:port,host:port/service[/db]")
     addresses = []
     for host in hosts.split(","):
-        name, _, port = host.rpartition(":")
-        addresses.append((name, int(port)) if name else (host, 26379))
+        address = urlsplit(f"//{host}")
+        if not address.hostname:
+            raise ValueError("redis+sentinel:// needs a name for every host")
+        addresses.append((address.hostname, address.port or 26379))
     options |= {"db": int(path[1]) if len(path) > 1 else 0}
     if user:
         options["username"] = unquote(user)
@@ -94,16 +102,21 @@ def _sentinel_pool(url: str, options: dict[str, Any]) -> SentinelConnectionPool:
 
 
 def redacted(url: str) -> str:
-    """Give the URL without its password, for messages and logs."""
-    try:
-        parts = urlsplit(url)
-    except ValueError:
-        return "an unreadable URL"
-    credentials, at, hosts = parts.netloc.rpartition("@")
-    if not at:
-        return url
-    user = credentials.partition(":")[0]
-    return urlunsplit(parts._replace(netloc=f"{user}:***@{hosts}"))
+    """Give the URL without its passwords, for messages and logs; it need not be a valid one."""
+    scheme, separator, rest = url.partition("://")
+    if not separator:
+        scheme, rest = "", url
+    credentials, at, place = rest.rpartition("@")
+    if at:
+        rest = f"{credentials.partition(':')[0]}:***@{place}"
+    return scheme + separator + _QUERY_PASSWORD.sub(r"\1***", rest)
+
+
+def _why_unreadable(url: str, exc: Exception) -> str:
+    """Give the reason, which is the library's own word unless that could quote from a password."""
+    if _CUT_CREDENTIALS.match(url):
+        return "a / ? or # in the user name or password must be percent-encoded"
+    return str(exc)
 
 
 async def check_server(redis: Redis, settings: Settings) -> None:

@@ -42,7 +42,10 @@ class InvalidArgument(SkepError, ValueError):
 
     def __str__(self) -> str:
         """Name the field, show the value (shortened), state the limit."""
-        shown = repr(self.value)
+        try:
+            shown = repr(self.value)
+        except Exception:  # noqa: BLE001 - the value is the caller's: its repr may do anything, an int may be too long
+            shown = f"a value of type {type(self.value).__name__}"
         if len(shown) > 80:
             shown = f"{shown[:60]}… ({len(shown)} characters)"
         return f"{self.field}: {shown} is refused: {self.limit}"

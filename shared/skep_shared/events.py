@@ -147,9 +147,12 @@ def pack_event(event: dict[str, Any]) -> bytes:
 
 def unpack_event(session_id: str, event_id: str, packed: bytes) -> Event:
     """Give the typed event. Raises ValueError (pydantic's or msgpack's) for bytes no worker of ours wrote."""
-    fields = msgpack.unpackb(packed, unicode_errors="surrogatepass", strict_map_key=False)
-    fields["id"], fields["session_id"] = event_id, session_id
-    fields["at"] = datetime.fromtimestamp(fields["at"] / 1000, UTC)
+    try:
+        fields = msgpack.unpackb(packed, unicode_errors="surrogatepass", strict_map_key=False)
+        fields["id"], fields["session_id"] = event_id, session_id
+        fields["at"] = datetime.fromtimestamp(fields["at"] / 1000, UTC)
+    except (KeyError, TypeError, OverflowError, OSError) as exc:
+        raise ValueError(f"event {event_id} of session {session_id!r} is no event ({exc!r})") from exc
     return _ADAPTER.validate_python(fields)
 
 

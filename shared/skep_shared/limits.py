@@ -68,7 +68,7 @@ def check_inputs(inputs: Mapping[str, object] | None) -> bytes | None:
         if not isinstance(name, str) or not name.isidentifier():
             raise InvalidArgument("inputs", name, "every name must be a Python identifier")
         try:
-            encode_value(value)
+            encode_value({name: value})  # with its name, which is one level of nesting more
         except ValueEncodingError as exc:
             raise InvalidArgument(f"inputs[{name!r}]", value, str(exc)) from exc
     encoded = encode_value(dict(inputs))
@@ -87,8 +87,10 @@ def check_labels(labels: Mapping[str, str] | None) -> dict[str, str]:
         raise InvalidArgument("labels", labels, f"at most {MAX_LABELS} labels")
     for name, text in labels.items():
         for part in (name, text):
-            if not isinstance(part, str) or len(part.encode("utf-8", "surrogatepass")) > MAX_LABEL_BYTES:
-                raise InvalidArgument("labels", part, f"str of at most {MAX_LABEL_BYTES} bytes on both sides")
+            # A lone surrogate becomes `?`, which the comparison finds: it could not be stored.
+            encoded = part.encode("utf-8", "replace") if isinstance(part, str) else b""
+            if encoded.decode() != part or len(encoded) > MAX_LABEL_BYTES:
+                raise InvalidArgument("labels", part, f"valid str of at most {MAX_LABEL_BYTES} bytes on both sides")
     return dict(labels)
 
 

@@ -1,9 +1,10 @@
 """Settings: flags, else `SKEP_*` in the environment, else these defaults. Units are in the names."""
 
+import os
 from typing import Annotated, Self
 
 from pydantic import Field, ValidationError, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from skep_shared.errors import InvalidArgument
 from skep_shared.limits import check_prefix
@@ -29,9 +30,12 @@ class Settings(BaseSettings):
     block_seconds: Annotated[
         float, Field(gt=0, le=60, description="how long one blocking read waits for news; then it is asked again")
     ] = 5.0
+    outage_seconds: Annotated[
+        float, Field(ge=0, description="how long a client goes on trying while Redis is away")
+    ] = 60.0
     max_connections: Annotated[int, Field(ge=4, le=10_000, description="connections to Redis at the most")] = 64
     reply_ttl_seconds: Annotated[
-        float, Field(ge=10, description="how long outcomes stay in a client's reply stream")
+        float, Field(ge=10, le=30 * 86_400, description="how long outcomes stay in a client's reply stream")
     ] = 900.0
     max_pending_cells: Annotated[
         int, Field(ge=1, le=1_000_000, description="cells a session may have waiting; more are refused")
@@ -48,10 +52,18 @@ class Settings(BaseSettings):
         given = {name: value for name, value in overrides.items() if value is not None}
         try:
             return cls(**given)  # type: ignore[arg-type]
+        except SettingsError as exc:  # names the field in its text only
+            field = next((name for name in cls.model_fields if f'"{name}"' in str(exc)), "settings")
+            raise InvalidArgument(field, _in_environment(f"SKEP_{field}"), "JSON is needed in the environment") from exc
         except ValidationError as exc:
             first = exc.errors()[0]
             field = ".".join(str(part) for part in first["loc"]) or "settings"
             raise InvalidArgument(field, first["input"], first["msg"]) from exc
+
+
+def _in_environment(name: str) -> str | None:
+    """Give the variable's value; as in pydantic its case doesn't matter."""
+    return next((value for key, value in os.environ.items() if key.upper() == name.upper()), None)
 
 
 class WorkerSettings(Settings):

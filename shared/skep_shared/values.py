@@ -6,7 +6,7 @@ bound. Only these exact types are taken: a subclass (an Enum, a NamedTuple) woul
 Source of the format: https://github.com/msgpack/msgpack/blob/master/spec.md
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgpack
 
@@ -35,7 +35,10 @@ def encode_value(value: object) -> bytes:
 
 def decode_value(packed: bytes) -> Any:
     """Give the value back; only for bytes that `encode_value` made. Raises ValueError for others."""
-    return msgpack.unpackb(packed, ext_hook=_restored, strict_map_key=False, unicode_errors="surrogatepass")
+    try:
+        return _unpacked(packed, 0)
+    except (TypeError, RecursionError) as exc:  # a key that can't be one, or lists nested a thousand deep
+        raise ValueError(f"no value of ours: {exc}") from exc
 
 
 _PLAIN = frozenset({type(None), bool, float, str, bytes})
@@ -70,9 +73,43 @@ def _packb(prepared: object) -> bytes:
     return packed
 
 
-def _restored(code: int, payload: bytes) -> object:
-    if code == EXT_TUPLE:
-        return tuple(decode_value(payload))
-    if code == EXT_BIG_INT:
-        return int.from_bytes(payload, "big", signed=True)
-    raise ValueError(f"unknown extension type {code} in a value")
+class _PackedTuple(NamedTuple):
+    """Stands for a tuple until msgpack has returned.
+
+    A call of its decoder takes 40 KiB of the C stack, so to decode the items in its hook lets some 200 nested tuples
+    kill the process.
+    """
+
+    payload: bytes
+
+
+def _unpacked(packed: bytes, depth: int) -> Any:
+    if depth > MAX_DEPTH:
+        raise ValueError(f"nested over {MAX_DEPTH} levels")
+    has_tuples = False
+
+    def hook(code: int, payload: bytes) -> object:
+        nonlocal has_tuples
+        if code == EXT_TUPLE:
+            has_tuples = True
+            return _PackedTuple(payload)
+        if code == EXT_BIG_INT:
+            return int.from_bytes(payload, "big", signed=True)
+        raise ValueError(f"unknown extension type {code} in a value")
+
+    value = msgpack.unpackb(packed, ext_hook=hook, strict_map_key=False, unicode_errors="surrogatepass")
+    return _with_tuples(value, depth) if has_tuples else value
+
+
+def _with_tuples(value: Any, depth: int) -> Any:
+    kind = type(value)
+    if kind is _PackedTuple:
+        items = _unpacked(value.payload, depth + 1)
+        if type(items) is not list:
+            raise ValueError("a tuple that is none")
+        return tuple(items)
+    if kind is list:
+        return [_with_tuples(item, depth) for item in value]
+    if kind is dict:
+        return {_with_tuples(key, depth): _with_tuples(item, depth) for key, item in value.items()}
+    return value

@@ -1,6 +1,7 @@
 """The replies that commit.lua sends to the clients that wait."""
 
 import pytest
+from redis.exceptions import ResponseError
 
 from skep_shared.errors import Fenced
 from skep_shared.scripts import CellCommit
@@ -133,3 +134,15 @@ async def test_each_reply_prolongs_the_streams_life(shard):
     await shard.commit(claim, CellCommit("b", 2, (b"e",)), cursor=1, first=2, reply_ttl_ms=5_000_000)
 
     assert await shard.redis.pttl(shard.keys.replies("c1")) > 50_000
+
+
+@pytest.mark.parametrize("ttl_ms", [0, -1, 1.5, 10**30])
+async def test_a_commit_with_an_impossible_reply_ttl_writes_nothing(shard, ttl_ms):
+    """Redis refuses such an expiry in the middle of the script, where nothing can be taken back."""
+    await shard.submit("a", client="c1")
+    claim = await shard.claim()
+    before = await shard.dump()
+
+    with pytest.raises(ResponseError, match="TTL"):
+        await shard.commit(claim, CellCommit("a", 1, (b"e",)), reply_ttl_ms=ttl_ms)
+    assert await shard.dump() == before

@@ -19,7 +19,7 @@ from skep_shared.limits import (
     check_prefix,
     check_session_id,
 )
-from skep_shared.values import decode_value
+from skep_shared.values import MAX_DEPTH, decode_value, encode_value
 
 LONGEST = "x" * 200
 ID_CHECKS = {"session_id": check_session_id, "cell_id": check_cell_id, "prefix": check_prefix}
@@ -163,6 +163,16 @@ def test_an_input_that_holds_itself_is_named():
     loop.append(loop)
 
     assert refused(check_inputs, {"loop": loop}).field == "inputs['loop']"
+
+
+def test_an_input_that_is_nested_too_deep_by_one_level_is_named():
+    """Alone it could just travel; bound to its name it is one level too deep."""
+    value = []
+    for _ in range(MAX_DEPTH - 1):
+        value = [value]
+    encode_value(value)
+
+    assert refused(check_inputs, {"deep": value}).field == "inputs['deep']"
 
 
 @pytest.mark.parametrize("name", ["", "1a", "a-b", "a b", "a.b", 1, None, "a\0", "\ud800"], ids=ascii)

@@ -7,7 +7,8 @@
 -- Also touches P:client:CLIENT:replies of each client that waits for one of the cells.
 -- Returns {'OK', last event, cursor} or {'DUP', …} or {'GAP', last event, cursor} or {'FENCED', epoch}
 -- Invariant: cursor and last event are compared and set together, so no commit is applied twice or skips output.
-local prefix, sid, ttl, inline = ARGV[1], ARGV[2], ARGV[7], tonumber(ARGV[8])
+local prefix, sid, ttl, inline = ARGV[1], ARGV[2], tonumber(ARGV[7]), tonumber(ARGV[8])
+if not (ttl and ttl >= 1 and ttl <= 2 ^ 40 and ttl % 1 == 0) then return redis.error_reply('ERR no reply TTL: ' .. ARGV[7]) end
 local session, events, cells, ids = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local h = redis.call('HMGET', session, 'token', 'epoch', 'last', 'cursor', 'seq')
 if h[1] ~= ARGV[3] or h[2] ~= ARGV[4] then return {'FENCED', tonumber(h[2] or 0)} end

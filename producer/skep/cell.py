@@ -1,0 +1,119 @@
+"""A handle on one cell: its outcome, its events, its end."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import timedelta
+
+from skep.link import ShardLink
+from skep.outcome import Outcome
+from skep.reader import followed_events, stored_events
+from skep.replies import ReplyReader, Ticket
+from skep_shared.errors import NotFound, WaitTimeout
+from skep_shared.events import CellFinished, CellQueued, Event
+from skep_shared.scripts import ControlStatus, Placed
+
+
+class Cell:
+    """One cell of a session, submitted by this client or by anybody.
+
+    `seq` is its place in the session, None while that isn't known here (a deferred cell, or one that was only named).
+    """
+
+    def __init__(
+        self,
+        link: ShardLink,
+        replies: ReplyReader,
+        ticket: Ticket,
+        *,
+        placed: Placed | None = None,
+        after: int = 0,
+        is_deferred: bool = False,
+    ) -> None:
+        self._link = link
+        self._replies = replies
+        self._ticket = ticket
+        self._placed = placed
+        self._after = after
+        self._is_deferred = is_deferred
+
+    def __repr__(self) -> str:
+        return f"<Cell {self.id!r} of session {self.session_id!r}>"
+
+    @property
+    def id(self) -> str:
+        """The cell's id: the caller's idempotency key, or a generated one."""
+        return self._ticket.cell_id
+
+    @property
+    def session_id(self) -> str:
+        """The session's id."""
+        return self._ticket.session_id
+
+    @property
+    def seq(self) -> int | None:
+        """The cell's place in its session, from 1."""
+        return self._placed.seq if self._placed is not None else None
+
+    async def outcome(self, timeout: float | timedelta | None = None) -> Outcome:
+        """Wait for the cell's end; never raises for what its code did.
+
+        timeout: seconds, or a timedelta; WaitTimeout (a TimeoutError) then ends the wait only. Raises NotFound for a
+        cell nobody submitted, RedisUnavailable if Redis stays away.
+        """
+        seconds = timeout.total_seconds() if isinstance(timeout, timedelta) else timeout
+        try:
+            async with asyncio.timeout(seconds):
+                await self._locate()
+                return await self._replies.outcome(self._ticket)
+        except TimeoutError as exc:
+            if seconds is None:
+                raise
+            raise WaitTimeout(f"the end of cell {self.id!r} of session {self.session_id!r}", seconds) from exc
+
+    async def events(self) -> AsyncIterator[Event]:
+        """Yield the cell's events from its first one on, live; ends after its cell.finished.
+
+        Raises NotFound, RedisUnavailable.
+        """
+        await self._locate()
+        if self._is_deferred:  # not in the session yet: where its events will begin isn't known
+            await asyncio.shield(self._ticket.reply)
+        placed = self._placed
+        if self._ticket.reply.done() and not self._ticket.reply.cancelled():
+            placed = self._ticket.reply.result().placed
+        if placed is not None and placed.first_event is not None:
+            source = stored_events(self._link, self.session_id, placed.first_event - 1, placed.final_event)
+        else:
+            source = followed_events(self._link, self.session_id, await self._first_look(placed))
+        async for event in source:
+            if event.cell_id == self.id:
+                yield event
+                if isinstance(event, CellFinished):
+                    return
+
+    async def interrupt(self) -> bool:
+        """End the cell, now or when it starts; False if it has ended. Raises NotFound, RedisUnavailable."""
+        status = await self._link.persist(
+            lambda: self._link.scripts.control(self.session_id, "interrupt", cell_id=self.id)
+        )
+        if status is ControlStatus.UNKNOWN:
+            raise NotFound("cell", self.id)
+        return status is ControlStatus.OK
+
+    async def _locate(self) -> None:
+        """Make sure that the outcome will come here, whoever submitted the cell."""
+        if self._placed is not None or self._is_deferred or self._ticket.reply.done():
+            return
+        watched = await self._replies.look_up(self._ticket)
+        if watched is None:
+            raise NotFound("cell", self.id)
+        self._placed, self._after = watched.cell, 0 if watched.cell.first_event is None else watched.last_event
+
+    async def _first_look(self, placed: Placed | None) -> int:
+        """Give the number before the first event of a pending cell: known if we submitted it, else to be found."""
+        if self._after or placed is None:
+            return self._after
+        async for event in stored_events(self._link, self.session_id, 0):
+            if isinstance(event, CellQueued) and event.cell_id == self.id:
+                return int(event.id.partition("-")[0]) - 1
+        return 0

@@ -1,0 +1,159 @@
+"""What came of a cell, folded from its events: one place for live replies, late look-ups and transcripts."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from skep_shared.errors import (
+    CellCancelled,
+    CellError,
+    CellFailed,
+    CellInterrupted,
+    CellLost,
+    CellTimedOut,
+    SessionCrashed,
+)
+from skep_shared.events import (
+    CellFinished,
+    CellQueued,
+    CellRetried,
+    ErrorEvent,
+    Event,
+    OutputEvent,
+    ResultEvent,
+    WarningEvent,
+)
+from skep_shared.states import CellStatus
+from skep_shared.values import decode_value
+
+_ERROR_CLASSES: Final[dict[CellStatus, type[CellError]]] = {
+    CellStatus.FAILED: CellFailed,
+    CellStatus.INTERRUPTED: CellInterrupted,
+    CellStatus.TIMED_OUT: CellTimedOut,
+    CellStatus.CRASHED: SessionCrashed,
+    CellStatus.LOST: CellLost,
+    CellStatus.CANCELLED: CellCancelled,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class CellFault:
+    """The exception that ended a cell."""
+
+    ename: str
+    evalue: str
+    traceback: str
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a cell ended and what it gave.
+
+    value: the last expression's value if it is plain data, else its repr; None if there was none.
+    result: its MIME bundle. display: the bundles of display(), in order. text: stdout and stderr as written.
+    queued_ms: submit to start. run_ms: the code itself. commit_ms: the end of the code to the sending of the commit.
+    """
+
+    session_id: str
+    cell_id: str
+    seq: int
+    status: CellStatus
+    attempt: int
+    value: Any = None
+    result: dict[str, Any] | None = None
+    display: tuple[dict[str, Any], ...] = ()
+    text: str = ""
+    error: CellFault | None = None
+    warnings: tuple[str, ...] = ()
+    checkpoint: str | None = None
+    queued_ms: float = 0.0
+    run_ms: float = 0.0
+    commit_ms: float = 0.0
+
+    @property
+    def ok(self) -> bool:
+        """Tell whether the code ran to its end."""
+        return self.status is CellStatus.FINISHED
+
+    def raise_for_status(self) -> None:
+        """Raise CellFailed, CellInterrupted, CellTimedOut, CellCancelled, CellLost or SessionCrashed unless ok."""
+        if self.ok:
+            return
+        fault = self.error or CellFault("", "", "")
+        kind = _ERROR_CLASSES[self.status]
+        raise kind(self.session_id, self.cell_id, str(self.status), fault.ename, fault.evalue, fault.traceback)
+
+
+@dataclass(slots=True)
+class CellFold:
+    """Takes one cell's events in order; `cell.retried` voids what the earlier attempt said."""
+
+    session_id: str
+    cell_id: str
+    code: str = ""
+    labels: dict[str, str] = field(default_factory=dict)
+    finished: CellFinished | None = None
+    _texts: list[str] = field(default_factory=list)
+    _warnings: list[str] = field(default_factory=list)
+    _result: ResultEvent | None = None
+    _error: ErrorEvent | None = None
+
+    def take(self, event: Event) -> None:
+        """Take the next event of this cell."""
+        match event:
+            case OutputEvent():
+                self._texts.append(event.text)
+            case ResultEvent():
+                self._result = event
+            case ErrorEvent():
+                self._error = event
+            case WarningEvent():
+                self._warnings.append(event.message)
+            case CellQueued():
+                self.code, self.labels = event.code, event.labels
+            case CellRetried():
+                self._texts, self._warnings, self._result, self._error = [], [], None, None
+            case CellFinished():
+                self.finished = event
+            case _:
+                pass
+
+    @property
+    def text(self) -> str:
+        """What has been written so far, in the attempt that counts."""
+        return "".join(self._texts)
+
+    def outcome(self) -> Outcome:
+        """Give the outcome; only after `cell.finished`."""
+        end = self.finished
+        if end is None or end.seq is None:
+            raise ValueError(f"cell {self.cell_id!r} has not finished")
+        value: Any = None
+        result = self._result
+        if result is not None:
+            value = decode_value(result.data) if result.data is not None else result.bundle.get("text/plain")
+        error = self._error
+        return Outcome(
+            session_id=self.session_id,
+            cell_id=self.cell_id,
+            seq=end.seq,
+            status=end.status,
+            attempt=end.attempt or 1,
+            value=value,
+            result=result.bundle if result is not None else None,
+            text=self.text,
+            error=CellFault(error.ename, error.evalue, error.traceback) if error is not None else None,
+            warnings=tuple(self._warnings),
+            queued_ms=end.queued_ms,
+            run_ms=end.run_ms,
+            commit_ms=end.commit_ms,
+        )
+
+
+def fold_outcome(session_id: str, cell_id: str, events: Iterable[Event]) -> Outcome:
+    """Give the outcome from a finished cell's events; those of other cells among them are passed over."""
+    fold = CellFold(session_id, cell_id)
+    for event in events:
+        if event.cell_id == cell_id:
+            fold.take(event)
+    return fold.outcome()

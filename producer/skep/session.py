@@ -1,0 +1,208 @@
+"""A handle on one session: what a service does with it."""
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Final, TypedDict, Unpack
+
+from skep.cell import Cell
+from skep.link import ShardLink
+from skep.outcome import CellFold, Outcome
+from skep.reader import check_event_id, followed_events, stored_events
+from skep.replies import ReplyReader
+from skep_shared.activation import enqueue_cell
+from skep_shared.connection import CONNECTION_ERRORS, unavailable
+from skep_shared.errors import InvalidArgument, NotFound, WaitTimeout
+from skep_shared.events import Event, SessionClosedEvent
+from skep_shared.limits import MAX_BATCH_CELLS, check_cell_id, check_session_id
+from skep_shared.models import CellSpec, SessionInfo, SessionOptions
+from skep_shared.scripts import ControlStatus
+from skep_shared.submission import append_cells, build_cell
+
+CLOSE_SECONDS: Final = 30.0
+
+
+class CellOptions(TypedDict, total=False):
+    """What a cell can be given besides its code.
+
+    cell_id: idempotency key, 1 to 200 bytes; the same id again is the same cell. timeout: seconds the code may run.
+    on_worker_loss: "retry" (run again on another worker) or "fail" (end as lost). max_attempts: 1 to 100.
+    inputs: names bound before the cell, plain data. labels: up to 32 short strings.
+    """
+
+    cell_id: str | None
+    timeout: float | None
+    on_worker_loss: str
+    max_attempts: int
+    inputs: Mapping[str, object] | None
+    labels: Mapping[str, str] | None
+
+
+class CellRequest(CellOptions):
+    """One item of `submit_many`."""
+
+    code: str
+
+
+class Session:
+    """A named namespace and its history of cells. A handle does no I/O; the session starts with its first cell."""
+
+    def __init__(
+        self, link: ShardLink, replies: ReplyReader, session_id: str, options: SessionOptions | None = None
+    ) -> None:
+        self.id: Final = check_session_id(session_id)
+        self._link = link
+        self._replies = replies
+        self._options = options or SessionOptions()
+
+    def __repr__(self) -> str:
+        return f"<Session {self.id!r}>"
+
+    def cell(self, cell_id: str) -> Cell:
+        """Give a handle on a cell that somebody submitted; no I/O."""
+        return Cell(self._link, self._replies, self._replies.ticket(self.id, check_cell_id(cell_id)))
+
+    async def submit(
+        self,
+        code: str,
+        *,
+        defer_by: float | timedelta | None = None,
+        defer_until: datetime | None = None,
+        **options: Unpack[CellOptions],
+    ) -> Cell:
+        """Append a cell; durable when this returns. Later, with `defer_by` (seconds) or `defer_until`.
+
+        Raises InvalidArgument, SessionClosed, BacklogFull, RedisFull, RedisUnavailable.
+        """
+        if defer_by is not None or defer_until is not None:
+            return await self._defer(code, defer_by, defer_until, options)
+        return (await self.submit_many([CellRequest(code=code, **options)]))[0]
+
+    async def submit_many(self, cells: Sequence[str | CellRequest]) -> list[Cell]:
+        """Append cells in this order, all or none, in one round trip; at most 1,000. Raises what `submit` raises."""
+        if not 1 <= len(cells) <= MAX_BATCH_CELLS:
+            raise InvalidArgument("cells", len(cells), f"1 to {MAX_BATCH_CELLS} cells at a time")
+        requests = [_read_request({"code": cell} if isinstance(cell, str) else cell) for cell in cells]
+        tickets = [self._replies.ticket(self.id, cell_id) for cell_id, _ in requests]
+        submitted = await self._link.persist(
+            lambda: append_cells(
+                self._link.scripts,
+                self.id,
+                requests,
+                max_pending=self._link.settings.max_pending_cells,
+                client_id=self._replies.client_id,
+                options=self._options.pack(),
+            )
+        )
+        if submitted.needs_activation:
+            await self._link.activate(self.id)
+        handles = []
+        for ticket, placed in zip(tickets, submitted.cells, strict=True):
+            after = submitted.last_event
+            cell = Cell(self._link, self._replies, ticket, placed=placed, after=after)
+            if placed.first_event is not None:  # known and done: nobody will send a reply
+                await self._replies.look_up(ticket)
+            handles.append(cell)
+        return handles
+
+    async def run(self, code: str, *, wait: float | timedelta | None = None, **options: Unpack[CellOptions]) -> Outcome:
+        """Submit a cell and wait for its outcome, at most `wait` seconds. Raises what both raise."""
+        return await (await self.submit(code, **options)).outcome(wait)
+
+    async def events(self, after: str = "0-0", *, follow: bool = False) -> AsyncIterator[Event]:
+        """Yield the session's events behind the id `after`; with `follow` also those to come, until it is closed.
+
+        Raises InvalidArgument, RedisUnavailable.
+        """
+        number = check_event_id("after", after)
+        source = followed_events if follow else stored_events
+        async for event in source(self._link, self.id, number):
+            yield event
+
+    async def transcript(self) -> list[CellFold]:
+        """Give one record per cell, in order: its code, its text so far, and its outcome once it has finished."""
+        folds: dict[str, CellFold] = {}
+        async for event in stored_events(self._link, self.id, 0):
+            if event.cell_id is not None:
+                folds.setdefault(event.cell_id, CellFold(self.id, event.cell_id)).take(event)
+        return list(folds.values())
+
+    async def interrupt(self, cell_id: str | None = None) -> bool:
+        """End the running cell, or the one named; False if there was nothing to end.
+
+        Raises NotFound for an unknown session or cell, RedisUnavailable.
+        """
+        if cell_id is not None:
+            return await self.cell(cell_id).interrupt()
+        status = await self._link.persist(lambda: self._link.scripts.control(self.id, "interrupt"))
+        if status is ControlStatus.UNKNOWN:
+            raise NotFound("session", self.id)
+        return status is ControlStatus.OK
+
+    async def info(self) -> SessionInfo:
+        """Give the session's state, owner, epoch, seq and cursor. Raises NotFound, RedisUnavailable."""
+        link = self._link
+        fields = await link.persist(lambda: link.redis.execute_command("HGETALL", link.keys.session(self.id)))
+        if not fields:
+            raise NotFound("session", self.id)
+        owner = fields.get(b"owner", b"").decode()
+        alive = bool(owner) and bool(await link.persist(lambda: link.redis.exists(link.keys.worker(owner))))
+        return SessionInfo.from_hash(self.id, fields, owner_alive=alive)
+
+    async def close(self, *, purge: bool = False, timeout: float = CLOSE_SECONDS) -> None:
+        """End the session: interrupt what runs, cancel what waits; with `purge` forget it altogether.
+
+        Raises NotFound, WaitTimeout if no worker ended it within `timeout` seconds, RedisUnavailable.
+        """
+        closed = await self._link.persist(lambda: self._link.scripts.close(self.id))
+        if closed.state == "UNKNOWN":
+            raise NotFound("session", self.id)
+        if closed.needs_activation:
+            await self._link.activate(self.id)
+        if closed.state == "CLOSING":
+            try:
+                async with asyncio.timeout(timeout):
+                    async for event in followed_events(self._link, self.id, closed.last_event):
+                        if isinstance(event, SessionClosedEvent):
+                            break
+            except TimeoutError:
+                raise WaitTimeout(f"the end of session {self.id!r}", timeout) from None
+        if purge:
+            await self._link.persist(lambda: self._link.scripts.purge(self.id))
+
+    async def _defer(
+        self, code: str, defer_by: float | timedelta | None, defer_until: datetime | None, options: CellOptions
+    ) -> Cell:
+        if defer_by is not None and defer_until is not None:
+            raise InvalidArgument("defer_until", defer_until, "either defer_by or defer_until, not both")
+        if defer_until is not None and defer_until.tzinfo is None:
+            raise InvalidArgument("defer_until", defer_until, "a time with a time zone is needed")
+        cell_id, _ = _read_request({"code": code, **options})
+        ticket = self._replies.ticket(self.id, cell_id)
+        loose = {name: value for name, value in options.items() if name != "cell_id" and value is not None}
+        seconds = defer_by.total_seconds() if isinstance(defer_by, timedelta) else defer_by
+        try:
+            await enqueue_cell(
+                self._link.arq,
+                self._link.keys,
+                (self.id, code, {**loose, "cell_id": cell_id, "client_id": self._replies.client_id}),
+                job_id=f"skep:{self.id}:{cell_id}",
+                defer_by=seconds,
+                defer_until=defer_until,
+            )
+        except CONNECTION_ERRORS as exc:
+            raise unavailable(self._link.settings, exc) from exc
+        return Cell(self._link, self._replies, ticket, is_deferred=True)
+
+
+def _read_request(request: CellRequest) -> tuple[str, CellSpec]:
+    """Check everything about a cell before anything is sent. Raises InvalidArgument."""
+    known = CellRequest.__annotations__
+    for name in request:
+        if name not in known:
+            raise InvalidArgument("option", name, f"one of {', '.join(known)} is known")
+    given = {name: value for name, value in request.items() if name not in {"cell_id", "code"}}
+    cell_id = request.get("cell_id")
+    spec = build_cell(request["code"], **given)  # type: ignore[arg-type]
+    return (uuid.uuid4().hex if cell_id is None else check_cell_id(cell_id)), spec

@@ -1,0 +1,191 @@
+"""Frames: whatever way the bytes are cut they decode the same, and no bytes do worse than a ProtocolError."""
+
+from typing import Any, get_type_hints
+
+import msgpack
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from skep_shared.errors import FrameTooLarge, MalformedFrame, ProtocolError, VersionMismatch
+from skep_shared.frames import FRAME_CODES, HEADER_BYTES, PROTOCOL_VERSION, FrameDecoder, Hello, Ping, encode_frame
+
+any_text = st.text(st.characters(exclude_categories=()), max_size=20)  # lone surrogates too: user code prints them
+packable_ints = st.integers(-(2**63), 2**64 - 1)
+VALUES = {
+    int: packable_ints,
+    str: any_text,
+    list[str]: st.lists(any_text, max_size=3),
+    bytes | None: st.none() | st.binary(max_size=50),
+    float | None: st.none() | st.floats(allow_nan=False) | st.integers(0, 1000),
+    dict[str, Any]: st.dictionaries(
+        any_text, any_text | st.binary(max_size=20) | st.lists(packable_ints | st.none(), max_size=3), max_size=3
+    ),
+}
+
+
+def frames_of(kind: type) -> st.SearchStrategy:
+    fields = {name: VALUES[hint] for name, hint in get_type_hints(kind).items()}
+    if kind is Hello:
+        fields["version"] = st.just(PROTOCOL_VERSION)
+    return st.builds(kind, **fields)
+
+
+frames = st.one_of([frames_of(kind) for kind in FRAME_CODES])
+
+
+def decode(*pieces: bytes, **options) -> list:
+    decoder = FrameDecoder(**options)
+    decoded = [frame for piece in pieces for frame in decoder.feed(piece)]
+    decoder.check_finished()
+    return decoded
+
+
+def framed(body: bytes) -> bytes:
+    return len(body).to_bytes(HEADER_BYTES, "big") + body
+
+
+def typed(decoded: list) -> list:
+    """Make frames comparable: as tuples alone, Ping(1) equals Pong(1)."""
+    return [(type(frame), frame) for frame in decoded]
+
+
+@st.composite
+def cut(draw, data: bytes) -> list[bytes]:
+    """Cut the data anywhere, into empty pieces too."""
+    places = sorted(draw(st.lists(st.integers(0, len(data)), max_size=20)))
+    return [data[start:end] for start, end in zip([0, *places], [*places, len(data)], strict=True)]
+
+
+@pytest.mark.parametrize("kind", FRAME_CODES, ids=lambda kind: kind.__name__)
+@given(data=st.data())
+def test_a_frame_comes_back_as_it_went(kind, data):
+    frame = data.draw(frames_of(kind))
+
+    assert typed(decode(encode_frame(frame))) == [(kind, frame)]
+
+
+@given(sent=st.lists(frames, max_size=6), data=st.data())
+def test_frames_cut_anywhere_decode_to_the_same_frames(sent, data):
+    pieces = data.draw(cut(b"".join(map(encode_frame, sent))))
+
+    assert typed(decode(*pieces)) == typed(sent)
+
+
+@given(sent=st.lists(frames, max_size=4))
+def test_frames_that_come_byte_by_byte_decode_to_the_same_frames(sent):
+    data = b"".join(map(encode_frame, sent))
+
+    assert typed(decode(*(data[i : i + 1] for i in range(len(data))))) == typed(sent)
+
+
+@given(sent=st.lists(frames, min_size=1, max_size=4), data=st.data())
+def test_a_frame_is_given_as_soon_as_it_is_whole(sent, data):
+    ends = [len(b"".join(map(encode_frame, sent[: i + 1]))) for i in range(len(sent))]
+    here = data.draw(st.integers(0, ends[-1]))
+
+    given_now = list(FrameDecoder().feed(b"".join(map(encode_frame, sent))[:here]))
+
+    assert typed(given_now) == typed(sent[: sum(end <= here for end in ends)])
+
+
+@given(sent=st.lists(frames, min_size=1, max_size=4), data=st.data())
+def test_a_stream_that_ends_inside_a_frame_is_told_with_what_is_left(sent, data):
+    whole = [encode_frame(frame) for frame in sent]
+    missing = data.draw(st.integers(1, len(whole[-1]) - 1))
+
+    with pytest.raises(MalformedFrame, match=rf"ended {len(whole[-1]) - missing} bytes into a frame"):
+        decode(b"".join(whole)[:-missing])
+
+
+@given(garbage=st.binary(max_size=400), data=st.data())
+@example(garbage=framed(b""), data=None)
+@example(garbage=framed(b"\xc1"), data=None)
+@example(garbage=framed(b"\x90"), data=None)
+@example(garbage=framed(b"\x91\xc3"), data=None)
+@example(garbage=framed(b"\x91\x90"), data=None)
+@example(garbage=framed(b"\xdd\xff\xff\xff\xff"), data=None)
+@example(garbage=framed(b"\x91" * 5000), data=None)
+def test_garbage_is_a_protocol_error_at_most(garbage, data):
+    pieces = data.draw(cut(garbage)) if data else [garbage]
+    try:
+        decode(*pieces)
+    except ProtocolError as error:
+        assert str(error)  # noqa: PT017 - there may be none
+
+
+@given(body=st.binary(max_size=100).map(framed) | st.recursive(
+    st.none() | st.booleans() | packable_ints | st.floats() | st.binary(max_size=9) | st.text(max_size=9),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    max_leaves=10,
+).map(msgpack.packb).map(framed))  # fmt: skip
+def test_a_whole_frame_of_anything_is_a_frame_of_ours_or_a_protocol_error(body):
+    try:
+        [frame] = decode(body)
+    except ProtocolError:
+        return
+    assert type(frame) in FRAME_CODES
+    assert typed(decode(encode_frame(frame))) == typed([frame])
+
+
+@given(sent=st.lists(frames, min_size=1, max_size=4), data=st.data())
+def test_a_damaged_byte_is_another_frame_or_a_protocol_error(sent, data):
+    stream = bytearray(b"".join(map(encode_frame, sent)))
+    stream[data.draw(st.integers(0, len(stream) - 1))] = data.draw(st.integers(0, 255))
+    try:
+        decoded = decode(bytes(stream))
+    except ProtocolError:
+        return
+    assert {type(frame) for frame in decoded} <= FRAME_CODES.keys()
+
+
+@given(sent=st.lists(frames, max_size=3), after=st.lists(frames, max_size=2))
+def test_frames_before_a_bad_one_are_given_and_none_after_it(sent, after):
+    bad = framed(b"\x91\xcc\xff")
+    decoder, got = FrameDecoder(), []
+
+    with pytest.raises(MalformedFrame, match="unknown code 255"):
+        for frame in decoder.feed(b"".join([*map(encode_frame, sent), bad, *map(encode_frame, after)])):
+            got.append(frame)  # noqa: PERF402 - an iterator that raises gives a list nothing
+    with pytest.raises(MalformedFrame, match="unknown code 255"):
+        got += decoder.feed(encode_frame(Ping(1)))
+
+    assert typed(got) == typed(sent)
+
+
+@given(limit=st.integers(1, 64), over=st.integers(1, 2**31))
+def test_a_frame_over_the_limit_is_refused_by_its_header_alone(limit, over):
+    decoder = FrameDecoder(max_bytes=limit)
+
+    with pytest.raises(FrameTooLarge) as caught:
+        list(decoder.feed((limit + over).to_bytes(HEADER_BYTES, "big")))
+
+    assert (caught.value.size_bytes, caught.value.limit_bytes) == (limit + over, limit)
+
+
+@given(frame=frames)
+def test_a_frame_is_sent_up_to_the_limit_and_not_over_it(frame):
+    size = len(encode_frame(frame)) - HEADER_BYTES
+
+    assert typed(decode(encode_frame(frame, max_bytes=size), max_bytes=size)) == typed([frame])
+    with pytest.raises(FrameTooLarge) as caught:
+        encode_frame(frame, max_bytes=size - 1)
+    assert (caught.value.size_bytes, caught.value.limit_bytes) == (size, size - 1)
+
+
+@given(theirs=packable_ints.filter(lambda version: version != PROTOCOL_VERSION), rest=st.lists(any_text, max_size=5))
+def test_another_version_is_told_with_both_whatever_its_hello_holds(theirs, rest):
+    body = msgpack.packb([FRAME_CODES[Hello], theirs, *rest], unicode_errors="surrogatepass")
+
+    with pytest.raises(VersionMismatch) as caught:
+        decode(framed(body))
+
+    assert (caught.value.theirs, caught.value.ours) == (theirs, PROTOCOL_VERSION)
+
+
+@given(frame=frames, bad=st.sampled_from([object(), 2**64, -(2**63) - 1]))
+def test_what_can_not_be_packed_leaves_nothing_behind(frame, bad):
+    with pytest.raises((TypeError, OverflowError)):
+        encode_frame(Ping(bad))
+
+    assert typed(decode(encode_frame(frame))) == typed([frame])

@@ -1,0 +1,86 @@
+"""The lifecycle of a resident: every step from every state, and walks of any length."""
+
+from itertools import product
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from skep_shared.errors import IllegalTransition
+from skep_shared.states import NEXT_RESIDENT, ResidentState, ResidentStep, next_resident
+
+S, T = ResidentState, ResidentStep
+
+walks = st.lists(st.sampled_from(ResidentStep), max_size=40)
+
+
+def walk(steps: list[ResidentStep]) -> list[ResidentState]:
+    """Take the legal ones of the steps; give the states in between."""
+    states = [S.CLAIMED]
+    for step in steps:
+        try:
+            states.append(next_resident(states[-1], step))
+        except IllegalTransition:
+            continue
+    return states
+
+
+@pytest.mark.parametrize(("state", "step"), product(ResidentState, ResidentStep))
+def test_a_step_is_in_the_table_or_illegal_with_both_names(state, step):
+    if (state, step) in NEXT_RESIDENT:
+        assert next_resident(state, step) is NEXT_RESIDENT[state, step]
+    else:
+        with pytest.raises(IllegalTransition) as caught:
+            next_resident(state, step)
+        assert (caught.value.state, caught.value.step) == (state, step)
+
+
+def test_every_state_can_be_reached_and_every_step_be_taken():
+    reached = {S.CLAIMED}
+    for _ in S:
+        reached |= {end for (start, _), end in NEXT_RESIDENT.items() if start in reached}
+
+    assert reached == set(S)
+    assert {step for _, step in NEXT_RESIDENT} == set(T)
+
+
+@given(steps=walks)
+def test_a_stay_that_has_ended_stays_ended(steps):
+    states = walk(steps)
+
+    for end in (S.RELEASED, S.FENCED):
+        if end in states:
+            assert set(states[states.index(end) :]) == {end}
+
+
+@given(steps=walks)
+def test_what_drains_starts_nothing_more(steps):
+    states = walk(steps)
+
+    if S.DRAINING in states:
+        assert set(states[states.index(S.DRAINING) :]) <= {S.DRAINING, S.RELEASED, S.FENCED}
+
+
+@given(steps=walks)
+def test_a_session_is_released_only_after_it_drained(steps):
+    states = walk(steps)
+
+    if S.RELEASED in states:
+        assert S.DRAINING in states[: states.index(S.RELEASED)]
+
+
+@given(steps=walks)
+def test_a_cell_runs_only_in_a_process_that_said_hello(steps):
+    states = walk(steps)
+
+    for before, state in zip(states, states[1:], strict=False):
+        if state is S.RUNNING:
+            assert before is S.READY
+
+
+@given(steps=walks)
+def test_a_resident_can_always_be_fenced_until_it_is_released(steps):
+    state = walk(steps)[-1]
+
+    if state is not S.RELEASED:
+        assert next_resident(state, T.FENCE) is S.FENCED

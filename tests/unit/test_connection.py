@@ -1,0 +1,184 @@
+"""Clients are set up the one safe way, for every kind of URL; a URL that can't be read is refused without its secrets."""
+
+import traceback
+
+import pytest
+from redis.asyncio import Connection, SSLConnection, UnixDomainSocketConnection
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import OutOfMemoryError, ResponseError
+
+from skep_shared.connection import BLOCK_MARGIN_SECONDS, is_out_of_memory, open_redis, redacted, unavailable
+from skep_shared.errors import InvalidArgument
+from skep_shared.settings import Settings
+
+
+def pool_of(url: str, *, blocking: bool = False, **options):
+    return open_redis(Settings.load(redis_url=url, **options), blocking=blocking).connection_pool
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("redis://localhost:6379/0", "redis://localhost:6379/0"),
+        ("redis://:secret@h:1/0", "redis://:***@h:1/0"),
+        ("rediss://user:secret@h:1/0", "rediss://user:***@h:1/0"),
+        ("redis://user:sec:ret@h", "redis://user:***@h"),
+        ("redis://user:sec@ret@h", "redis://user:***@h"),
+        ("redis://:sec/ret@h/0", "redis://:***@h/0"),
+        ("redis://:sec?ret@h/0", "redis://:***@h/0"),
+        ("redis://:sec#ret@h/0", "redis://:***@h/0"),
+        ("redis://:sec://ret@h", "redis://:***@h"),
+        ("user:secret@h", "user:***@h"),
+        ("redis://:secret@[::1", "redis://:***@[::1"),
+        ("unix:///run/redis.sock?db=1&password=secret", "unix:///run/redis.sock?db=1&password=***"),
+        ("redis://h/0?password=secret&db=1", "redis://h/0?password=***&db=1"),
+        (
+            "redis+sentinel://u:secret@a:1,b:2/svc?sentinel_password=secret",
+            "redis+sentinel://u:***@a:1,b:2/svc?sentinel_password=***",
+        ),
+        ("", ""),
+    ],
+)
+def test_a_url_is_shown_without_its_secrets(url, shown):
+    assert redacted(url) == shown
+
+
+@pytest.mark.parametrize(
+    ("url", "kind", "where"),
+    [
+        ("redis://h:1/2", Connection, {"host": "h", "port": 1, "db": 2}),
+        ("redis://u:p%40@h", Connection, {"host": "h", "username": "u", "password": "p@"}),
+        ("rediss://h:1", SSLConnection, {"host": "h", "port": 1}),
+        ("unix:///run/redis.sock?db=3", UnixDomainSocketConnection, {"path": "/run/redis.sock", "db": 3}),
+    ],
+)
+def test_a_url_leads_to_its_server(url, kind, where):
+    pool = pool_of(url)
+
+    assert pool.connection_class is kind
+    assert {name: pool.connection_kwargs[name] for name in where} == where
+
+
+def test_a_sentinel_url_leads_to_the_master_of_its_service():
+    pool = pool_of("redis+sentinel://u:p%40@a:1,b,[::1]:3/svc/2?sentinel_password=q%26")
+
+    sentinels = [client.connection_pool.connection_kwargs for client in pool.sentinel_manager.sentinels]
+    assert [(kwargs["host"], kwargs["port"]) for kwargs in sentinels] == [("a", 1), ("b", 26379), ("::1", 3)]
+    assert {kwargs["password"] for kwargs in sentinels} == {"q&"}
+    assert (pool.service_name, pool.is_master) == ("svc", True)
+    options = pool.connection_kwargs
+    assert (options["username"], options["password"], options["db"]) == ("u", "p@", 2)
+
+
+def test_a_sentinel_url_needs_no_database_and_no_password():
+    options = pool_of("redis+sentinel://a:1/svc").connection_kwargs
+
+    assert options["db"] == 0
+    assert {"username", "password"}.isdisjoint(options)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "h:6379",
+        "http://h",
+        "REDIS://h",
+        "redis:/h",
+        "redis://h:port",
+        "redis://[::1",
+        "redis://h?db=x",
+        "redis://h?no_such_option=1",
+        "rediss://h?ssl_cert_reqs=maybe",
+        "redis+sentinel://",
+        "redis+sentinel://a:1",
+        "redis+sentinel:///svc",
+        "redis+sentinel://a:port/svc",
+        "redis+sentinel://:26379/svc",
+        "redis+sentinel://a,,b/svc",
+        "redis+sentinel://a/svc/x",
+    ],
+)
+def test_a_url_that_can_not_be_read_is_refused(url):
+    with pytest.raises(InvalidArgument) as caught:
+        pool_of(url)
+
+    assert (caught.value.field, caught.value.value) == ("redis_url", url)
+    assert caught.value.limit
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://u:hunter2@h",
+        "u:hunter2@h",
+        "redis://:hunter2@h:port",
+        "redis://:hunter2/x@h",
+        "redis://:hunter2?x@h",
+        "redis://:hunter2#x@h",
+        "redis://:hunter2@[::1",
+        "redis://h?db=x&password=hunter2",
+        "redis+sentinel://:hunter2@a:port/svc?sentinel_password=hunter2",
+        "redis+sentinel://:hunter2/x@a/svc",
+    ],
+)
+def test_a_refusal_tells_no_secret(url):
+    with pytest.raises(InvalidArgument) as caught:
+        pool_of(url)
+
+    assert "hunter2" not in "".join(traceback.format_exception(caught.value)).replace(repr(url), "")
+    assert "hunter2" not in repr(caught.value)
+
+
+@pytest.mark.parametrize("url", ["redis://h", "rediss://h", "unix:///h", "redis+sentinel://h/svc"])
+def test_every_connection_has_a_deadline_and_no_retry(url):
+    kwargs = pool_of(url, command_timeout_seconds=4, connect_timeout_seconds=3).connection_kwargs
+
+    assert (kwargs["socket_timeout"], kwargs["socket_connect_timeout"]) == (4, 3)
+    assert kwargs["retry"]._retries == 0
+    assert not kwargs["retry_on_timeout"]
+    assert kwargs["protocol"] == 2
+
+
+@pytest.mark.parametrize("url", ["redis://h", "redis+sentinel://h/svc"])
+def test_a_blocking_client_waits_longer_than_its_reads(url):
+    kwargs = pool_of(url, blocking=True, block_seconds=7).connection_kwargs
+
+    assert kwargs["socket_timeout"] == 7 + BLOCK_MARGIN_SECONDS
+
+
+@pytest.mark.parametrize("url", ["redis://h", "redis+sentinel://h/svc"])
+def test_the_number_of_connections_is_bounded(url):
+    assert pool_of(url, max_connections=5).max_connections == 5
+
+
+def test_the_drivers_error_becomes_ours_with_the_address_and_the_reason():
+    error = unavailable(Settings.load(redis_url="redis://:secret@h:1"), RedisConnectionError("refused"))
+
+    assert (error.url, error.reason) == ("redis://:***@h:1", "refused")
+
+
+def test_a_driver_error_without_text_gives_its_name_as_the_reason():
+    assert unavailable(Settings.load(), TimeoutError()).reason == "TimeoutError"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OutOfMemoryError("command not allowed when used memory > 'maxmemory'."),
+        ResponseError("OOM command not allowed when used memory > 'maxmemory'. script: 2b, on @user_script:37."),
+        ResponseError(
+            "Error running script (call to f_2b): @user_script:37: @user_script: 37: -OOM command not allowed"
+        ),
+    ],
+    ids=["plain", "script on 7", "script on 6.2"],
+)
+def test_a_full_server_is_recognised(error):
+    assert is_out_of_memory(error)
+
+
+@pytest.mark.parametrize(
+    "text", ["WRONGTYPE Operation against a key", "BUSY Redis is busy", "READONLY You can't write"]
+)
+def test_another_error_is_not_taken_for_a_full_server(text):
+    assert not is_out_of_memory(ResponseError(text))

@@ -1,0 +1,52 @@
+"""Keys: the names that other services, operators and the scripts rely on."""
+
+import inspect
+
+import pytest
+
+from skep_shared.keys import Keys
+
+EXPECTED = {
+    "session": "p:session:x",
+    "cells": "p:session:x:cells",
+    "ids": "p:session:x:ids",
+    "events": "p:session:x:events",
+    "sessions": "p:sessions",
+    "workers": "p:workers",
+    "waiting": "p:waiting",
+    "worker": "p:worker:x",
+    "mailbox": "p:worker:x:mailbox",
+    "owned": "p:worker:x:sessions",
+    "replies": "p:client:x:replies",
+    "arq_queue": "p:arq",
+    "arq_wake": "p:arq:wake",
+}
+
+
+def made_by(keys: Keys, name: str) -> str:
+    key = getattr(keys, name)
+    return key("x") if callable(key) else key
+
+
+def test_every_key_is_listed_here():
+    names = {name for name, _ in inspect.getmembers(Keys) if not name.startswith("_")}
+
+    assert names - {"prefix"} == EXPECTED.keys()
+
+
+@pytest.mark.parametrize(("name", "key"), EXPECTED.items())
+def test_a_key_has_its_documented_name(name, key):
+    assert made_by(Keys("p"), name) == key
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+def test_a_prefix_in_braces_puts_every_key_into_one_cluster_slot(name):
+    assert made_by(Keys("{p}"), name).startswith("{p}:")
+
+
+def test_no_two_keys_are_the_same():
+    assert len({made_by(Keys("p"), name) for name in EXPECTED}) == len(EXPECTED)
+
+
+def test_the_default_prefix_is_skep():
+    assert Keys().workers == "skep:workers"

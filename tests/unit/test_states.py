@@ -1,0 +1,55 @@
+"""The lifecycle of a resident, step by step."""
+
+import pytest
+
+from skep_shared.errors import IllegalTransition
+from skep_shared.states import ResidentState, ResidentStep, next_resident
+
+S, T = ResidentState, ResidentStep
+
+
+@pytest.mark.parametrize(
+    ("steps", "end"),
+    [
+        ([T.START, T.HELLO, T.CELL, T.DONE, T.DRAIN, T.RELEASE], S.RELEASED),
+        ([T.START, T.HELLO, T.CELL, T.EXIT, T.START, T.HELLO], S.READY),
+        ([T.START, T.EXIT, T.START], S.STARTING),
+        ([T.START, T.HELLO, T.EXIT, T.DRAIN, T.RELEASE], S.RELEASED),
+        ([T.START, T.HELLO, T.CELL, T.DRAIN, T.DONE, T.EXIT, T.RELEASE], S.RELEASED),
+        ([T.START, T.DRAIN, T.HELLO, T.DRAIN], S.DRAINING),
+        ([T.START, T.HELLO, T.CELL, T.FENCE], S.FENCED),
+        ([T.FENCE, T.FENCE], S.FENCED),
+    ],
+)
+def test_a_stay_leads_where_it_should(steps, end):
+    state = S.CLAIMED
+    for step in steps:
+        state = next_resident(state, step)
+
+    assert state is end
+
+
+@pytest.mark.parametrize(
+    ("state", "step"),
+    [
+        (S.CLAIMED, T.CELL),
+        (S.STARTING, T.CELL),
+        (S.RUNNING, T.CELL),
+        (S.DRAINING, T.CELL),
+        (S.DRAINING, T.START),
+        (S.READY, T.RELEASE),
+        (S.RUNNING, T.RELEASE),
+        (S.READY, T.DONE),
+        (S.RELEASED, T.FENCE),
+        (S.FENCED, T.START),
+        (S.FENCED, T.RELEASE),
+    ],
+)
+def test_an_illegal_step_names_the_state_and_the_step(state, step):
+    with pytest.raises(IllegalTransition) as caught:
+        next_resident(state, step)
+
+    error = caught.value
+    assert (error.machine, error.state, error.step) == ("resident", state, step)
+    assert repr(str(state)) in str(error)
+    assert repr(str(step)) in str(error)
