@@ -36,7 +36,6 @@ class ResidentState(StrEnum):
     CLAIMED = "claimed"
     STARTING = "starting"
     READY = "ready"
-    RUNNING = "running"
     DRAINING = "draining"
     RELEASED = "released"
     FENCED = "fenced"
@@ -47,8 +46,6 @@ class ResidentStep(StrEnum):
 
     START = "start"
     HELLO = "hello"
-    CELL = "cell"
-    DONE = "done"
     EXIT = "exit"
     DRAIN = "drain"
     RELEASE = "release"
@@ -60,20 +57,15 @@ _R, _S = ResidentState, ResidentStep
 NEXT_RESIDENT: Final[dict[tuple[ResidentState, ResidentStep], ResidentState]] = {
     (_R.CLAIMED, _S.START): _R.STARTING,
     (_R.STARTING, _S.HELLO): _R.READY,
-    (_R.READY, _S.CELL): _R.RUNNING,
-    (_R.RUNNING, _S.DONE): _R.READY,
     # The process is gone; the session stays, and the next cell starts another process.
     (_R.STARTING, _S.EXIT): _R.CLAIMED,
     (_R.READY, _S.EXIT): _R.CLAIMED,
-    (_R.RUNNING, _S.EXIT): _R.CLAIMED,
     # Draining takes no new cells; what runs goes on until it is done or its process is.
     (_R.CLAIMED, _S.DRAIN): _R.DRAINING,
     (_R.STARTING, _S.DRAIN): _R.DRAINING,
     (_R.READY, _S.DRAIN): _R.DRAINING,
-    (_R.RUNNING, _S.DRAIN): _R.DRAINING,
     (_R.DRAINING, _S.DRAIN): _R.DRAINING,
     (_R.DRAINING, _S.HELLO): _R.DRAINING,
-    (_R.DRAINING, _S.DONE): _R.DRAINING,
     (_R.DRAINING, _S.EXIT): _R.DRAINING,
     (_R.DRAINING, _S.RELEASE): _R.RELEASED,
     # Another worker has the session: whatever was going on here is over.

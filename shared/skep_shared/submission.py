@@ -35,7 +35,9 @@ def build_cell(
     if timeout is not None:
         check_number("timeout", timeout, low=0.001, high=MAX_TIMEOUT_SECONDS)
     check_number("max_attempts", max_attempts, low=1, high=MAX_ATTEMPTS)
-    if on_worker_loss not in set(OnWorkerLoss):
+    if max_attempts != int(max_attempts):
+        raise InvalidArgument("max_attempts", max_attempts, "a whole number is needed")
+    if on_worker_loss not in list(OnWorkerLoss):
         raise InvalidArgument("on_worker_loss", on_worker_loss, f"one of {', '.join(OnWorkerLoss)} is needed")
     return CellSpec(
         code=code,

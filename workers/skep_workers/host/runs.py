@@ -1,0 +1,193 @@
+"""The cells that are with a session's process: up to a window of them, the first one running.
+
+The process runs them one after the other, so host and process agree on which one runs without a word: it is the first
+that has not ended. When the process ends, it takes only that one with it; those behind it had not been started and go
+back to the queue.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Iterator
+
+from skep_shared.errors import ProtocolError
+from skep_shared.frames import Done, Execute, Failure, Frame, Notice, Output, Pong, Result
+from skep_shared.scripts import Claim
+from skep_shared.settings import WorkerSettings
+from skep_shared.states import CellStatus
+from skep_workers.host.clock import RedisClock
+from skep_workers.host.intake import CellIntake, QueuedCell
+from skep_workers.host.journal import Journal
+from skep_workers.host.process import SessionProcess
+from skep_workers.host.reporter import CellRun, Reporter
+
+
+class CellRuns:
+    """Hands cells over, and turns what the process says of them into events."""
+
+    def __init__(
+        self,
+        claim: Claim,
+        settings: WorkerSettings,
+        clock: RedisClock,
+        intake: CellIntake,
+        writing: tuple[Journal, Reporter],
+        on_change: Callable[[], None],
+    ) -> None:
+        """`on_change` is called when a cell has ended."""
+        self._claim = claim
+        self._settings = settings
+        self._clock = clock
+        self._intake = intake
+        self._journal, self._reporter = writing
+        self._on_change = on_change
+        self._process: SessionProcess | None = None
+        self._runs: deque[CellRun] = deque()
+        self._next_seq = claim.cursor + 1
+        self._announcement: asyncio.TimerHandle | None = None
+        self._interrupts: set[int] = set()
+        self._is_paused = False
+
+    def __len__(self) -> int:
+        return len(self._runs)
+
+    def __iter__(self) -> Iterator[CellRun]:
+        return iter(self._runs)
+
+    @property
+    def head(self) -> CellRun | None:
+        """The cell that runs."""
+        return self._runs[0] if self._runs else None
+
+    def attach(self, process: SessionProcess) -> None:
+        """Take a process that has said hello."""
+        self._process = process
+        self._is_paused = False
+
+    def pump(self) -> None:
+        """Hand over as many waiting cells as the window allows."""
+        waiting = self._intake.waiting
+        if self._process is None:
+            return
+        frames = []
+        while waiting and self._may_send(waiting[0]):
+            cell = waiting.popleft()
+            attempt = self._claim.losses + 1 if cell.seq == self._claim.cursor + 1 else 1
+            run = CellRun(cell, attempt)
+            if attempt > 1 and (cell.spec.on_worker_loss == "fail" or attempt > cell.spec.max_attempts):
+                reason = f"its worker died {self._claim.losses} times while it may have been running"
+                self.refuse(run, CellStatus.LOST, "WorkerLost", reason)
+                continue
+            self._runs.append(run)
+            if len(self._runs) == 1:
+                self._begin(run)
+            frames.append(Execute(cell.seq, attempt, cell.cell_id, cell.spec.code, cell.spec.inputs, cell.spec.timeout))
+            if cell.seq in self._interrupts:
+                self._interrupts.discard(cell.seq)
+                self._process.interrupt(cell.seq, attempt)
+        if frames:
+            self._process.execute(frames)
+
+    def _may_send(self, cell: QueuedCell) -> bool:
+        uncommitted = cell.seq - 1 - self._journal.cursor
+        # A cell that must not run twice goes alone: only the first uncommitted cell is known to have been started.
+        # After a loss the cells go one by one too, until one has committed: so the one that kills workers is counted.
+        recovering = self._claim.losses > 0 and self._journal.cursor == self._claim.cursor
+        if cell.spec.on_worker_loss == "fail" or recovering:
+            return uncommitted == 0
+        return uncommitted < self._settings.commit_window
+
+    def interrupt(self, seq: int) -> None:
+        """End one cell (0: the running one), now or when it starts; one that has ended is left alone."""
+        if seq == 0:
+            if not self._runs:
+                return
+            seq = self._runs[0].cell.seq
+        if seq < self._next_seq:
+            return
+        for run in self._runs:
+            if run.cell.seq == seq and self._process is not None:
+                self._process.interrupt(seq, run.attempt)
+                return
+        self._interrupts.add(seq)
+
+    def on_frame(self, frame: Frame) -> None:
+        """Take the process's next frame. Raises ProtocolError for one that it can't say now."""
+        run = self.head
+        match frame:
+            case Done():
+                if run is None:
+                    raise ProtocolError(f"Done for cell {frame.seq}, none runs")
+                self._reporter.done(run, frame)
+                self._end_head()
+            case Output() | Result() | Failure() | Notice():
+                if run is not None:
+                    self._reporter.frame(run, frame)
+                else:
+                    self._reporter.late_frame(frame, self._next_seq)
+                if self._process is not None and self._journal.unwritten_bytes > self._settings.backlog_bytes:
+                    self._is_paused = True
+                    self._process.pause_reading()
+            case Pong():
+                pass
+            case _:
+                raise ProtocolError(f"{type(frame).__name__} does not belong on the cell socket")
+
+    def on_written(self) -> None:
+        """The journal has written something: there may be room for output, and in the window."""
+        if self._is_paused and self._journal.unwritten_bytes <= self._settings.backlog_bytes // 2:
+            self._is_paused = False
+            if self._process is not None:
+                self._process.resume_reading()
+        self.pump()
+
+    def on_exit(self, cause: str, left: list[tuple[str, str]], *, keep_head: bool) -> None:
+        """The process has ended, leaving this in its pipes; with `keep_head` the running cell may run again."""
+        self._process = None
+        self._stop_announcement()
+        head = self.head
+        for stream, text in left:
+            if head is not None:
+                self._reporter.frame(head, Output(head.cell.seq, head.attempt, stream, text))
+            else:
+                self._reporter.late_frame(Output(self._next_seq - 1, 1, stream, text), self._next_seq)
+        runs, self._runs = self._runs, deque()
+        if runs and not keep_head:
+            self.refuse(runs.popleft(), CellStatus.CRASHED, "SessionCrashed", f"the session process ended: {cause}")
+        self._intake.waiting.extendleft(run.cell for run in reversed(runs))
+        self._reporter.session_event(
+            "warning", category="namespace.lost", message=f"the session process ended ({cause}); its names are gone"
+        )
+
+    def refuse(self, run: CellRun, status: CellStatus, ename: str, evalue: str) -> None:
+        """End a cell without running it, or without its process saying how."""
+        self._reporter.frame(run, Failure(run.cell.seq, run.attempt, ename, evalue, f"{ename}: {evalue}\n"))
+        run_ms = self._clock.now_ms() - run.since_ms if run.since_ms else 0.0
+        self._reporter.end(run, status, run_ms)
+        self._next_seq = run.cell.seq + 1
+
+    def refuse_next(self, status: CellStatus, ename: str, evalue: str) -> None:
+        """End the first waiting cell without running it."""
+        self.refuse(CellRun(self._intake.waiting.popleft(), 1), status, ename, evalue)
+
+    def detach(self) -> None:
+        """Say nothing more of what runs: the stay is over."""
+        self._stop_announcement()
+        self._process = None
+
+    def _begin(self, run: CellRun) -> None:
+        """The cell is the one that runs from now on; readers hear of it soon even if it says nothing."""
+        run.since_ms = self._clock.now_ms()
+        delay = self._settings.flush_ms / 1000
+        self._announcement = asyncio.get_running_loop().call_later(delay, self._reporter.announce, run)
+
+    def _end_head(self) -> None:
+        self._stop_announcement()
+        self._next_seq = self._runs.popleft().cell.seq + 1
+        if self._runs:
+            self._begin(self._runs[0])
+        self._on_change()
+
+    def _stop_announcement(self) -> None:
+        if self._announcement is not None:
+            self._announcement.cancel()
+            self._announcement = None
