@@ -82,6 +82,46 @@ class OutputEvent(BaseEvent):
     text: str
 
 
+class OutputTruncated(BaseEvent):
+    """The cell's output has reached its limit; what followed of it was dropped."""
+
+    kind: Literal["output.truncated"] = "output.truncated"
+    limit_bytes: int
+
+
+class OutputCleared(BaseEvent):
+    """What the cell put out so far is to be hidden, now or (`waits`) when more comes."""
+
+    kind: Literal["output.cleared"] = "output.cleared"
+    waits: bool
+
+
+class DisplayEvent(BaseEvent):
+    """A MIME bundle: MIME type -> representation; one that `updates` replaces the earlier one of the same id."""
+
+    kind: Literal["display"] = "display"
+    bundle: dict[str, Any]
+    display_id: str | None = None
+    updates: bool = False
+
+
+class InputRequested(BaseEvent):
+    """The cell waits for a line; `session.answer` gives it."""
+
+    kind: Literal["input.requested"] = "input.requested"
+    request: int
+    prompt: str
+    is_password: bool
+
+
+class InputAnswered(BaseEvent):
+    """Somebody answered; a password isn't told."""
+
+    kind: Literal["input.answered"] = "input.answered"
+    request: int
+    text: str | None = None
+
+
 class ResultEvent(BaseEvent):
     """The last expression's value: MIME type -> representation, and the encoded value where it travels as data."""
 
@@ -128,6 +168,11 @@ Event = Annotated[
     | CellStarted
     | CellRetried
     | OutputEvent
+    | OutputTruncated
+    | OutputCleared
+    | DisplayEvent
+    | InputRequested
+    | InputAnswered
     | ResultEvent
     | ErrorEvent
     | WarningEvent

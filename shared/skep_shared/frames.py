@@ -44,6 +44,43 @@ class Execute(NamedTuple):
     timeout_seconds: float | None
 
 
+class Configure(NamedTuple):
+    """The session's options, before its first cell: what `SessionProcessOptions` of the host says, by name."""
+
+    options: dict[str, Any]
+
+
+class Withdraw(NamedTuple):
+    """Don't run a cell that has been handed over; one that has started is left alone."""
+
+    seq: int
+    attempt: int
+
+
+class Answer(NamedTuple):
+    """What somebody typed for an InputRequest of this number; None: nobody will (EOF)."""
+
+    request: int
+    text: str | None
+
+
+class Request(NamedTuple):
+    """An operation that is answered while a cell runs; `payload` and the reply's are encoded values."""
+
+    operation: int
+    kind: str
+    payload: bytes
+    deadline_seconds: float
+
+
+class Reply(NamedTuple):
+    """The end of an operation: its result, or with `is_error` the reason why there is none."""
+
+    operation: int
+    is_error: bool
+    payload: bytes
+
+
 class Interrupt(NamedTuple):
     """End the cell of this seq and attempt; one that has ended already is left alone."""
 
@@ -74,6 +111,42 @@ class Output(NamedTuple):
     attempt: int
     stream: str
     text: str
+
+
+class Truncated(NamedTuple):
+    """The cell's output has reached its limit; what follows of it is dropped."""
+
+    seq: int
+    attempt: int
+    limit_bytes: int
+
+
+class Display(NamedTuple):
+    """A MIME bundle; with an id it can be replaced later, by one that `updates`."""
+
+    seq: int
+    attempt: int
+    bundle: dict[str, Any]
+    display_id: str | None
+    updates: bool
+
+
+class Cleared(NamedTuple):
+    """What was put out so far is to be hidden, now or (`waits`) when more comes."""
+
+    seq: int
+    attempt: int
+    waits: bool
+
+
+class InputRequest(NamedTuple):
+    """The cell waits for a line from anybody who follows it."""
+
+    seq: int
+    attempt: int
+    request: int
+    prompt: str
+    is_password: bool
 
 
 class Result(NamedTuple):
@@ -113,20 +186,50 @@ class Done(NamedTuple):
     run_us: int
 
 
-Frame = Hello | Execute | Interrupt | Shutdown | Ping | Pong | Output | Result | Failure | Notice | Done
+Frame = (
+    Hello
+    | Configure
+    | Execute
+    | Withdraw
+    | Interrupt
+    | Shutdown
+    | Ping
+    | Pong
+    | Request
+    | Reply
+    | Answer
+    | Output
+    | Truncated
+    | Display
+    | Cleared
+    | InputRequest
+    | Result
+    | Failure
+    | Notice
+    | Done
+)
 
 FRAME_CODES: Final[dict[type, int]] = {
     Hello: 0,
-    Execute: 1,
-    Interrupt: 2,
-    Shutdown: 3,
-    Ping: 4,
-    Pong: 5,
-    Output: 6,
-    Result: 7,
-    Failure: 8,
-    Notice: 9,
-    Done: 10,
+    Configure: 1,
+    Execute: 2,
+    Withdraw: 3,
+    Interrupt: 4,
+    Shutdown: 5,
+    Ping: 6,
+    Pong: 7,
+    Request: 8,
+    Reply: 9,
+    Answer: 10,
+    Output: 11,
+    Truncated: 12,
+    Display: 13,
+    Cleared: 14,
+    InputRequest: 15,
+    Result: 16,
+    Failure: 17,
+    Notice: 18,
+    Done: 19,
 }
 
 

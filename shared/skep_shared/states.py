@@ -79,3 +79,40 @@ def next_resident(state: ResidentState, step: ResidentStep) -> ResidentState:
         return NEXT_RESIDENT[state, step]
     except KeyError:
         raise IllegalTransition("resident", state, step) from None
+
+
+class OperationState(StrEnum):
+    """Where an operation (complete, inspect, variables …) stands."""
+
+    PENDING = "pending"
+    ACTIVE = "active"
+    DONE = "done"
+
+
+class OperationStep(StrEnum):
+    """What happens to an operation."""
+
+    START = "start"
+    FINISH = "finish"
+    CANCEL = "cancel"
+    EXPIRE = "expire"
+
+
+_O, _P = OperationState, OperationStep
+
+NEXT_OPERATION: Final[dict[tuple[OperationState, OperationStep], OperationState]] = {
+    (_O.PENDING, _P.START): _O.ACTIVE,
+    (_O.PENDING, _P.CANCEL): _O.DONE,
+    (_O.PENDING, _P.EXPIRE): _O.DONE,
+    (_O.ACTIVE, _P.FINISH): _O.DONE,
+    (_O.ACTIVE, _P.CANCEL): _O.DONE,
+    (_O.ACTIVE, _P.EXPIRE): _O.DONE,
+}
+
+
+def next_operation(state: OperationState, step: OperationStep) -> OperationState:
+    """Give the state that follows; raises IllegalTransition."""
+    try:
+        return NEXT_OPERATION[state, step]
+    except KeyError:
+        raise IllegalTransition("operation", state, step) from None

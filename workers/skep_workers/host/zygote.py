@@ -32,7 +32,7 @@ def session_environment(pass_env: list[str]) -> dict[str, str]:
     names = {*ALWAYS_PASSED, *pass_env, *(name for name in os.environ if name.startswith("LC_"))}
     chosen = {name: os.environ[name] for name in sorted(names) if name in os.environ}
     # Figures are drawn off screen, and text is UTF-8 whatever the locale says.
-    return chosen | {"MPLBACKEND": "Agg", "PYTHONUTF8": "1"}
+    return chosen | {"MPLBACKEND": "module://skep_workers.session.figures", "PYTHONUTF8": "1"}
 
 
 class Zygote:

@@ -16,6 +16,9 @@ from inspect import CO_COROUTINE
 from types import CodeType
 from typing import Final
 
+from skep_workers.session.analysis import Analysis, CodeAnalyzer
+from skep_workers.session.transforms import rewrite_awaits
+
 _FUTURE_FLAGS: Final = {name: getattr(__future__, name).compiler_flag for name in __future__.all_feature_names}
 _NOT_SIGNIFICANT: Final = frozenset(
     {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER}
@@ -24,11 +27,13 @@ _NOT_SIGNIFICANT: Final = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class CompiledCell:
-    """What to exec, then what to eval; either may be missing."""
+    """What to exec, then what to eval; either may be missing. `rewrites` says what had to be changed to compile it."""
 
     body: CodeType | None
     last: CodeType | None
     shows_value: bool
+    analysis: Analysis
+    rewrites: tuple[str, ...] = ()
 
     @property
     def awaits(self) -> bool:
@@ -39,26 +44,51 @@ class CompiledCell:
 class CellCompiler:
     """Compiles the cells of one session; remembers the future imports of earlier ones."""
 
-    def __init__(self) -> None:
-        self._future_flags = 0
+    def __init__(self, analyzer: CodeAnalyzer | None = None) -> None:
+        self._analyzer = analyzer or CodeAnalyzer()
+        self.future_flags = 0
 
     def compile(self, source: str, filename: str) -> CompiledCell:
-        """Give the cell's code objects. Raises SyntaxError, or ValueError for NUL bytes and the like."""
-        register_source(source, filename)
-        flags = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT | self._future_flags
-        tree = compile(source, filename, "exec", flags | ast.PyCF_ONLY_AST, dont_inherit=True)
-        assert isinstance(tree, ast.Module)  # noqa: S101 - what PyCF_ONLY_AST gives for "exec"
-        for statement in tree.body:
-            if isinstance(statement, ast.ImportFrom) and statement.module == "__future__":
-                for alias in statement.names:
-                    flags |= _FUTURE_FLAGS.get(alias.name, 0)
-        last = None
-        if tree.body and isinstance(tree.body[-1], ast.Expr):
-            expression = ast.Expression(tree.body.pop().value)  # type: ignore[attr-defined]
-            last = compile(expression, filename, "eval", flags, dont_inherit=True)
-        body = compile(tree, filename, "exec", flags, dont_inherit=True) if tree.body else None
-        self._future_flags = flags & ~ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
-        return CompiledCell(body, last, shows_value=last is not None and not ends_with_semicolon(source))
+        """Give the cell's code objects. Raises SyntaxError, or ValueError for what isn't source at all."""
+        analysis = self._analyzer.analyze(source, filename, self.future_flags)
+        if analysis.tree is None:
+            raise analysis.error or SyntaxError("the cell has no tree")
+        flags = self.future_flags | _own_future_flags(analysis.tree)
+        rewrites: tuple[str, ...] = ()
+        try:
+            body, last = _compile_parts(analysis.tree, filename, flags)
+        except SyntaxError:
+            rewritten = rewrite_awaits(source, filename, flags)
+            if rewritten is None:
+                raise
+            body, last = _compile_parts(rewritten.tree, filename, flags)
+            rewrites = rewritten.changes
+        self.future_flags = flags
+        shows_value = last is not None and not ends_with_semicolon(source)
+        return CompiledCell(body, last, shows_value, analysis, rewrites)
+
+
+def _own_future_flags(tree: ast.Module) -> int:
+    flags = 0
+    for statement in tree.body:
+        if isinstance(statement, ast.ImportFrom) and statement.module == "__future__":
+            for alias in statement.names:
+                flags |= _FUTURE_FLAGS.get(alias.name, 0)
+    return flags
+
+
+def _compile_parts(tree: ast.Module, filename: str, flags: int) -> tuple[CodeType | None, CodeType | None]:
+    flags |= ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
+    statements, final = tree.body, None
+    if statements and isinstance(statements[-1], ast.Expr):
+        statements, final = statements[:-1], statements[-1]
+    body = last = None
+    if statements:
+        module = ast.Module(body=statements, type_ignores=[])
+        body = compile(module, filename, "exec", flags, dont_inherit=True)
+    if isinstance(final, ast.Expr):
+        last = compile(ast.Expression(final.value), filename, "eval", flags, dont_inherit=True)
+    return body, last
 
 
 def cell_filename(seq: int) -> str:

@@ -1,8 +1,8 @@
-"""The protocol thread: answers what can't wait for a cell to end, and sends output while one runs.
+"""The control thread: answers what can't wait for a cell to end, and sends output while one runs.
 
-It never runs user code. It sleeps in poll() on the control socket, the pipes of descriptors 1 and 2 and the link's
-wake-up descriptor, so an idle session costs nothing. When the control socket ends, the host has gone and so must the
-whole process group.
+It never runs user code and never waits for anything but its poll(): on the control socket, the pipes of descriptors 1
+and 2, and the link's wake-up descriptor, until the next deadline. An idle session costs nothing. When the control
+socket ends, the host has gone and so must the whole process group.
 """
 
 import os
@@ -10,78 +10,110 @@ import select
 import signal
 import socket
 import threading
+import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Final
 
 from skep_shared.errors import ProtocolError
-from skep_shared.frames import FrameDecoder, Interrupt, Ping, Pong, Shutdown, encode_frame
+from skep_shared.frames import (
+    Answer,
+    Frame,
+    FrameDecoder,
+    Interrupt,
+    Ping,
+    Pong,
+    Request,
+    Shutdown,
+    Withdraw,
+    encode_frame,
+)
+from skep_workers.session.asking import Asker
 from skep_workers.session.capture import PipeReader
 from skep_workers.session.interrupts import Interrupter
 from skep_workers.session.link import CellLink, Writer
+from skep_workers.session.operations import Operations
 
 RECEIVE_BYTES: Final = 64 * 1024
 PROTOCOL_EXIT: Final = 70  # EX_SOFTWARE of sysexits.h
 
 
+@dataclass(frozen=True, slots=True)
+class Controls:
+    """What requests are handed to."""
+
+    interrupter: Interrupter
+    asker: Asker
+    operations: Operations
+    withdraw: Callable[[Writer], None]
+    shut_down: Callable[[], None]
+
+
 class ControlThread:
     """Serves the control socket of one session process."""
 
-    def __init__(
-        self,
-        sock: socket.socket,
-        link: CellLink,
-        reader: PipeReader,
-        interrupter: Interrupter,
-        on_shutdown: Callable[[], None],
-    ) -> None:
+    def __init__(self, sock: socket.socket, link: CellLink, reader: PipeReader) -> None:
         self._socket = sock
         self._link = link
         self._reader = reader
-        self._interrupter = interrupter
-        self._on_shutdown = on_shutdown
         self._decoder = FrameDecoder()
-        self._thread = threading.Thread(target=self._serve, name="skep-control", daemon=True)
+        self._sending = threading.Lock()
 
-    def start(self) -> None:
+    def start(self, controls: Controls) -> None:
         """Start serving."""
-        self._thread.start()
+        threading.Thread(target=self._serve, args=(controls,), name="skep-control", daemon=True).start()
 
-    def _serve(self) -> None:
-        # Real-time and user signals go to the main thread; here they would only disturb.
-        signal.pthread_sigmask(signal.SIG_BLOCK, set(signal.Signals) - {signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE})
+    def answer(self, frame: Frame) -> None:
+        """Send a frame on the control socket; from any thread."""
+        with self._sending:
+            self._socket.sendall(encode_frame(frame))
+
+    def _serve(self, controls: Controls) -> None:
+        # Signals go to the main thread; here they would only disturb.
+        signal.pthread_sigmask(signal.SIG_BLOCK, set(range(1, signal.NSIG)) - {signal.SIGSEGV, signal.SIGBUS})
         poll = select.poll()
         control, wake = self._socket.fileno(), self._link.wake_fd
         for fd in (control, wake, *self._reader.streams):
             poll.register(fd, select.POLLIN)
         try:
             while True:
-                ready = dict(poll.poll())
-                if control in ready:
-                    self._receive()
+                ready = dict(poll.poll(self._milliseconds_to_wait(controls)))
                 if wake in ready:
                     os.eventfd_read(wake)
+                if control in ready:
+                    self._receive(controls)
                 for fd in self._reader.streams:
                     if ready.get(fd, 0) & (select.POLLHUP | select.POLLERR | select.POLLNVAL):
                         poll.unregister(fd)  # nobody can write there any more
-                        ready[fd] = select.POLLIN
                 if any(fd in ready for fd in self._reader.streams):
                     self._reader.drain()
                 self._link.send()
         except (OSError, ProtocolError):
             _leave_with_everyone()
 
-    def _receive(self) -> None:
+    def _milliseconds_to_wait(self, controls: Controls) -> float | None:
+        controls.interrupter.tick()
+        times = [at for at in (controls.interrupter.next_deadline(), controls.operations.expire()) if at is not None]
+        return max(0.0, (min(times) - time.monotonic()) * 1000) + 0.5 if times else None
+
+    def _receive(self, controls: Controls) -> None:
         data = self._socket.recv(RECEIVE_BYTES)
         if not data:
             _leave_with_everyone()
         for frame in self._decoder.feed(data):
             match frame:
                 case Interrupt(seq, attempt):
-                    self._interrupter.request(Writer(seq, attempt))
+                    controls.interrupter.request(Writer(seq, attempt))
+                case Withdraw(seq, attempt):
+                    controls.withdraw(Writer(seq, attempt))
+                case Answer(request, text):
+                    controls.asker.answer(request, text)
+                case Request():
+                    controls.operations.submit(frame)
                 case Ping(number):
-                    self._socket.sendall(encode_frame(Pong(number)))
+                    self.answer(Pong(number))
                 case Shutdown():
-                    self._on_shutdown()
+                    controls.shut_down()
                 case _:
                     raise ProtocolError(f"{type(frame).__name__} does not belong on the control socket")
 

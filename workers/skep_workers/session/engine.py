@@ -1,31 +1,59 @@
-"""Runs cells: compile, execute in the one namespace, say what came of it.
+"""Runs cells: translate, compile, route, execute in the one namespace, say what came of it.
 
-Every cell is one task of the session's event loop, in one context that lasts as long as the session: context variables
-that a cell sets are there for the next. `asyncio.create_task` works in a cell without await, and what it starts lives
-on between cells.
+`prepare` decides how a cell runs. A cell for the loop is started as a task (`spawn`); a blocking one is run by the main
+thread outside of the loop (`run_outside`). Both end in `_finish`, which sends what the cell left together with Done.
 """
 
 import asyncio
-import contextvars
+import sys
 import time
+from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
-from inspect import CO_COROUTINE
-from typing import Any
+from typing import Any, Final
 
-from skep_shared.frames import Done, Execute, Failure, Frame, Result
+from skep_shared.frames import Done, Execute, Failure, Frame, Notice, Result
 from skep_shared.states import CellStatus
 from skep_shared.values import decode_value
-from skep_workers.session.capture import PipeReader
-from skep_workers.session.compiling import CellCompiler, CompiledCell, cell_filename
-from skep_workers.session.interrupts import Interrupter
+from skep_workers.session.async_executor import AsyncExecutor
+from skep_workers.session.compiling import CellCompiler, CompiledCell, cell_filename, register_source
+from skep_workers.session.detection import DetectionPolicy, ExecutionMode
+from skep_workers.session.displays import DisplayPublisher
+from skep_workers.session.interrupts import Interrupter, Reason
 from skep_workers.session.link import CellLink, Writer, current_writer
+from skep_workers.session.loop import SessionLoop
+from skep_workers.session.magic_calls import MagicCalls
+from skep_workers.session.magics import translate
 from skep_workers.session.namespace import NamespaceManager
 from skep_workers.session.rendering import mime_bundle, value_as_data
+from skep_workers.session.routing import Route, Router
+from skep_workers.session.threaded_executor import ThreadedExecutor
 from skep_workers.session.tracebacks import describe_exception
+
+NO_ROUTE: Final = Route(ExecutionMode.UNKNOWN)
+_ENDINGS: Final = {Reason.INTERRUPT: CellStatus.INTERRUPTED, Reason.TIMEOUT: CellStatus.TIMED_OUT}
 
 
 @dataclass(frozen=True, slots=True)
-class _Ending:
+class Prepared:
+    """A cell ready to run, or (`ending`) one that has ended before it could."""
+
+    cell: Execute
+    writer: Writer
+    started_ns: int
+    compiled: CompiledCell | None = None
+    route: Route = NO_ROUTE
+    is_timed: bool = False
+    ending: "Ending | None" = None
+
+    @property
+    def runs_outside(self) -> bool:
+        """Tell whether it needs the main thread without a running loop."""
+        return self.route.mode is ExecutionMode.BLOCKING_SYNC
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
     """How a cell ended: its status, and the frame that says more, if there is one."""
 
     status: CellStatus
@@ -36,69 +64,160 @@ class Engine:
     """The executor of one session."""
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, link: CellLink, reader: PipeReader, interrupter: Interrupter
+        self,
+        loop: SessionLoop,
+        link: CellLink,
+        interrupter: Interrupter,
+        publisher: DisplayPublisher,
+        drain: Callable[[], None],
     ) -> None:
+        """`drain` takes what was written to the pipes of descriptors 1 and 2."""
         self._loop = loop
         self._link = link
-        self._reader = reader
         self._interrupter = interrupter
-        self._compiler = CellCompiler()
+        self._publisher = publisher
+        self._drain = drain
         self.namespace = NamespaceManager()
-        self._context = contextvars.copy_context()
+        self._compiler = CellCompiler()
+        self._router = Router(DetectionPolicy(), self.namespace.names)
+        self._async = AsyncExecutor(self.namespace, loop=loop)
+        self._threaded = ThreadedExecutor(self.namespace, loop, self._async.context, drain=lambda _seconds: drain())
+        self._magics = MagicCalls(self.namespace)
 
-    def start(self, cell: Execute) -> asyncio.Task[None]:
-        """Start the cell as a task, which is done when the cell's last frame has been sent."""
-        return self._loop.create_task(self._run(cell), name=f"cell {cell.seq}", context=self._context)
+    def install(self, detection: dict[str, Any], tla_timeout: float | None) -> None:
+        """Take the process's `__main__` and the built-in names, with the session's options."""
+        self.namespace.install()
+        self._magics.install()
+        self._router.policy = self._router.policy.changed(detection)
+        self._async.tla_timeout = tla_timeout
 
-    async def _run(self, cell: Execute) -> None:
+    @property
+    def counters(self) -> Counter[str]:
+        """What the analysis has met so far."""
+        return self._router.counters
+
+    def prepare(self, cell: Execute) -> Prepared:
+        """Translate, compile and route a cell; from here on its time runs."""
         writer = Writer(cell.seq, cell.attempt)
-        self._reader.drain()  # what was written before belongs to the cell before
-        self._reader.writer = writer
-        current_writer.set(writer)
-        task = asyncio.current_task()
-        started_at = time.perf_counter_ns()
-        ending = await self._execute(cell, writer, task)
-        run_us = (time.perf_counter_ns() - started_at) // 1000
-        self._interrupter.forget(writer)
-        self._reader.drain()
-        done = Done(cell.seq, cell.attempt, ending.status, run_us)
-        self._link.send(*(() if ending.frame is None else (ending.frame,)), done)
-
-    async def _execute(self, cell: Execute, writer: Writer, task: asyncio.Task[None] | None) -> _Ending:
+        started = time.perf_counter_ns()
+        self._interrupter.start(writer, None, cell.timeout_seconds)
+        if cell.timeout_seconds is not None:
+            self._link.wake()  # the control thread has a deadline to keep
+        filename = cell_filename(cell.seq)
+        register_source(cell.code, filename)
         try:
-            compiled = self._compiler.compile(cell.code, cell_filename(cell.seq))
+            translated = translate(cell.code)
+            compiled = self._compiler.compile(translated.source, filename)
+            route = self._router.route(compiled.analysis)
             if cell.inputs is not None:
-                self.namespace.bind(decode_value(cell.inputs))
+                self.namespace.merge(decode_value(cell.inputs))
         except (SyntaxError, ValueError, RecursionError, MemoryError) as exc:
-            return _failed(cell, exc, CellStatus.FAILED)
+            exc.__traceback__ = None  # all of it is the engine's
+            return Prepared(cell, writer, started, ending=_failed(cell, exc, CellStatus.FAILED))
+        if compiled.awaits:  # the compiler knows best
+            route = Route(ExecutionMode.TOP_LEVEL_AWAIT)
+        return Prepared(cell, writer, started, compiled, route, translated.is_timed)
+
+    def spawn(self, prepared: Prepared) -> asyncio.Task[None]:
+        """Run the cell as a task of the loop, which is done when the cell's last frame has been sent."""
+        return self._loop.create_task(
+            self._run_inside(prepared), name=f"cell {prepared.cell.seq}", context=self._async.context
+        )
+
+    def run_outside(self, prepared: Prepared) -> None:
+        """Run the cell here, where no loop runs."""
+        asyncio.set_event_loop(self._loop)  # asyncio.run in an earlier cell has taken it away
+        self._async.context.run(current_writer.set, prepared.writer)
+        self._finish(prepared, self._async.context.run(self._execute_outside, prepared))
+
+    def finish_unstarted(self, prepared: Prepared, ending: Ending) -> None:
+        """Send the end of a cell whose code does not run."""
+        self._finish(prepared, ending)
+
+    def close(self) -> None:
+        """Close what the namespace left open."""
+        self._async.close()
+
+    async def _run_inside(self, prepared: Prepared) -> None:
+        current_writer.set(prepared.writer)
+        task = asyncio.current_task()
+        self._interrupter.start(prepared.writer, task, prepared.cell.timeout_seconds)
+        ending = prepared.ending
+        compiled = prepared.compiled
+        if compiled is not None:
+            try:
+                try:
+                    self._interrupter.enter()
+                    if prepared.is_timed:
+                        self._magics.start_timer()
+                    value = await self._async.execute(compiled)
+                    frame = self._after(prepared, compiled, value)
+                finally:
+                    self._interrupter.leave()
+                ending = Ending(CellStatus.FINISHED, frame)
+            except BaseException as exc:  # noqa: BLE001 - user code may raise anything, and nothing ends the session
+                ending = self._fault(prepared, exc)
+        self._finish(prepared, ending or Ending(CellStatus.FAILED))
+
+    def _execute_outside(self, prepared: Prepared) -> Ending:
+        compiled = prepared.compiled
+        assert compiled is not None  # noqa: S101 - only compiled cells are routed
+        carries_loop = self._loop.has_work and not prepared.route.runs_loop
         try:
             try:
-                self._interrupter.enter(writer, task)
-                value = await self._evaluate(compiled)
-                frame = self._result(cell, value) if compiled.shows_value and value is not None else None
-                if compiled.last is not None:
-                    self.namespace.push_result(value)
+                self._interrupter.enter()
+                if prepared.is_timed:
+                    self._magics.start_timer()
+                value = self._threaded.execute(compiled, carries_loop=carries_loop)
+                frame = self._after(prepared, compiled, value)
             finally:
                 self._interrupter.leave()
-        except BaseException as exc:  # noqa: BLE001 - user code may raise anything, and nothing ends the session
-            if self._interrupter.was_requested(writer) and isinstance(exc, KeyboardInterrupt | asyncio.CancelledError):
-                return _failed(cell, exc, CellStatus.INTERRUPTED)
-            return _failed(cell, exc, CellStatus.FAILED)
-        return _Ending(CellStatus.FINISHED, frame)
+        except BaseException as exc:  # noqa: BLE001 - see above
+            return self._fault(prepared, exc)
+        return Ending(CellStatus.FINISHED, frame)
 
-    async def _evaluate(self, compiled: CompiledCell) -> Any:
-        names = self.namespace.names
-        value = None
-        for code in (compiled.body, compiled.last):
-            if code is not None:
-                value = eval(code, names)
-                if code.co_flags & CO_COROUTINE:
-                    value = await value
-        return value if compiled.last is not None else None
+    def _after(self, prepared: Prepared, compiled: CompiledCell, value: object) -> Frame | None:
+        """Show what the cell leaves to be shown; still part of the cell, since user code runs in it."""
+        frame = None
+        cell = prepared.cell
+        if prepared.is_timed:
+            self._magics.stop_timer()
+        if compiled.last is not None and value is not None:
+            if compiled.shows_value:
+                frame = Result(cell.seq, cell.attempt, mime_bundle(value), value_as_data(value))
+            self.namespace.push_result(value)
+        if "matplotlib.pyplot" in sys.modules:
+            self._publisher.show_figures()
+        for change in compiled.rewrites:
+            self._link.put(Notice(cell.seq, cell.attempt, "rewritten", change))
+        return frame
 
-    def _result(self, cell: Execute, value: object) -> Result:
-        return Result(cell.seq, cell.attempt, mime_bundle(value), value_as_data(value))
+    def _fault(self, prepared: Prepared, exc: BaseException) -> Ending:
+        cell = prepared.cell
+        self.namespace.names["_exception"] = exc
+        self._magics.drop_timers()
+        reason = self._interrupter.reason(prepared.writer)
+        status = CellStatus.FAILED
+        if reason is not None and isinstance(exc, KeyboardInterrupt | asyncio.CancelledError):
+            status = _ENDINGS[reason]
+            if reason is Reason.TIMEOUT:
+                exc.add_note(f"the cell ran into its timeout of {cell.timeout_seconds:g} s")
+        elif isinstance(exc, TimeoutError) and prepared.compiled is not None and prepared.compiled.awaits:
+            limit = self._async.tla_timeout
+            if limit is not None and time.perf_counter_ns() - prepared.started_ns >= limit * 1e9:
+                status = CellStatus.TIMED_OUT
+                exc.add_note(f"cell {cell.cell_id} awaited for longer than its tla_timeout of {limit:g} s")
+        return _failed(cell, exc, status)
+
+    def _finish(self, prepared: Prepared, ending: Ending) -> None:
+        self._drain()
+        self._interrupter.forget(prepared.writer)
+        run_us = (time.perf_counter_ns() - prepared.started_ns) // 1000
+        cell = prepared.cell
+        done = Done(cell.seq, cell.attempt, ending.status, run_us)
+        self._link.send(*(() if ending.frame is None else (ending.frame,)), done)
+        self._link.end_cell()
 
 
-def _failed(cell: Execute, exc: BaseException, status: CellStatus) -> _Ending:
-    return _Ending(status, Failure(cell.seq, cell.attempt, *describe_exception(exc)))
+def _failed(cell: Execute, exc: BaseException, status: CellStatus) -> Ending:
+    return Ending(status, Failure(cell.seq, cell.attempt, *describe_exception(exc)))

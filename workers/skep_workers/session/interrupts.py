@@ -1,18 +1,38 @@
 """Ending the running cell from outside: the exception must reach user code, and only user code.
 
-A request names a cell's seq and attempt; one that comes late finds another cell, or none, and does nothing. The
-protocol thread sends SIGINT to the main thread, which also cuts blocking system calls short; the handler, in the main
-thread, decides: code that runs gets KeyboardInterrupt where it stands, a cell that awaits has its task cancelled.
+A request names a cell's seq and attempt; one that comes late finds another cell, or none, and does nothing. It is made
+in two steps, and a third is the host's, which kills the process.
+
+1. The control thread sends SIGINT to the main thread, which also cuts blocking system calls short. The handler, in the
+   main thread, decides: code that runs gets KeyboardInterrupt where it stands, a cell that awaits has its task
+   cancelled. Child processes that the cell started get SIGINT too, as in a terminal.
+2. After the grace period the same again with a signal of our own, whose handler user code hasn't replaced, and with a
+   tracer that raises where nothing catches. A background task that holds up the loop is ended then as well.
 """
 
 import asyncio
 import signal
 import threading
+import time
 from collections.abc import Callable
+from enum import StrEnum
 from types import FrameType
 from typing import Final
 
+from skep_workers.session.children import interrupt_children
+from skep_workers.session.escalation import Tracer
 from skep_workers.session.link import NOBODY, Writer
+
+HARD_SIGNAL: Final = signal.SIGRTMIN + 6
+HARD_REPEAT_SECONDS: Final = 0.02
+DEFAULT_GRACE_SECONDS: Final = 2.0
+
+
+class Reason(StrEnum):
+    """Why a cell is to end."""
+
+    INTERRUPT = "interrupt"
+    TIMEOUT = "timeout"
 
 
 class Shield:
@@ -47,46 +67,59 @@ class Shield:
 
 
 class Interrupter:
-    """Knows which cell is in user code now; everything but `request` is called from the main thread."""
+    """Knows which cell is in user code now.
+
+    `request`, `next_deadline` and `tick` belong to the control thread, everything else to the main thread.
+    """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, shield: Shield) -> None:
         self._loop = loop
         self._shield = shield
-        self._main_thread: Final = threading.main_thread().ident
+        self._main_thread: Final = threading.main_thread().ident or 0
         self._cell = NOBODY
         self._task: asyncio.Task[None] | None = None
         self._in_user_code = False
-        self._requested: set[Writer] = set()
+        self._started_at = 0.0
+        self._times_out_at: float | None = None
+        self._requested: dict[Writer, Reason] = {}
+        self._hard: Writer | None = None
+        self._hard_at: float | None = None
+        self._tracer = Tracer(lambda: self._hard == self._cell and self._in_user_code)
+        self.grace_seconds = DEFAULT_GRACE_SECONDS
 
     def install(self) -> None:
-        """Take SIGINT over."""
+        """Take SIGINT and the signal of our own."""
         signal.signal(signal.SIGINT, self._on_sigint)
+        signal.signal(HARD_SIGNAL, self._on_hard_signal)
 
-    def request(self, cell: Writer) -> None:
-        """Ask for the end of a cell; from the protocol thread. A cell that is still queued ends when it starts."""
-        self._requested.add(cell)
-        if self._cell == cell and self._main_thread is not None:
-            signal.pthread_kill(self._main_thread, signal.SIGINT)
+    # --- the main thread's part -----------------------------------------------------------------------------------
 
-    def was_requested(self, cell: Writer) -> bool:
-        """Tell whether the cell was asked to end."""
-        return cell in self._requested
-
-    def enter(self, cell: Writer, task: asyncio.Task[None] | None) -> None:
-        """User code of this cell starts; raises KeyboardInterrupt if its end was asked for before."""
+    def start(self, cell: Writer, task: asyncio.Task[None] | None, timeout_seconds: float | None) -> None:
+        """This cell runs from now on, in `task` or (None) outside of the loop; its time starts."""
         self._cell, self._task = cell, task
+        self._started_at = time.monotonic()
+        self._times_out_at = self._started_at + timeout_seconds if timeout_seconds is not None else None
+
+    def enter(self) -> None:
+        """User code starts; raises KeyboardInterrupt if it was to end before."""
         self._in_user_code = True
-        if cell in self._requested:
+        if self._cell in self._requested:
             raise KeyboardInterrupt
 
     def leave(self) -> None:
         """User code has ended; from here on the engine can't be interrupted."""
         self._in_user_code = False
 
+    def reason(self, cell: Writer) -> Reason | None:
+        """Give the reason why the cell was asked to end, if it was."""
+        return self._requested.get(cell)
+
     def forget(self, cell: Writer) -> None:
         """Drop what was asked of this cell and of earlier ones: it has ended."""
-        self._cell, self._task = NOBODY, None
-        self._requested = {other for other in self._requested if other.seq > cell.seq}
+        self._cell, self._task, self._times_out_at = NOBODY, None, None
+        for other in [other for other in self._requested if other.seq <= cell.seq]:
+            del self._requested[other]
+        self._hard = self._hard_at = None
 
     def _on_sigint(self, signum: int, frame: FrameType | None) -> None:
         if not self._shield.defer(self._deliver):
@@ -96,8 +129,58 @@ class Interrupter:
         if not self._in_user_code or self._cell not in self._requested:
             return  # late, or not ours
         task = self._task
-        stepped = asyncio.current_task(self._loop) if self._loop.is_running() else None
-        if task is None or stepped is task:
+        if task is None or self._stepped_task() is task:
             raise KeyboardInterrupt
         # The cell awaits. The loop may be asleep in its selector, which only a write to its own pipe ends.
         self._loop.call_soon_threadsafe(task.cancel)
+
+    def _on_hard_signal(self, signum: int, frame: FrameType | None) -> None:
+        if self._hard is None or self._shield.defer(lambda: self._on_hard_signal(signum, None)):
+            return
+        if self._in_user_code and self._cell == self._hard:
+            self._tracer.install(frame)
+            if self._task is not None:
+                self._loop.call_soon_threadsafe(self._task.cancel)
+        if self._task is None or self._stepped_task() not in {None, self._task}:
+            self._end_what_holds_the_loop()
+
+    def _end_what_holds_the_loop(self) -> None:
+        """A background task computes, and the cell that is to end can't even start."""
+        if self._stepped_task() is not None and not (self._in_user_code and self._task is None):
+            raise KeyboardInterrupt
+
+    def _stepped_task(self) -> asyncio.Task[None] | None:
+        if not self._loop.is_running() or asyncio._get_running_loop() is not self._loop:  # noqa: SLF001 - documented
+            return None
+        return asyncio.current_task(self._loop)
+
+    # --- the control thread's part --------------------------------------------------------------------------------
+
+    def request(self, cell: Writer, reason: Reason = Reason.INTERRUPT) -> None:
+        """Ask for the end of a cell. One that is still queued ends when it starts."""
+        if cell in self._requested:
+            return
+        self._requested[cell] = reason
+        self._hard_at = time.monotonic() + self.grace_seconds
+        if self._cell == cell:
+            signal.pthread_kill(self._main_thread, signal.SIGINT)
+            interrupt_children(since=self._started_at)
+
+    def next_deadline(self) -> float | None:
+        """Give the monotonic time at which `tick` wants to be called."""
+        times = [at for at in (self._times_out_at, self._hard_at) if at is not None]
+        return min(times) if times else None
+
+    def tick(self) -> None:
+        """Time a cell out, or go on to the second step, if it is time."""
+        now = time.monotonic()
+        cell = self._cell
+        if self._times_out_at is not None and now >= self._times_out_at:
+            self._times_out_at = None
+            self.request(cell, Reason.TIMEOUT)
+        if self._hard_at is not None and now >= self._hard_at:
+            self._hard = cell if cell in self._requested else min(self._requested, default=None)
+            # Again and again until it has ended, or the host has ended the process.
+            self._hard_at = now + HARD_REPEAT_SECONDS if self._hard is not None else None
+            if self._hard is not None:
+                signal.pthread_kill(self._main_thread, HARD_SIGNAL)

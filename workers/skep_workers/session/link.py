@@ -1,7 +1,7 @@
 """The writing end of the cell socket: everything that belongs to a cell goes through here, in one order.
 
 Text is collected and sent in batches. User code never sends: a KeyboardInterrupt in the middle of a send would cut a
-frame in two. It appends, and waits (interruptibly) when too much is pending; the protocol thread sends. Only at the end
+frame in two. It appends, and waits (interruptibly) when too much is pending; the control thread sends. Only at the end
 of a cell the main thread sends, outside of user code, what is left together with the Done frame: a short cell costs one
 send and no hand-over between threads.
 """
@@ -12,10 +12,12 @@ import threading
 from contextvars import ContextVar
 from typing import Final, NamedTuple
 
-from skep_shared.frames import Frame, Output, encode_frame
+from skep_shared.frames import Frame, Output, Truncated, encode_frame
 
-HIGH_WATER_BYTES: Final = 1024 * 1024
+HIGH_WATER_CHARS: Final = 1024 * 1024
 CHUNK_CHARS: Final = 64 * 1024
+DEFAULT_OUTPUT_LIMIT_BYTES: Final = 64 * 1024 * 1024
+COUNTED_CELLS: Final = 1000
 
 
 class Writer(NamedTuple):
@@ -31,20 +33,37 @@ NOBODY: Final = Writer(0, 0)
 current_writer: ContextVar[Writer] = ContextVar("skep_writer", default=NOBODY)
 
 
+class _Text:
+    """Text of one writer and one stream, in pieces."""
+
+    __slots__ = ("pieces", "stream", "writer")
+
+    def __init__(self, writer: Writer, stream: str, piece: str) -> None:
+        self.writer = writer
+        self.stream = stream
+        self.pieces = [piece]
+
+
 class CellLink:
     """Collects output and sends frames; one per session process."""
 
     def __init__(self, sock: socket.socket) -> None:
         self._socket = sock
         self._lock = threading.Lock()
-        self._drained = threading.Condition(self._lock)
-        self._pending: list[tuple[Writer, str, list[str]]] = []
+        self._room = threading.Condition(self._lock)
+        self._sending = threading.Lock()
+        self._pending: list[_Text | Frame] = []
         self._pending_chars = 0
+        self._written: dict[Writer, int] = {}
+        self.output_limit_bytes = DEFAULT_OUTPUT_LIMIT_BYTES
         self.wake_fd: Final = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self.is_forked_copy = False
 
     def write(self, stream: str, text: str, writer: Writer | None = None) -> None:
-        """Collect text; the protocol thread sends it soon. Waits while more than HIGH_WATER_BYTES are pending."""
+        """Collect text; the control thread sends it soon.
+
+        With a `writer` given the caller never waits; else it waits while more than HIGH_WATER_CHARS are pending.
+        """
         if not text:
             return
         if self.is_forked_copy:
@@ -52,41 +71,81 @@ class CellLink:
             return
         owner = current_writer.get() if writer is None else writer
         with self._lock:
-            while self._pending_chars > HIGH_WATER_BYTES and writer is None:
-                self._drained.wait()
+            while writer is None and self._pending_chars > HIGH_WATER_CHARS:
+                self._room.wait()
+            text = self._within_limit(owner, stream, text)
+            if not text:
+                return
             pending = self._pending
-            was_empty = not pending
-            if pending and pending[-1][0] == owner and pending[-1][1] == stream:
-                pending[-1][2].append(text)
+            last = pending[-1] if pending else None
+            if type(last) is _Text and last.writer == owner and last.stream == stream:
+                last.pieces.append(text)
             else:
-                pending.append((owner, stream, [text]))
+                pending.append(_Text(owner, stream, text))
             self._pending_chars += len(text)
-        if was_empty:
-            os.eventfd_write(self.wake_fd, 1)
+        if last is None:
+            self.wake()
+
+    def _within_limit(self, owner: Writer, stream: str, text: str) -> str:
+        """Give what of the text the cell may still put out; say so, once, where it ends."""
+        written = self._written.get(owner, 0)
+        limit = self.output_limit_bytes
+        if written > limit:
+            return ""
+        # Characters count for bytes until that could matter: encoding every print would cost as much as the print.
+        size = len(text) if written + 4 * len(text) <= limit else len(text.encode("utf-8", "surrogatepass"))
+        self._written[owner] = written + size
+        if written + size <= limit:
+            return text
+        self._written[owner] = limit + 1
+        kept = text.encode("utf-8", "surrogatepass")[: limit - written].decode("utf-8", "ignore")
+        self._pending += [_Text(owner, stream, kept), Truncated(owner.seq, owner.attempt, limit)]
+        return ""
+
+    def put(self, frame: Frame) -> None:
+        """Collect a frame in its place among the output; the control thread sends it soon."""
+        with self._lock:
+            self._pending.append(frame)
+        self.wake()
+
+    def wake(self) -> None:
+        """Make the control thread look around."""
+        os.eventfd_write(self.wake_fd, 1)
 
     def send(self, *frames: Frame) -> None:
-        """Send pending output and then these frames, in one piece."""
-        with self._lock:
-            data = self._take_pending()
-            data += b"".join([encode_frame(frame) for frame in frames])
+        """Send what was collected and then these frames, in one piece."""
+        with self._sending:
+            with self._lock:
+                pending, self._pending, self._pending_chars = self._pending, [], 0
+            data = _encode([*pending, *frames])
             if data:
                 self._socket.sendall(data)
-            self._drained.notify_all()
+        with self._lock:
+            self._room.notify_all()
 
-    def _take_pending(self) -> bytes:
-        pending, self._pending, self._pending_chars = self._pending, [], 0
-        parts = []
-        for writer, stream, texts in pending:
-            text = "".join(texts)
-            for start in range(0, len(text), CHUNK_CHARS):
-                frame = Output(writer.seq, writer.attempt, stream, text[start : start + CHUNK_CHARS])
-                parts.append(encode_frame(frame))
-        return b"".join(parts)
+    def end_cell(self) -> None:
+        """Forget how much early cells have written; their tasks then start to count anew."""
+        while len(self._written) > COUNTED_CELLS:
+            del self._written[next(iter(self._written))]
 
     def become_forked_copy(self) -> None:
         """Make this copy, in a child that user code forked, write to the inherited pipes and send nothing."""
         self._lock = threading.Lock()
-        self._drained = threading.Condition(self._lock)
+        self._room = threading.Condition(self._lock)
+        self._sending = threading.Lock()
         self._pending, self._pending_chars = [], 0
         self.is_forked_copy = True
         self._socket.close()
+
+
+def _encode(pending: list[_Text | Frame]) -> bytes:
+    parts = []
+    for item in pending:
+        if type(item) is _Text:
+            text = "".join(item.pieces)
+            for start in range(0, len(text), CHUNK_CHARS):
+                chunk = text[start : start + CHUNK_CHARS]
+                parts.append(encode_frame(Output(item.writer.seq, item.writer.attempt, item.stream, chunk)))
+        else:
+            parts.append(encode_frame(item))  # type: ignore[arg-type]
+    return b"".join(parts)

@@ -1,15 +1,34 @@
 """The one namespace of a session: the dict of its `__main__` module, from the first cell to the last.
 
-It is never copied and never replaced. Functions keep the dict they were defined in as their globals; a second dict
-would leave them with stale names.
+It is never copied, never replaced and never cleared wholesale. Functions keep the dict they were defined in as their
+globals; a second dict would leave them with stale names. Cells run in it directly; merging is for what comes from
+outside: inputs, restored variables.
 """
 
 import builtins
 import sys
-from types import ModuleType
+import threading
+from collections.abc import Mapping
+from enum import StrEnum
+from types import CoroutineType, FunctionType, ModuleType
 from typing import Any, Final
 
-RESULT_NAMES: Final = ("_", "__", "___")
+from skep_workers.session.internals import ENGINE_INTERNALS, RESULT_NAMES
+
+
+class MergeStrategy(StrEnum):
+    """What a merge does with a name that is bound already.
+
+    overwrite: the new value counts. preserve: the old one does. smart: the new one counts, unless it would put plain
+    data, or None, in the place of a function, a class or a module.
+    """
+
+    OVERWRITE = "overwrite"
+    PRESERVE = "preserve"
+    SMART = "smart"
+
+
+_DEFINITIONS: Final = (FunctionType, type, ModuleType)
 
 
 class NamespaceManager:
@@ -19,18 +38,59 @@ class NamespaceManager:
         module = ModuleType("__main__", None)
         self.names: Final[dict[str, Any]] = module.__dict__
         self.names["__builtins__"] = builtins
-        sys.modules["__main__"] = module
+        self._lock = threading.RLock()
+        self._module = module
 
-    def bind(self, values: dict[str, Any]) -> None:
-        """Set names from outside, before a cell runs."""
-        self.names.update(values)
+    def install(self) -> None:
+        """Make the namespace the process's `__main__`."""
+        sys.modules["__main__"] = self._module
+
+    def merge(self, values: Mapping[str, Any], strategy: MergeStrategy = MergeStrategy.OVERWRITE) -> list[str]:
+        """Bind names from outside; gives those that were bound. Engine internals never are."""
+        bound = []
+        with self._lock:
+            for name, value in values.items():
+                if name in ENGINE_INTERNALS or not self._gives_way(name, value, strategy):
+                    continue
+                self.names[name] = value
+                bound.append(name)
+        return bound
+
+    def _gives_way(self, name: str, value: object, strategy: MergeStrategy) -> bool:
+        if name not in self.names or strategy is MergeStrategy.OVERWRITE:
+            return True
+        if strategy is MergeStrategy.PRESERVE:
+            return False
+        return not isinstance(self.names[name], _DEFINITIONS) or isinstance(value, _DEFINITIONS)
+
+    def user_names(self) -> list[str]:
+        """Give the names that cells have bound, in order of binding."""
+        with self._lock:
+            return [name for name in list(self.names) if name not in ENGINE_INTERNALS]
+
+    def clear(self) -> None:
+        """Unbind every name of the user's, one by one; engine internals stay."""
+        with self._lock:
+            for name in self.user_names():
+                self.names.pop(name, None)
 
     def push_result(self, value: object) -> None:
         """Move `_` to `__` and `__` to `___`, and set `_`; None moves nothing."""
         if value is None:
             return
-        names = self.names
-        for older, newer in (("___", "__"), ("__", "_")):
-            if newer in names:
-                names[older] = names[newer]
-        names["_"] = value
+        with self._lock:
+            names = self.names
+            for older, newer in zip(RESULT_NAMES[:0:-1], RESULT_NAMES[-2::-1], strict=True):
+                if newer in names:
+                    names[older] = names[newer]
+            names[RESULT_NAMES[0]] = value
+
+    def cleanup_coroutines(self) -> int:
+        """Close coroutine objects that nobody awaited, so that none complains when it goes; gives their number."""
+        closed = 0
+        with self._lock:
+            for value in list(self.names.values()):
+                if isinstance(value, CoroutineType) and value.cr_frame is not None and not value.cr_running:
+                    value.close()
+                    closed += 1
+        return closed

@@ -1,7 +1,8 @@
 """A session process from fork to exit: descriptors, streams, loop, and the order in which cells run.
 
-The main thread lives in the event loop. Between cells it reads the cell socket itself; frames that come while a cell
-runs wait in a queue. The loop is never closed and never replaced, whatever user code does to it.
+The main thread lives in the event loop and leaves it only to run a blocking cell. Between cells it reads the cell
+socket itself; frames that come while a cell runs wait in a queue. The loop is never closed and never replaced, whatever user
+code does to it.
 """
 
 import asyncio
@@ -16,19 +17,26 @@ from collections import deque
 from dataclasses import dataclass
 from fcntl import F_DUPFD_CLOEXEC, fcntl
 from platform import python_version
-from typing import Final
+from typing import Any, Final
 
 from skep_shared.errors import ProtocolError
-from skep_shared.frames import PROTOCOL_VERSION, Execute, FrameDecoder, Hello
+from skep_shared.frames import PROTOCOL_VERSION, Configure, Execute, FrameDecoder, Hello
+from skep_shared.states import CellStatus
+from skep_workers.session.asking import DEFAULT_DEADLINE_SECONDS, Asker
+from skep_workers.session.attribution import install_thread_hook
 from skep_workers.session.capture import PipeReader, install_streams
-from skep_workers.session.control import ControlThread
-from skep_workers.session.engine import Engine
-from skep_workers.session.interrupts import Interrupter, Shield
-from skep_workers.session.link import CellLink
+from skep_workers.session.control import PROTOCOL_EXIT, Controls, ControlThread
+from skep_workers.session.displays import DisplayPublisher, install_publisher
+from skep_workers.session.engine import Ending, Engine, Prepared
+from skep_workers.session.inspection import Inspector
+from skep_workers.session.interrupts import DEFAULT_GRACE_SECONDS, Interrupter, Shield
+from skep_workers.session.link import DEFAULT_OUTPUT_LIMIT_BYTES, CellLink, Writer
+from skep_workers.session.loop import SessionLoop
+from skep_workers.session.operations import Operations
+from skep_workers.session.sources import install_class_sources
 
 RECEIVE_BYTES: Final = 256 * 1024
-CAPABILITIES: Final = ["interrupt", "inputs"]
-PROTOCOL_EXIT: Final = 70  # EX_SOFTWARE of sysexits.h
+CAPABILITIES: Final = ["interrupt", "inputs", "input", "operations", "display"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,39 +59,60 @@ class SessionMain:
         self._pid = os.getpid()
         self._decoder = FrameDecoder()
         self._queue: deque[Execute] = deque()
-        self._running: asyncio.Task[None] | None = None
-        self._leaving = False
-        self._loop = asyncio.new_event_loop()
+        self._withdrawn: set[Writer] = set()
+        self._is_busy = False
+        self._outside: Prepared | None = None
+        self._is_leaving = False
+        self._loop = SessionLoop()
         self._link = CellLink(cell_socket)
         shield = Shield()
         self._reader = PipeReader(self._link, shield, *pipes)
         self._interrupter = Interrupter(self._loop, shield)
-        self._engine = Engine(self._loop, self._link, self._reader, self._interrupter)
-        self._control = ControlThread(
-            control_socket,
-            self._link,
-            self._reader,
-            self._interrupter,
-            self._request_leave,
-        )
+        self._asker = Asker(self._link)
+        self._publisher = DisplayPublisher(self._link)
+        self._engine = Engine(self._loop, self._link, self._interrupter, self._publisher, self._reader.drain)
+        self._control = ControlThread(control_socket, self._link, self._reader)
+        self._operations = Operations(Inspector(self._engine.namespace).handlers, self._control.answer)
 
     def run(self) -> None:
         """Serve until told to leave."""
         asyncio.set_event_loop(self._loop)
-        install_streams(self._link, self._reader)
-        self._interrupter.install()
-        os.register_at_fork(after_in_child=self._link.become_forked_copy)
-        self._control.start()
+        self._take_over_process()
+        self._control.start(
+            Controls(self._interrupter, self._asker, self._operations, self._withdrawn.add, self._request_leave)
+        )
         self._link.send(Hello(PROTOCOL_VERSION, CAPABILITIES, self._pid, python_version()))
         self._socket.setblocking(True)  # sends wait for the host; reads happen only when there is something
         self._loop.add_reader(self._socket.fileno(), self._receive)
-        while not self._leaving:
+        while not self._is_leaving:
             # A task that user code left running may raise KeyboardInterrupt or SystemExit through the loop, and user
             # code may stop it: neither ends the session.
             with contextlib.suppress(KeyboardInterrupt, SystemExit):
                 self._loop.run_forever()
-            self._check_not_forked()
+            prepared, self._outside = self._outside, None
+            if prepared is not None:
+                self._run_outside(prepared)
+        self._engine.close()
         self._link.send()
+
+    def _take_over_process(self) -> None:
+        install_streams(self._link, self._reader)
+        install_thread_hook()
+        install_class_sources()
+        install_publisher(self._publisher)
+        for name in ("display", "update_display", "clear_output"):
+            setattr(sys.modules["builtins"], name, getattr(self._publisher, name))
+        self._asker.install()
+        self._interrupter.install()
+        self._engine.install({}, None)
+        os.register_at_fork(after_in_child=self._link.become_forked_copy)
+
+    def _configure(self, options: dict[str, Any]) -> None:
+        self._engine.install(options.get("detection") or {}, options.get("tla_timeout"))
+        self._asker.allow_input = bool(options.get("allow_input", True))
+        self._asker.deadline_seconds = float(options.get("input_timeout") or DEFAULT_DEADLINE_SECONDS)
+        self._interrupter.grace_seconds = float(options.get("interrupt_grace") or DEFAULT_GRACE_SECONDS)
+        self._link.output_limit_bytes = int(options.get("output_limit") or DEFAULT_OUTPUT_LIMIT_BYTES)
 
     def _receive(self) -> None:
         data = self._socket.recv(RECEIVE_BYTES, socket.MSG_DONTWAIT)
@@ -91,42 +120,70 @@ class SessionMain:
             os._exit(0)  # the host has gone
         try:
             for frame in self._decoder.feed(data):
-                if not isinstance(frame, Execute):
+                if isinstance(frame, Configure):
+                    self._configure(frame.options)
+                elif isinstance(frame, Execute):
+                    self._queue.append(frame)
+                else:
                     raise ProtocolError(f"{type(frame).__name__} does not belong on the cell socket")
-                self._queue.append(frame)
         except ProtocolError:
             os._exit(PROTOCOL_EXIT)
         self._start_next()
 
     def _start_next(self) -> None:
-        if self._running is None and self._queue:
-            self._running = self._engine.start(self._queue.popleft())
-            self._running.add_done_callback(self._on_done)
+        while not self._is_busy and self._queue:
+            self._is_busy = True
+            cell = self._queue.popleft()
+            self._reader.drain()  # what was written before belongs to the cell before
+            self._reader.writer = writer = Writer(cell.seq, cell.attempt)
+            if writer in self._withdrawn:
+                self._withdrawn.discard(writer)
+                started = Prepared(cell, writer, 0, ending=Ending(CellStatus.CANCELLED))
+                self._engine.finish_unstarted(started, Ending(CellStatus.CANCELLED))
+                self._is_busy = False
+                continue
+            prepared = self._engine.prepare(cell)
+            if prepared.runs_outside:
+                self._outside = prepared
+                self._loop.stop()
+            else:
+                self._engine.spawn(prepared).add_done_callback(self._on_task_done)
 
-    def _on_done(self, task: asyncio.Task[None]) -> None:
-        self._check_not_forked()
-        self._running = None
-        if not task.cancelled() and (failure := task.exception()) is not None:
-            # The engine itself has failed; the host reports a crash, with this as the session's last words.
-            traceback.print_exception(failure, file=sys.__stderr__)
-            self._link.send()
-            os._exit(PROTOCOL_EXIT)
-        self._start_next()
+    def _run_outside(self, prepared: Prepared) -> None:
+        try:
+            self._engine.run_outside(prepared)
+        except Exception as failure:  # noqa: BLE001 - the process ends here
+            self._fail(failure)
+        self._on_cell_done()
+
+    def _on_task_done(self, task: asyncio.Task[None]) -> None:
+        failure = None if task.cancelled() else task.exception()
+        if failure is not None:
+            self._fail(failure)
+        self._on_cell_done()
+
+    def _on_cell_done(self) -> None:
+        if os.getpid() != self._pid:
+            os._exit(0)  # a child that user code forked and let run on into the engine: it is no session
+        self._is_busy = False
+        if self._is_leaving:
+            self._loop.stop()
+        elif self._queue:
+            self._loop.call_soon(self._start_next)
+
+    def _fail(self, failure: BaseException) -> None:
+        """End the process: the engine itself has failed. The host reports a crash, with this as its last words."""
+        traceback.print_exception(failure, file=sys.__stderr__)
+        self._link.send()
+        os._exit(PROTOCOL_EXIT)
 
     def _request_leave(self) -> None:
-        self._loop.call_soon_threadsafe(self._leave_when_idle)
+        self._loop.call_soon_threadsafe(self._leave)
 
-    def _leave_when_idle(self) -> None:
-        if self._running is not None:
-            self._running.add_done_callback(lambda _: self._leave_when_idle())
-            return
-        self._leaving = True
-        self._loop.stop()
-
-    def _check_not_forked(self) -> None:
-        """End a child that user code forked and let run on into the engine: it is no session."""
-        if os.getpid() != self._pid:
-            os._exit(0)
+    def _leave(self) -> None:
+        self._is_leaving = True
+        if not self._is_busy:
+            self._loop.stop()
 
 
 def run_session(descriptors: Descriptors, directory: str) -> None:
@@ -151,8 +208,11 @@ def _arrange(descriptors: Descriptors) -> tuple[int, int, int, int]:
     lowest = max(16, min(soft, 1024) - 32)
     moved = []
     for fd in (
-        descriptors.cell_socket, descriptors.control_socket, descriptors.stdout_read, descriptors.stderr_read,
-    ):  # fmt: skip
+        descriptors.cell_socket,
+        descriptors.control_socket,
+        descriptors.stdout_read,
+        descriptors.stderr_read,
+    ):
         moved.append(fcntl(fd, F_DUPFD_CLOEXEC, lowest))
         os.close(fd)
     null = os.open(os.devnull, os.O_RDONLY)

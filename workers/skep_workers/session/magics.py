@@ -1,0 +1,134 @@
+"""Notebook habits: `!cmd`, `%pip`, `%%time` and their kin, translated to Python before analysis. No IPython.
+
+A cell that is Python stays as it is. Where Python refuses a line that begins with `%` or `!`, assigns from one, or
+ends in `?`, that line is replaced by a call of the same place, and the cell is looked at again: so nothing inside a string or
+a longer expression is ever taken for a magic, and line numbers stay.
+"""
+
+import ast
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+HELPER: Final = "__skep_magic__"  # a built-in name, see magic_calls.py
+
+
+class UnknownMagic(SyntaxError):
+    """A magic that is not in the table; the text names it and those that are."""
+
+
+@dataclass(frozen=True, slots=True)
+class Translated:
+    """Python source, and whether the whole cell is to be timed."""
+
+    source: str
+    is_timed: bool = False
+
+
+def _call(name: str) -> Callable[[str], str]:
+    return lambda rest: f"{HELPER}.{name}({rest!r})"
+
+
+def _time(rest: str) -> str:
+    """Time one line; an expression keeps its value, and may await."""
+    if not rest:
+        return "None"
+    try:
+        compile(rest, "<magic>", "eval", ast.PyCF_ONLY_AST | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+    except SyntaxError:
+        return f"{HELPER}.start_timer(); {rest}; {HELPER}.stop_timer()"
+    return f"{HELPER}.stop_timer({HELPER}.start_timer(), ({rest}))"
+
+
+LINE_MAGICS: Final[dict[str, Callable[[str], str]]] = {
+    "pip": _call("pip"),
+    "cd": _call("cd"),
+    "pwd": _call("pwd"),
+    "env": _call("env"),
+    "time": _time,
+    "timeit": _call("timeit"),
+    "matplotlib": lambda _: "pass",
+    "config": lambda _: "pass",
+    "load_ext": lambda _: "pass",
+    "autoreload": lambda _: "pass",
+}
+
+CELL_MAGICS: Final[dict[str, Callable[[str, str], str]]] = {
+    "bash": lambda rest, body: f"{HELPER}.bash({rest!r}, {body!r})",
+    "sh": lambda rest, body: f"{HELPER}.bash({rest!r}, {body!r})",
+    "writefile": lambda rest, body: f"{HELPER}.writefile({rest!r}, {body!r})",
+    "timeit": lambda rest, body: f"{HELPER}.timeit_cell({rest!r}, {body!r})",
+    "capture": lambda _, body: "\n" + body,
+}
+
+_ASSIGNED: Final = re.compile(r"^(\s*)([^\W\d][\w.]*)\s*=\s*([!%])\s*(.*)$")
+_HELP: Final = re.compile(r"^(\s*)(\?{1,2})?\s*([^\W\d][\w.]*)\s*(\?{1,2})?\s*$")
+
+
+def translate(source: str) -> Translated:
+    """Give Python source for a cell. Raises UnknownMagic; source that is wrong otherwise comes back as it is."""
+    head, is_timed = source.lstrip("\n"), False
+    if head.startswith("%%"):
+        first, _, body = head.partition("\n")
+        name, _, rest = first[2:].strip().partition(" ")
+        if name != "time":
+            make = CELL_MAGICS.get(name)
+            if make is None:
+                raise _unknown(f"%%{name}", [f"%%{known}" for known in (*CELL_MAGICS, "time")], 1, first)
+            return Translated(make(rest.strip(), body))
+        source, is_timed = f"{rest.strip()}\n{body}", True
+    if not any(mark in source for mark in "%!?"):
+        return Translated(source, is_timed)
+    lines = source.split("\n")
+    for _ in range(len(lines) + 1):
+        wrong = _first_wrong_line("\n".join(lines))
+        if wrong is None or wrong > len(lines):
+            break
+        replaced = _translate_line(lines[wrong - 1], wrong)
+        if replaced is None:
+            return Translated(source, is_timed)
+        lines[wrong - 1] = replaced
+    return Translated("\n".join(lines), is_timed)
+
+
+def _first_wrong_line(source: str) -> int | None:
+    try:
+        compile(source, "<magic>", "exec", ast.PyCF_ONLY_AST | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True)
+    except SyntaxError as exc:
+        return exc.lineno
+    except ValueError:
+        return None
+    return None
+
+
+def _translate_line(line: str, number: int) -> str | None:
+    """Give the Python for a line that is a magic, None for one that isn't."""
+    indent = line[: len(line) - len(line.lstrip())]
+    text = line.strip()
+    assigned = _ASSIGNED.match(line)
+    if assigned:
+        indent, target, mark, rest = assigned.groups()
+        if mark == "!":
+            return f"{indent}{target} = {HELPER}.shell_lines({rest!r})"
+        return f"{indent}{target} = {_line_magic(rest, number, line)}"
+    if text.startswith("!"):
+        return f"{indent}{HELPER}.shell({text.lstrip('!')!r})"
+    if text.startswith("%"):
+        return indent + _line_magic(text.lstrip("%"), number, line)
+    helped = _HELP.match(line)
+    if helped and (helped.group(2) or helped.group(4)):
+        return f"{indent}{HELPER}.help({helped.group(3)!r})"
+    return None
+
+
+def _line_magic(text: str, number: int, line: str) -> str:
+    name, _, rest = text.strip().partition(" ")
+    make = LINE_MAGICS.get(name)
+    if make is None:
+        raise _unknown(f"%{name}", [f"%{known}" for known in LINE_MAGICS], number, line)
+    return make(rest.strip())
+
+
+def _unknown(name: str, known: list[str], number: int, line: str) -> UnknownMagic:
+    return UnknownMagic(f"unknown magic {name}; known are {', '.join(known)}", ("<cell>", number, 1, line))

@@ -1,0 +1,127 @@
+"""Which way a cell runs: what its calls mean in this session's namespace, decided by the session's policy."""
+
+import builtins
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
+from typing import Any, Final
+
+from skep_workers.session.analysis import Analysis, Body, Chain
+from skep_workers.session.detection import DetectionPolicy, ExecutionMode
+
+MAX_DEPTH: Final = 8  # calls through functions of earlier cells, and names through assignments
+_RENAMED: Final = {"posix": "os", "_io": "io", "_socket": "socket", "_thread": "threading", "_queue": "queue"}
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """How a cell runs; one that `runs_loop` drives the session's own loop, which must then not run elsewhere."""
+
+    mode: ExecutionMode
+    runs_loop: bool = False
+
+
+class Router:
+    """Decides for the cells of one session, and counts what it met."""
+
+    def __init__(self, policy: DetectionPolicy, names: Mapping[str, Any]) -> None:
+        self.policy = policy
+        self._names = names
+        self._functions: dict[str, Body] = {}
+        self.counters: Counter[str] = Counter()
+
+    def route(self, analysis: Analysis) -> Route:
+        """Give the way for the next cell to run."""
+        self._functions.update(analysis.functions)
+        body = analysis.body
+        for name in body.imports.values():
+            if name in self.policy.blocking_modules or name.rpartition(".")[0] in self.policy.blocking_modules:
+                self.counters["blocking_import"] += 1
+        if analysis.mode is ExecutionMode.TOP_LEVEL_AWAIT:
+            return Route(analysis.mode)
+        if self.policy.always is not None:
+            return Route(self.policy.always)
+        found = self._found_in(body, set(), 0)
+        if "runs_loop" in found:
+            return Route(ExecutionMode.BLOCKING_SYNC, runs_loop=True)
+        if "loop" in found:
+            return Route(analysis.mode)
+        if "blocking" in found:
+            self.counters["blocking_call"] += 1
+            return Route(ExecutionMode.BLOCKING_SYNC)
+        return Route(analysis.mode)
+
+    def _found_in(self, body: Body, seen: set[str], depth: int) -> set[str]:
+        found: set[str] = set()
+        for chain in body.calls:
+            found |= self._meaning(chain, body, seen, depth)
+        return found
+
+    def _meaning(self, chain: Chain, body: Body, seen: set[str], depth: int) -> set[str]:
+        policy = self.policy
+        if chain[-1] in policy.loop_running_methods:
+            return {"runs_loop"}
+        own = ".".join(chain)
+        if own in self._functions and chain[0] not in body.imports:
+            return self._inside(own, seen, depth)
+        name = self._dotted(chain, body, 0)
+        if name is None:
+            if len(chain) > 1:
+                self.counters["missed_chain"] += 1
+            return set()
+        if name in policy.loop_running_calls:
+            return {"runs_loop"}
+        if name in policy.loop_calls:
+            return {"loop"}
+        if policy.is_blocking(name):
+            return {"blocking"}
+        # An instance's method, or a constructor, of a class that a cell defined.
+        for inside in (name.replace("()", "").removeprefix("__main__."), f"{own}.__init__"):
+            if inside in self._functions:
+                return self._inside(inside, seen, depth)
+        return set()
+
+    def _inside(self, function: str, seen: set[str], depth: int) -> set[str]:
+        if function in seen or depth >= MAX_DEPTH:
+            return set()
+        seen.add(function)
+        return self._found_in(self._functions[function], seen, depth + 1)
+
+    def _dotted(self, chain: Chain, body: Body, depth: int) -> str | None:
+        root, rest = chain[0].removesuffix("()"), chain[1:]
+        called = "()" if chain[0].endswith("()") else ""
+        if root in body.assigned and depth < MAX_DEPTH and body.assigned[root] != chain[:1]:
+            base = self._dotted(body.assigned[root], body, depth + 1)
+        elif root in body.imports:
+            base = body.imports[root]
+        elif root in self._names:
+            base = _name_of(self._names[root])
+        elif hasattr(builtins, root):
+            base = f"builtins.{root}"
+        else:
+            base = None
+        return ".".join((base + called, *rest)) if base else None
+
+
+def _name_of(value: object) -> str | None:
+    """Give the dotted name of an object, `()` at its end for an instance; nothing of the user's runs."""
+    if type(value) is ModuleType:
+        return str(value.__name__)
+    if isinstance(value, type):
+        return _qualified(value.__module__, value.__qualname__)
+    if type(value) in {FunctionType, BuiltinFunctionType}:
+        return _qualified(getattr(value, "__module__", None) or "builtins", getattr(value, "__qualname__", ""))
+    if type(value) is MethodType:
+        return None
+    for kind in type(value).__mro__:
+        if kind.__module__ == "pathlib" and kind.__name__ == "Path":
+            return "pathlib.Path()"
+    return _qualified(type(value).__module__, type(value).__qualname__) + "()"
+
+
+def _qualified(module: object, name: str) -> str:
+    text = module if isinstance(module, str) else "builtins"
+    if text == "io" and name == "open":
+        return "builtins.open"
+    return f"{_RENAMED.get(text, text)}.{name}"
