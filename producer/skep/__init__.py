@@ -9,6 +9,7 @@ async with skep.connect("redis://127.0.0.1:6379/0") as cluster:
 from skep.cell import Cell
 from skep.cluster import Cluster, connect
 from skep.embedded import EmbeddedCluster, embedded
+from skep.inspection import Completion, Inspection, Variable
 from skep.outcome import CellFault, CellFold, Outcome
 from skep.session import CellOptions, CellRequest, Session
 from skep_shared import __version__
@@ -22,6 +23,7 @@ from skep_shared.errors import (
     CellTimedOut,
     InvalidArgument,
     NotFound,
+    OperationFailed,
     RedisFull,
     RedisUnavailable,
     RedisUnsuitable,
@@ -32,7 +34,7 @@ from skep_shared.errors import (
     WaitTimeout,
 )
 from skep_shared.events import Event
-from skep_shared.models import SessionInfo, SessionOptions, WorkerInfo
+from skep_shared.models import Detection, SessionInfo, SessionOptions, WorkerInfo
 from skep_shared.settings import Settings
 from skep_shared.states import CellStatus, SessionState
 
@@ -51,10 +53,14 @@ __all__ = [
     "CellStatus",
     "CellTimedOut",
     "Cluster",
+    "Completion",
+    "Detection",
     "EmbeddedCluster",
     "Event",
+    "Inspection",
     "InvalidArgument",
     "NotFound",
+    "OperationFailed",
     "Outcome",
     "RedisFull",
     "RedisUnavailable",
@@ -68,6 +74,7 @@ __all__ = [
     "Settings",
     "SkepError",
     "StartError",
+    "Variable",
     "WaitTimeout",
     "WorkerInfo",
     "__version__",

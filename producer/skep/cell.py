@@ -93,12 +93,22 @@ class Cell:
 
     async def interrupt(self) -> bool:
         """End the cell, now or when it starts; False if it has ended. Raises NotFound, RedisUnavailable."""
-        status = await self._link.persist(
-            lambda: self._link.scripts.control(self.session_id, "interrupt", cell_id=self.id)
+        return await self._control("interrupt")
+
+    async def cancel(self) -> bool:
+        """Take the cell out if it has not started; False if it has ended. Its outcome tells which it was.
+
+        Raises NotFound, RedisUnavailable.
+        """
+        return await self._control("cancel")
+
+    async def _control(self, kind: str) -> bool:
+        controlled = await self._link.persist(
+            lambda: self._link.scripts.control(self.session_id, kind, cell_id=self.id)
         )
-        if status is ControlStatus.UNKNOWN:
+        if controlled.status is ControlStatus.UNKNOWN:
             raise NotFound("cell", self.id)
-        return status is ControlStatus.OK
+        return controlled.status is ControlStatus.OK
 
     async def _locate(self) -> None:
         """Make sure that the outcome will come here, whoever submitted the cell."""

@@ -26,10 +26,19 @@ MAX_WORKERS: Final = 64
 class WorkerProcess:
     """A worker as a child process; it stops when this process ends, however that happens."""
 
-    def __init__(self, redis_url: str, *, flags: tuple[str, ...] = (), log_path: Path | None = None) -> None:
+    def __init__(
+        self,
+        redis_url: str,
+        *,
+        flags: tuple[str, ...] = (),
+        log_path: Path | None = None,
+        temp_dir: Path | None = None,
+    ) -> None:
+        """With a `temp_dir` the worker and its sessions put their temporary files there, to be removed by its owner."""
         self._redis_url = redis_url
         self._flags = flags
         self._log_path = log_path
+        self._temp_dir = temp_dir
         self._alive_fd: int | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self.worker_id = ""
@@ -51,7 +60,7 @@ class WorkerProcess:
             log = stack.enter_context(self._log_path.open("ab")) if self._log_path else None
             self._process = subprocess.Popen(
                 command, pass_fds=[ready_write, alive_read], stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                start_new_session=True,
+                start_new_session=True, env=self._environment(),
             )  # fmt: skip
         os.close(ready_write)
         os.close(alive_read)
@@ -94,6 +103,9 @@ class WorkerProcess:
         if fd is not None:
             os.close(fd)
         return await asyncio.to_thread(process.wait) if process is not None else 0
+
+    def _environment(self) -> dict[str, str] | None:
+        return {**os.environ, "TMPDIR": str(self._temp_dir)} if self._temp_dir is not None else None
 
     def _log_tail(self) -> str:
         if self._log_path is None:
@@ -143,12 +155,19 @@ async def embedded(
         raise InvalidArgument("workers", workers, f"1 to {MAX_WORKERS}")
     async with AsyncExitStack() as stack:
         server = await stack.enter_async_context(RedisServer(data_dir=data_dir))
-        log_path = Path(server.socket_path).parent / "workers.log"
-        processes = [WorkerProcess(server.url, flags=worker_flags, log_path=log_path) for _ in range(workers)]
+        # A worker that is killed can't remove its temporary files: they are in the server's directory, which goes with it.
+        scratch = Path(server.socket_path).parent
+        processes = [
+            WorkerProcess(server.url, flags=worker_flags, log_path=scratch / "workers.log", temp_dir=scratch)
+            for _ in range(workers)
+        ]
         for process in processes:
             stack.push_async_callback(process.stop)
-        async with asyncio.TaskGroup() as group:
-            for process in processes:
-                group.create_task(process.start())
+        try:
+            async with asyncio.TaskGroup() as group:
+                for process in processes:
+                    group.create_task(process.start())
+        except* StartError as failures:
+            raise failures.exceptions[0] from None
         link, replies = await stack.enter_async_context(open_shard(Settings.load(redis_url=server.url)))
         yield EmbeddedCluster(link, replies, processes)

@@ -17,9 +17,11 @@ from skep_shared.events import (
     CellFinished,
     CellQueued,
     CellRetried,
+    DisplayEvent,
     ErrorEvent,
     Event,
     OutputEvent,
+    OutputTruncated,
     ResultEvent,
     WarningEvent,
 )
@@ -95,6 +97,7 @@ class CellFold:
     finished: CellFinished | None = None
     _texts: list[str] = field(default_factory=list)
     _warnings: list[str] = field(default_factory=list)
+    _displays: list[DisplayEvent] = field(default_factory=list)
     _result: ResultEvent | None = None
     _error: ErrorEvent | None = None
 
@@ -105,18 +108,31 @@ class CellFold:
                 self._texts.append(event.text)
             case ResultEvent():
                 self._result = event
+            case DisplayEvent():
+                self._show(event)
             case ErrorEvent():
                 self._error = event
+            case OutputTruncated():
+                self._warnings.append(f"output was cut at {event.limit_bytes} bytes")
             case WarningEvent():
                 self._warnings.append(event.message)
             case CellQueued():
                 self.code, self.labels = event.code, event.labels
             case CellRetried():
-                self._texts, self._warnings, self._result, self._error = [], [], None, None
+                self._texts, self._warnings, self._displays, self._result, self._error = [], [], [], None, None
             case CellFinished():
                 self.finished = event
             case _:
                 pass
+
+    def _show(self, event: DisplayEvent) -> None:
+        """Take a display in its place, or into the place of the one it updates."""
+        if not event.updates:
+            self._displays.append(event)
+            return
+        for place, shown in enumerate(self._displays):
+            if shown.display_id == event.display_id:
+                self._displays[place] = event
 
     @property
     def text(self) -> str:
@@ -141,6 +157,7 @@ class CellFold:
             attempt=end.attempt or 1,
             value=value,
             result=result.bundle if result is not None else None,
+            display=tuple(event.bundle for event in self._displays),
             text=self.text,
             error=CellFault(error.ename, error.evalue, error.traceback) if error is not None else None,
             warnings=tuple(self._warnings),

@@ -6,16 +6,18 @@ is passed over. After a lost connection every open ticket is asked for again, in
 
 import asyncio
 import contextlib
+import uuid
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 from weakref import WeakValueDictionary
 
 from skep.link import ShardLink
 from skep.outcome import Outcome, fold_outcome
 from skep.reader import stored_events
-from skep_shared.errors import SkepError
+from skep_shared.errors import OperationFailed, SkepError
 from skep_shared.events import EVENT_FIELD, unpack_event
 from skep_shared.scripts import Placed, Watched
+from skep_shared.values import decode_value
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +42,21 @@ class Ticket:
             self.reply.set_result(reply)
 
 
+class Operation:
+    """An operation's result to come."""
+
+    def __init__(self) -> None:
+        self.id: Final = uuid.uuid4().hex
+        self.reply: asyncio.Future[tuple[bool, bytes]] = asyncio.get_running_loop().create_future()
+
+    async def result(self) -> Any:
+        """Wait for the result. Raises OperationFailed."""
+        is_error, payload = await self.reply
+        if is_error:
+            raise OperationFailed(str(decode_value(payload)))
+        return decode_value(payload)
+
+
 class ReplyReader:
     """Reads the client's reply stream while anybody waits."""
 
@@ -47,6 +64,7 @@ class ReplyReader:
         self._link = link
         self.client_id: Final = client_id
         self._tickets: WeakValueDictionary[tuple[str, str], Ticket] = WeakValueDictionary()
+        self._operations: WeakValueDictionary[str, Operation] = WeakValueDictionary()
         self._task: asyncio.Task[None] | None = None
 
     def ticket(self, session_id: str, cell_id: str) -> Ticket:
@@ -54,9 +72,19 @@ class ReplyReader:
         ticket = self._tickets.get((session_id, cell_id))
         if ticket is None:
             ticket = self._tickets[session_id, cell_id] = Ticket(session_id, cell_id)
+        self._ensure_running()
+        return ticket
+
+    def operation(self) -> Operation:
+        """Give a new operation, whose answer will be found while it is held."""
+        operation = Operation()
+        self._operations[operation.id] = operation
+        self._ensure_running()
+        return operation
+
+    def _ensure_running(self) -> None:
         if self._task is None:
             self._task = asyncio.get_running_loop().create_task(self._run(), name="skep replies")
-        return ticket
 
     async def aclose(self) -> None:
         """Stop reading; waits for outcomes end with CancelledError."""
@@ -97,6 +125,11 @@ class ReplyReader:
     def _take(self, fields: list[bytes]) -> None:
         pairs = list(zip(fields[::2], fields[1::2], strict=True))
         named = dict(pairs)
+        if b"o" in named:
+            operation = self._operations.get(named[b"o"].decode())
+            if operation is not None and not operation.reply.done():
+                operation.reply.set_result((named[b"x"] == b"1", named[b"d"]))
+            return
         ticket = self._tickets.get((named[b"s"].decode(), named[b"c"].decode()))
         if ticket is not None:
             placed = Placed(int(named[b"q"]), int(named[b"f"]), int(named[b"l"]))

@@ -1,26 +1,38 @@
 """A handle on one session: what a service does with it."""
 
 import asyncio
+import itertools
 import uuid
 from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import fields
 from datetime import datetime, timedelta
-from typing import Final, TypedDict, Unpack
+from typing import Any, Final, TypedDict, Unpack
 
 from skep.cell import Cell
+from skep.inspection import Completion, Inspection, Variable
 from skep.link import ShardLink
 from skep.outcome import CellFold, Outcome
 from skep.reader import check_event_id, followed_events, stored_events
 from skep.replies import ReplyReader
 from skep_shared.activation import enqueue_cell
 from skep_shared.connection import CONNECTION_ERRORS, unavailable
-from skep_shared.errors import InvalidArgument, NotFound, WaitTimeout
+from skep_shared.errors import InvalidArgument, NotFound, SessionClosed, WaitTimeout
 from skep_shared.events import Event, SessionClosedEvent
-from skep_shared.limits import MAX_BATCH_CELLS, check_cell_id, check_session_id
+from skep_shared.limits import (
+    MAX_ANSWER_BYTES,
+    MAX_BATCH_CELLS,
+    check_cell_id,
+    check_code,
+    check_number,
+    check_session_id,
+)
 from skep_shared.models import CellSpec, SessionInfo, SessionOptions
 from skep_shared.scripts import ControlStatus
 from skep_shared.submission import append_cells, build_cell
+from skep_shared.values import encode_value
 
 CLOSE_SECONDS: Final = 30.0
+OPERATION_SECONDS: Final = 20.0
 
 
 class CellOptions(TypedDict, total=False):
@@ -135,10 +147,67 @@ class Session:
         """
         if cell_id is not None:
             return await self.cell(cell_id).interrupt()
-        status = await self._link.persist(lambda: self._link.scripts.control(self.id, "interrupt"))
-        if status is ControlStatus.UNKNOWN:
+        return await self._control("interrupt", {})
+
+    async def answer(self, text: str | None) -> bool:
+        """Answer the running cell's input(); None is EOF. False if nothing runs. Raises NotFound, InvalidArgument."""
+        if text is not None and (not isinstance(text, str) or len(text.encode()) > MAX_ANSWER_BYTES):
+            raise InvalidArgument("text", text, f"a str of at most {MAX_ANSWER_BYTES} bytes, or None, is needed")
+        return await self._control("answer", {} if text is None else {"x": text})
+
+    async def complete(self, code: str, cursor: int | None = None) -> Completion:
+        """Give what could stand at the cursor (in characters, default the end), also while a cell runs.
+
+        Raises NotFound, OperationFailed, RedisUnavailable.
+        """
+        check_code(code)
+        place = len(code) if cursor is None else int(check_number("cursor", cursor, low=0, high=len(code)))
+        found = await self._operate("complete", {"code": code, "cursor": place})
+        return Completion(tuple(found["matches"]), found["start"], found["end"])
+
+    async def inspect(self, name: str) -> Inspection:
+        """Give what is known of a dotted name, also while a cell runs. Raises as `complete` does."""
+        found = await self._operate("inspect", {"name": check_code(name)})
+        known = {field.name: found.get(field.name) for field in fields(Inspection)}
+        return Inspection(**known)
+
+    async def variables(self) -> list[Variable]:
+        """Give the names that cells have bound, also while a cell runs. Raises as `complete` does."""
+        return [Variable(**found) for found in await self._operate("variables", {})]
+
+    async def _control(self, kind: str, extra: dict[str, str | bytes | int]) -> bool:
+        controlled = await self._link.persist(lambda: self._link.scripts.control(self.id, kind, fields=extra))
+        if controlled.status is ControlStatus.UNKNOWN:
             raise NotFound("session", self.id)
-        return status is ControlStatus.OK
+        return controlled.status is ControlStatus.OK
+
+    async def _operate(self, kind: str, question: dict[str, object]) -> Any:
+        """Ask the session's process; if nobody has the session, have it activated and ask again."""
+        operation = self._replies.operation()
+        extra: dict[str, str | bytes | int] = {
+            "c": self._replies.client_id,
+            "o": operation.id,
+            "m": kind,
+            "p": encode_value(question),
+            "d": str(OPERATION_SECONDS),
+        }
+        control = self._link.scripts.control
+        try:
+            async with asyncio.timeout(OPERATION_SECONDS):
+                for delay in itertools.chain((0.0, 0.02, 0.05, 0.1), itertools.repeat(0.25)):
+                    await asyncio.sleep(delay)  # an activation that is under way has no signal here
+                    sent = await self._link.persist(lambda: control(self.id, "operate", about="process", fields=extra))
+                    if sent.needs_activation:
+                        await self._link.activate(self.id)
+                    if sent.status is ControlStatus.UNKNOWN:
+                        raise NotFound("session", self.id)
+                    if sent.status is ControlStatus.IDLE:
+                        raise SessionClosed(self.id)
+                    if sent.status is ControlStatus.OK:
+                        break
+                return await operation.result()
+        except TimeoutError:
+            raise WaitTimeout(f"{kind} of session {self.id!r}", OPERATION_SECONDS) from None
 
     async def info(self) -> SessionInfo:
         """Give the session's state, owner, epoch, seq and cursor. Raises NotFound, RedisUnavailable."""

@@ -9,6 +9,7 @@ SkepError
 ├── SessionClosed                       the caller's: the session has ended and takes no more cells
 ├── NotFound (LookupError)              the caller's: no such session or cell
 ├── WaitTimeout (TimeoutError)          nobody's: the wait ended, the cell goes on
+├── OperationFailed                     the session's: complete, inspect or variables could not be answered
 ├── StartError                          the operator's: a worker, a zygote or a session process didn't start
 ├── CellError                           the cell's, raised by Outcome.raise_for_status()
 │   ├── CellFailed                      its code raised
@@ -139,6 +140,18 @@ class WaitTimeout(SkepError, TimeoutError):
     def __str__(self) -> str:
         """Make clear that only the wait has ended."""
         return f"{self.what} had not happened after {self.seconds:g} s; it is not cancelled, wait again to go on"
+
+
+class OperationFailed(SkepError):
+    """An operation on a session was answered with an error: `reason`."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+    def __str__(self) -> str:
+        """Give the reason."""
+        return f"the session could not answer: {self.reason}"
 
 
 class StartError(SkepError):

@@ -18,6 +18,8 @@ MAX_LABEL_BYTES = 200
 MAX_BATCH_CELLS = 1_000
 MAX_TIMEOUT_SECONDS = 7 * 86_400.0
 MAX_ATTEMPTS = 100
+MAX_OUTPUT_BYTES = 1024 * 1024 * 1024 * 1024
+MAX_ANSWER_BYTES = 64 * 1024
 
 _SESSION_ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@+=~-]*")
 _PREFIX = re.compile(r"[A-Za-z0-9_.-]+|\{[A-Za-z0-9_.-]+\}")

@@ -2,12 +2,12 @@
 
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import msgpack
 from pydantic import BaseModel, ConfigDict, Field
 
-from skep_shared.limits import MAX_ATTEMPTS, MAX_TIMEOUT_SECONDS
+from skep_shared.limits import MAX_ATTEMPTS, MAX_OUTPUT_BYTES, MAX_TIMEOUT_SECONDS
 from skep_shared.states import SessionState
 
 
@@ -46,12 +46,36 @@ class CellSpec(_Packed):
     labels: dict[str, str] = Field(default_factory=dict)
 
 
+class Detection(BaseModel):
+    """What the analysis of a session's cells takes for blocking, beside or against its own lists (dotted names).
+
+    always: run every cell that doesn't await this way, whatever it calls.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    blocking: list[str] = []
+    not_blocking: list[str] = []
+    always: Literal["blocking_sync", "simple_sync"] | None = None
+
+
 class SessionOptions(_Packed):
-    """Options of a session; they are taken from its first submit and hold for its life."""
+    """Options of a session; they are taken from its first submit and hold for its life.
+
+    allow_input: whether input() may ask. input_timeout: seconds an answer may take. tla_timeout: seconds that a cell
+    which awaits may run. interrupt_grace: seconds between the steps of an interrupt. output_limit: bytes of text a
+    cell may put out; what comes after is dropped, and an event says so.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     labels: dict[str, str] = Field(default_factory=dict)
+    allow_input: bool = True
+    input_timeout: Annotated[float, Field(gt=0, le=MAX_TIMEOUT_SECONDS)] = 3600.0
+    tla_timeout: Annotated[float, Field(gt=0, le=MAX_TIMEOUT_SECONDS)] | None = None
+    interrupt_grace: Annotated[float, Field(ge=0.05, le=60)] = 2.0
+    output_limit: Annotated[int, Field(ge=1024, le=MAX_OUTPUT_BYTES)] = 64 * 1024 * 1024
+    detection: Detection = Detection()
 
 
 class SessionInfo(BaseModel):

@@ -6,11 +6,11 @@ on: what a refusal means is the caller's business.
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from importlib.resources import files
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from redis.asyncio import Redis
 from redis.exceptions import NoScriptError
@@ -114,6 +114,15 @@ class ControlStatus(StrEnum):
     OK = "OK"
     UNKNOWN = "UNKNOWN"
     IDLE = "IDLE"
+    ABSENT = "ABSENT"
+
+
+@dataclass(frozen=True, slots=True)
+class Controlled:
+    """Where a request went."""
+
+    status: ControlStatus
+    needs_activation: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -285,12 +294,23 @@ class Scripts:
         reply = await self._call("recover", (k.workers, k.waiting), (k.prefix, silence_ms, page, patience_ms))
         return Recovered(reply[0], tuple(sid.decode() for sid in reply[1:]))
 
-    async def control(self, session_id: str, kind: str, *, cell_id: str = "") -> ControlStatus:
-        """Send a request about a cell ('' = the one that runs when it arrives) to the session's owner."""
+    async def control(
+        self,
+        session_id: str,
+        kind: str,
+        *,
+        cell_id: str = "",
+        about: Literal["cell", "process"] = "cell",
+        fields: Mapping[str, str | bytes | int] | None = None,
+    ) -> Controlled:
+        """Send a request to the session's owner: about a cell ('' = the one that runs then) or its process."""
         k = self.keys
-        keys = (k.session(session_id), k.ids(session_id))
-        reply = await self._call("control", keys, (k.prefix, session_id, kind, cell_id))
-        return ControlStatus(reply[0].decode())
+        keys = (k.session(session_id), k.ids(session_id), k.waiting)
+        args: list[str | bytes | int] = [k.prefix, session_id, kind, cell_id, about]
+        for name, value in (fields or {}).items():
+            args += (name, value)
+        reply = await self._call("control", keys, args)
+        return Controlled(ControlStatus(reply[0].decode()), needs_activation=reply[1:] == [1])
 
     async def close(self, session_id: str) -> Closed:
         """Take no more cells, and end the session at once if nothing is pending and nobody owns it."""

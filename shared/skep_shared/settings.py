@@ -90,6 +90,9 @@ class WorkerSettings(Settings):
     grace_seconds: Annotated[
         float, Field(ge=0, le=3600, description="how long running cells may go on after SIGTERM")
     ] = 20.0
+    unresponsive_seconds: Annotated[
+        float, Field(ge=1, description="silence after which a session process counts as stuck, not busy")
+    ] = 10.0
     start_seconds: Annotated[
         float, Field(gt=0, le=300, description="how long a zygote or a session process may take to start")
     ] = 20.0

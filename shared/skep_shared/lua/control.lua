@@ -1,9 +1,12 @@
 -- Sends a request to the worker that has the session.
 --
--- KEYS 1 session (hash)  2 ids (hash)
+-- KEYS 1 session (hash)  2 ids (hash)  3 waiting (zset)
 -- ARGV 1 prefix  2 session id  3 kind of request  4 cell id ('' = the running one)
+--      5 what it is about: 'cell' needs one that has not ended, 'process' only an owner
+--      then fields and values of the request
 -- Also touches the owner's alive marker and mailbox.
--- Returns {'OK', owner} or {'UNKNOWN'} (no such session or cell) or {'IDLE'} (nothing runs: no live owner, or done)
+-- Returns {'OK', owner} or {'UNKNOWN'} (no such session or cell) or {'IDLE'} (nothing runs: done, or no live owner)
+--      or {'ABSENT', needs an activation 0|1} (about the process, and nobody alive has the session)
 -- Invariant: a request names the cell it means by seq (0: the one running when it arrives), never the next one.
 local h = redis.call('HMGET', KEYS[1], 'state', 'owner', 'seq', 'cursor')
 if not h[1] then return {'UNKNOWN'} end
@@ -13,11 +16,15 @@ if ARGV[4] ~= '' then
   if not entry then return {'UNKNOWN'} end
   seq = string.match(entry, '^p:(%d+):')
   if not seq then return {'IDLE'} end
-elseif h[3] == h[4] then
+elseif ARGV[5] == 'cell' and h[3] == h[4] then
   return {'IDLE'}
 end
-local marker = ARGV[1] .. ':worker:' .. h[2]
-if h[2] == '' or redis.call('EXISTS', marker) == 0 then return {'IDLE'} end
 redis.call('HDEL', KEYS[1], '-') -- frees first: see emit.lua
-redis.call('XADD', marker .. ':mailbox', 'MAXLEN', '~', 100000, '*', 'k', ARGV[3], 's', ARGV[2], 'q', seq)
+local marker = ARGV[1] .. ':worker:' .. h[2]
+if h[2] == '' or redis.call('EXISTS', marker) == 0 then
+  if ARGV[5] == 'cell' or h[1] == 'closed' then return {'IDLE'} end
+  local t = redis.call('TIME')
+  return {'ABSENT', redis.call('ZADD', KEYS[3], 'NX', t[1] * 1000 + math.floor(t[2] / 1000), ARGV[2])}
+end
+redis.call('XADD', marker .. ':mailbox', 'MAXLEN', '~', 100000, '*', 'k', ARGV[3], 's', ARGV[2], 'q', seq, unpack(ARGV, 6))
 return {'OK', h[2]}

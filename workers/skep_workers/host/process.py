@@ -14,12 +14,28 @@ from pathlib import Path
 from typing import Final
 
 from skep_shared.errors import ProtocolError, StartError
-from skep_shared.frames import Execute, Frame, FrameDecoder, Hello, Interrupt, Shutdown, encode_frame
+from skep_shared.frames import (
+    Answer,
+    Configure,
+    Execute,
+    Frame,
+    FrameDecoder,
+    Hello,
+    Interrupt,
+    Ping,
+    Pong,
+    Reply,
+    Request,
+    Shutdown,
+    Withdraw,
+    encode_frame,
+)
 from skep_workers.host.zygote import Zygote
 
 LAST_OUTPUT_BYTES: Final = 1024 * 1024
 EXIT_STATUS_SECONDS: Final = 1.0
 KILL_SECONDS: Final = 2.0
+_HOSTS_OWN: Final = (Hello, Configure, Execute, Withdraw, Interrupt, Shutdown, Ping, Pong, Request, Reply, Answer)
 
 
 class _Receiver(asyncio.Protocol):
@@ -46,6 +62,8 @@ class SessionProcess:
         self._on_frame = on_frame
         self._on_exit = on_exit
         self._decoder = FrameDecoder()
+        self._control_decoder = FrameDecoder()
+        self._pinged_at: float | None = None
         self._transport: asyncio.Transport | None = None
         self._control: asyncio.Transport | None = None
         self._pipes: list[int] = []
@@ -91,15 +109,24 @@ class SessionProcess:
             self.kill()
             raise StartError("session process", f"no hello after {start_seconds:g} s") from None
 
-    def execute(self, cells: list[Execute]) -> None:
-        """Hand cells over, in order."""
+    def execute(self, cells: list[Configure | Execute]) -> None:
+        """Hand cells over, in order; before the first one the session's options."""
         if self._transport is not None:
             self._transport.write(b"".join([encode_frame(cell) for cell in cells]))
 
-    def interrupt(self, seq: int, attempt: int) -> None:
-        """Ask the process to end one cell."""
+    def control(self, frame: Interrupt | Withdraw | Answer | Request) -> None:
+        """Send a request that is heard while a cell runs."""
         if self._control is not None:
-            self._control.write(encode_frame(Interrupt(seq, attempt)))
+            self._control.write(encode_frame(frame))
+
+    def ping(self, now: float) -> float:
+        """Ask for a sign of life; gives the seconds since the last one that was not answered (0: all were)."""
+        if self._pinged_at is None:
+            self._pinged_at = now
+            if self._control is not None:
+                self._control.write(encode_frame(Ping(0)))
+            return 0.0
+        return now - self._pinged_at
 
     def pause_reading(self) -> None:
         """Let the process wait with its output."""
@@ -140,7 +167,7 @@ class SessionProcess:
                     if not isinstance(frame, Hello):
                         raise ProtocolError(f"the first frame is {type(frame).__name__}, not Hello")
                     self._hello.set_result(frame)
-                elif isinstance(frame, Hello | Execute | Interrupt | Shutdown):
+                elif isinstance(frame, _HOSTS_OWN):
                     raise ProtocolError(f"{type(frame).__name__} does not come from a session process")
                 else:
                     self._on_frame(frame)
@@ -149,7 +176,17 @@ class SessionProcess:
             self.kill()
 
     def _on_control_data(self, data: bytes) -> None:
-        """Pongs; liveness is the transport's so far."""
+        try:
+            for frame in self._control_decoder.feed(data):
+                if isinstance(frame, Pong):
+                    self._pinged_at = None
+                elif isinstance(frame, Reply):
+                    self._on_frame(frame)
+                else:
+                    raise ProtocolError(f"{type(frame).__name__} does not belong on the control socket")
+        except ProtocolError as exc:
+            self._fault = f"it broke the protocol ({exc})"
+            self.kill()
 
     def _on_cell_end(self) -> None:
         self._begin_end()

@@ -10,11 +10,14 @@ from typing import Any, Final
 
 from skep_shared.errors import ProtocolError
 from skep_shared.events import pack_event
-from skep_shared.frames import Done, Failure, Notice, Output, Result
+from skep_shared.frames import Cleared, Display, Done, Failure, InputRequest, Notice, Output, Result, Truncated
 from skep_shared.states import CellStatus
 from skep_workers.host.clock import RedisClock
 from skep_workers.host.intake import QueuedCell
 from skep_workers.host.journal import Journal
+
+# What a cell may say while it runs, and its tasks and threads after it has ended.
+Saying = Output | Truncated | Display | Cleared | InputRequest | Result | Failure | Notice
 
 REMEMBERED_CELLS: Final = 10_000  # whose late output still finds its cell
 
@@ -27,6 +30,8 @@ class CellRun:
     attempt: int
     since_ms: float = 0.0
     first_event: int = 0  # 0: nothing has been said of it yet
+    killed_as: CellStatus | None = None  # the process was killed for this cell's sake, which then ended so
+    is_interrupted: bool = False
 
 
 class Reporter:
@@ -58,7 +63,7 @@ class Reporter:
         if run.since_ms:
             self._cell_event(run, "cell.started", run.since_ms)
 
-    def frame(self, run: CellRun, frame: Output | Result | Failure | Notice) -> None:
+    def frame(self, run: CellRun, frame: Saying) -> None:
         """Say what the running cell, or one before it, has put out. Raises ProtocolError for a cell to come."""
         cell_id: str | None
         if frame.seq == run.cell.seq and frame.attempt == run.attempt:
@@ -68,9 +73,13 @@ class Reporter:
             cell_id = self._late(frame, run.cell.seq)
         self._say(frame, cell_id)
 
-    def late_frame(self, frame: Output | Result | Failure | Notice, next_seq: int) -> None:
+    def late_frame(self, frame: Saying, next_seq: int) -> None:
         """Say what a cell that has ended puts out while none runs."""
         self._say(frame, self._late(frame, next_seq))
+
+    def answered(self, run: CellRun, request: int, text: str | None) -> None:
+        """Say that a question of the running cell was answered; the text of a password is None."""
+        self._cell_event(run, "input.answered", self._clock.now_ms(), request=request, text=text)
 
     def end(self, run: CellRun, status: CellStatus, run_ms: float) -> None:
         """Say how the cell ended, and commit it."""
@@ -100,16 +109,25 @@ class Reporter:
             raise ProtocolError(f"Done with unknown status {frame.status!r}") from None
         self.end(run, status, frame.run_us / 1000)
 
-    def _late(self, frame: Output | Result | Failure | Notice, next_seq: int) -> str | None:
+    def _late(self, frame: Saying, next_seq: int) -> str | None:
         if frame.seq >= next_seq:
             raise ProtocolError(f"{type(frame).__name__} for cell {frame.seq}, which does not run")
         return self._ended.get(frame.seq)
 
-    def _say(self, frame: Output | Result | Failure | Notice, cell_id: str | None) -> None:
+    def _say(self, frame: Saying, cell_id: str | None) -> None:
         fields: dict[str, Any]
         match frame:
             case Output(_, _, stream, text):
                 kind, fields = "output", {"stream": "stderr" if stream == "stderr" else "stdout", "text": text}
+            case Truncated(_, _, limit_bytes):
+                kind, fields = "output.truncated", {"limit_bytes": limit_bytes}
+            case Display(_, _, bundle, display_id, updates):
+                kind, fields = "display", {"bundle": bundle, "display_id": display_id, "updates": updates}
+            case Cleared(_, _, waits):
+                kind, fields = "output.cleared", {"waits": waits}
+            case InputRequest(_, _, request, prompt, is_password):
+                kind = "input.requested"
+                fields = {"request": request, "prompt": prompt, "is_password": is_password}
             case Result(_, _, bundle, data):
                 kind, fields = "result", {"bundle": bundle, "data": data}
             case Failure(_, _, ename, evalue, traceback):

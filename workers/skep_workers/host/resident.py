@@ -18,6 +18,7 @@ import structlog
 from redis.asyncio import Redis
 
 from skep_shared.errors import EventGap, Fenced, StartError
+from skep_shared.frames import Frame, Reply
 from skep_shared.scripts import Claim, Scripts
 from skep_shared.settings import WorkerSettings
 from skep_shared.states import CellStatus, ResidentState, ResidentStep, next_resident
@@ -25,8 +26,9 @@ from skep_workers.host.backoff import RETRIABLE, backoff_delays
 from skep_workers.host.clock import RedisClock
 from skep_workers.host.intake import CellIntake
 from skep_workers.host.journal import Journal
+from skep_workers.host.operations import HostOperations, OperationRequest
 from skep_workers.host.process import SessionProcess
-from skep_workers.host.reporter import Reporter
+from skep_workers.host.reporter import CellRun, Reporter
 from skep_workers.host.runs import CellRuns
 from skep_workers.host.zygote import Zygote
 
@@ -69,6 +71,8 @@ class Resident:
         self.intake: Final = CellIntake(
             host.redis, host.scripts.keys, claim.session_id, after=claim.cursor, on_cells=self._on_cells
         )
+        self._operations = HostOperations(host.redis, host.scripts.keys, host.settings.reply_ttl_seconds)
+        self._unresponsive: CellRun | None = None
         self._runs = CellRuns(
             claim, host.settings, host.clock, self.intake, (self._journal, self._reporter), self._changed.set
         )
@@ -87,6 +91,7 @@ class Resident:
                 writers = [
                     group.create_task(self._journal.run(), name=f"journal of {self.session_id}"),
                     group.create_task(self.intake.run(), name=f"intake of {self.session_id}"),
+                    group.create_task(self._operations.run(), name=f"operations of {self.session_id}"),
                 ]
                 self._introduce()
                 self.intake.expect(self._claim.seq)
@@ -109,6 +114,34 @@ class Resident:
     def interrupt(self, seq: int) -> None:
         """End one cell (0: the running one), now or when it starts; one that has ended is left alone."""
         self._runs.interrupt(seq)
+
+    def cancel(self, seq: int) -> None:
+        """Take a cell out that has not started; one that has is left alone."""
+        self._runs.cancel(seq)
+
+    def answer(self, text: str | None) -> None:
+        """Answer the question that the running cell has put."""
+        self._runs.answer(text)
+
+    def operate(self, request: OperationRequest) -> None:
+        """Start an operation, and a process for it if there is none."""
+        if self._process is not None:
+            self._process.control(self._operations.begin(request))
+        else:
+            self._operations.waiting.append(request)
+            self._changed.set()
+
+    def ping(self, now: float) -> None:
+        """Ask a process that has been busy for long for a sign of life."""
+        head = self._runs.head
+        if head is None or self._process is None:
+            return
+        silence = self._process.ping(now)
+        if silence >= self._host.settings.unresponsive_seconds and head is not self._unresponsive:
+            self._unresponsive = head
+            self._log.warning("session.unresponsive", seq=head.cell.seq, silence_seconds=round(silence, 1))
+            message = f"the process has not answered for {silence:.0f} s: it is stuck in a call that holds the GIL"
+            self._reporter.session_event("warning", category="session.unresponsive", message=message)
 
     def close(self) -> None:
         """End the session: interrupt what runs, cancel what waits."""
@@ -151,7 +184,7 @@ class Resident:
                 return await self._end_session()
             if self._state is ResidentState.DRAINING:
                 return await self._release_when_quiet()
-            if self._state is ResidentState.CLAIMED and self.intake.waiting:
+            if self._state is ResidentState.CLAIMED and (self.intake.waiting or self._operations.waiting):
                 try:
                     await self._start_process()
                     failed_starts = 0
@@ -160,7 +193,7 @@ class Resident:
                     self._log.warning("session.start_failed", error=str(exc), starts=failed_starts)
                     if failed_starts >= MAX_STARTS:
                         failed_starts = 0
-                        self._runs.refuse_next(CellStatus.CRASHED, "StartError", str(exc))
+                        self._give_up_starting(str(exc))
                 continue
             await self._changed.wait()
 
@@ -169,7 +202,7 @@ class Resident:
         if self._directory is None:
             prefix = f"{self.session_id[:40]}-"
             self._directory = Path(tempfile.mkdtemp(prefix=prefix, dir=self._host.directory))
-        process = SessionProcess(self._runs.on_frame, self._on_exit)
+        process = SessionProcess(self._on_frame, self._on_exit)
         try:
             hello = await process.start(self._host.zygote, self._directory, self._host.settings.start_seconds)
         except StartError:
@@ -180,7 +213,24 @@ class Resident:
         self._reporter.session_event("session.started", worker_id=self._host.worker_id, python=hello.python)
         self._log.info("session.started", pid=process.pid)
         self._runs.attach(process)
+        waiting, self._operations.waiting = self._operations.waiting, []
+        for request in waiting:
+            self.operate(request)
         self._on_cells()
+
+    def _give_up_starting(self, reason: str) -> None:
+        if self.intake.waiting:
+            self._runs.refuse_next(CellStatus.CRASHED, "StartError", reason)
+        for request in self._operations.waiting:
+            self._operations.begin(request)
+        self._operations.waiting = []
+        self._operations.abandon(reason)
+
+    def _on_frame(self, frame: Frame) -> None:
+        if isinstance(frame, Reply):
+            self._operations.end(frame)
+        else:
+            self._runs.on_frame(frame)
 
     def _on_cells(self) -> None:
         if self._state is ResidentState.READY and not self._is_closing:
@@ -196,6 +246,7 @@ class Resident:
         if self._process is None:
             return  # it never said hello: its start has failed, and is told there
         self._process = None
+        self._operations.abandon(f"the session process ended: {cause}")
         if self._state in {ResidentState.RELEASED, ResidentState.FENCED}:
             return
         head = self._runs.head

@@ -2,6 +2,7 @@
 
 import asyncio
 import secrets
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
@@ -10,6 +11,7 @@ import structlog
 from skep_shared.scripts import Claim, ClaimStatus
 from skep_workers.host.backoff import RETRIABLE, backoff_delays
 from skep_workers.host.intake import cell_of_entry
+from skep_workers.host.operations import OperationRequest
 from skep_workers.host.resident import Host, Resident
 
 log = structlog.get_logger()
@@ -100,6 +102,12 @@ class Residents:
                 resident.intake.expect(int(fields[b"q"]))
             case b"interrupt":
                 resident.interrupt(int(fields[b"q"]))
+            case b"cancel":
+                resident.cancel(int(fields[b"q"]))
+            case b"answer":
+                resident.answer(fields[b"x"].decode() if b"x" in fields else None)
+            case b"operate":
+                resident.operate(OperationRequest.of_entry(fields))
             case b"close":
                 resident.close()
             case kind:
@@ -119,6 +127,12 @@ class Residents:
                 resident = self._residents.get(session_id)
                 if resident is not None:
                     resident.check(seq=int(seq or 0), token=(token or b"").decode(), closing=state == b"closing")
+
+    def ping(self) -> None:
+        """Ask the processes that run a cell for a sign of life."""
+        now = time.monotonic()
+        for resident in list(self._residents.values()):
+            resident.ping(now)
 
     async def drain(self, grace_seconds: float) -> None:
         """Send every session away: what runs may end within the grace period, then it is interrupted."""

@@ -8,9 +8,22 @@ back to the queue.
 import asyncio
 from collections import deque
 from collections.abc import Callable, Iterator
+from typing import Final
 
 from skep_shared.errors import ProtocolError
-from skep_shared.frames import Done, Execute, Failure, Frame, Notice, Output, Pong, Result
+from skep_shared.frames import (
+    Answer,
+    Configure,
+    Done,
+    Execute,
+    Failure,
+    Frame,
+    InputRequest,
+    Interrupt,
+    Output,
+    Withdraw,
+)
+from skep_shared.models import SessionOptions
 from skep_shared.scripts import Claim
 from skep_shared.settings import WorkerSettings
 from skep_shared.states import CellStatus
@@ -18,7 +31,9 @@ from skep_workers.host.clock import RedisClock
 from skep_workers.host.intake import CellIntake, QueuedCell
 from skep_workers.host.journal import Journal
 from skep_workers.host.process import SessionProcess
-from skep_workers.host.reporter import CellRun, Reporter
+from skep_workers.host.reporter import CellRun, Reporter, Saying
+
+KILL_MARGIN_SECONDS: Final = 0.25
 
 
 class CellRuns:
@@ -34,6 +49,7 @@ class CellRuns:
         on_change: Callable[[], None],
     ) -> None:
         """`on_change` is called when a cell has ended."""
+        self._options = SessionOptions.unpack(claim.options)
         self._claim = claim
         self._settings = settings
         self._clock = clock
@@ -44,7 +60,10 @@ class CellRuns:
         self._runs: deque[CellRun] = deque()
         self._next_seq = claim.cursor + 1
         self._announcement: asyncio.TimerHandle | None = None
+        self._kill_timer: asyncio.TimerHandle | None = None
         self._interrupts: set[int] = set()
+        self._cancels: set[int] = set()
+        self._question: InputRequest | None = None
         self._is_paused = False
 
     def __len__(self) -> int:
@@ -62,13 +81,14 @@ class CellRuns:
         """Take a process that has said hello."""
         self._process = process
         self._is_paused = False
+        process.execute([Configure(self._options.model_dump())])
 
     def pump(self) -> None:
         """Hand over as many waiting cells as the window allows."""
         waiting = self._intake.waiting
         if self._process is None:
             return
-        frames = []
+        frames: list[Configure | Execute] = []
         while waiting and self._may_send(waiting[0]):
             cell = waiting.popleft()
             attempt = self._claim.losses + 1 if cell.seq == self._claim.cursor + 1 else 1
@@ -77,13 +97,20 @@ class CellRuns:
                 reason = f"its worker died {self._claim.losses} times while it may have been running"
                 self.refuse(run, CellStatus.LOST, "WorkerLost", reason)
                 continue
+            if cell.seq in self._cancels and not self._runs:
+                self._cancels.discard(cell.seq)
+                self.refuse(run, CellStatus.CANCELLED, "CellCancelled", "the cell was cancelled before it started")
+                continue
             self._runs.append(run)
             if len(self._runs) == 1:
                 self._begin(run)
             frames.append(Execute(cell.seq, attempt, cell.cell_id, cell.spec.code, cell.spec.inputs, cell.spec.timeout))
             if cell.seq in self._interrupts:
                 self._interrupts.discard(cell.seq)
-                self._process.interrupt(cell.seq, attempt)
+                self._send_interrupt(run)
+            if cell.seq in self._cancels:
+                self._cancels.discard(cell.seq)
+                self._process.control(Withdraw(cell.seq, attempt))
         if frames:
             self._process.execute(frames)
 
@@ -105,10 +132,29 @@ class CellRuns:
         if seq < self._next_seq:
             return
         for run in self._runs:
-            if run.cell.seq == seq and self._process is not None:
-                self._process.interrupt(seq, run.attempt)
+            if run.cell.seq == seq:
+                self._send_interrupt(run)
                 return
         self._interrupts.add(seq)
+
+    def cancel(self, seq: int) -> None:
+        """Take a cell out that has not started; one that has is left alone."""
+        if seq < self._next_seq or (self.head is not None and self.head.cell.seq == seq):
+            return
+        for run in self._runs:
+            if run.cell.seq == seq and self._process is not None:
+                self._process.control(Withdraw(seq, run.attempt))
+                return
+        self._cancels.add(seq)
+
+    def answer(self, text: str | None) -> None:
+        """Answer the question that the running cell has put; without one, nobody waits for the answer."""
+        question, self._question = self._question, None
+        run = self.head
+        if question is None or run is None or self._process is None:
+            return
+        self._process.control(Answer(question.request, text))
+        self._reporter.answered(run, question.request, None if question.is_password else text)
 
     def on_frame(self, frame: Frame) -> None:
         """Take the process's next frame. Raises ProtocolError for one that it can't say now."""
@@ -119,16 +165,16 @@ class CellRuns:
                     raise ProtocolError(f"Done for cell {frame.seq}, none runs")
                 self._reporter.done(run, frame)
                 self._end_head()
-            case Output() | Result() | Failure() | Notice():
+            case _ if isinstance(frame, Saying):
                 if run is not None:
                     self._reporter.frame(run, frame)
                 else:
                     self._reporter.late_frame(frame, self._next_seq)
+                if isinstance(frame, InputRequest):
+                    self._question = frame
                 if self._process is not None and self._journal.unwritten_bytes > self._settings.backlog_bytes:
                     self._is_paused = True
                     self._process.pause_reading()
-            case Pong():
-                pass
             case _:
                 raise ProtocolError(f"{type(frame).__name__} does not belong on the cell socket")
 
@@ -143,7 +189,7 @@ class CellRuns:
     def on_exit(self, cause: str, left: list[tuple[str, str]], *, keep_head: bool) -> None:
         """The process has ended, leaving this in its pipes; with `keep_head` the running cell may run again."""
         self._process = None
-        self._stop_announcement()
+        self._stop_timers()
         head = self.head
         for stream, text in left:
             if head is not None:
@@ -152,7 +198,7 @@ class CellRuns:
                 self._reporter.late_frame(Output(self._next_seq - 1, 1, stream, text), self._next_seq)
         runs, self._runs = self._runs, deque()
         if runs and not keep_head:
-            self.refuse(runs.popleft(), CellStatus.CRASHED, "SessionCrashed", f"the session process ended: {cause}")
+            self._end_lost_head(runs.popleft(), cause)
         self._intake.waiting.extendleft(run.cell for run in reversed(runs))
         self._reporter.session_event(
             "warning", category="namespace.lost", message=f"the session process ended ({cause}); its names are gone"
@@ -171,7 +217,7 @@ class CellRuns:
 
     def detach(self) -> None:
         """Say nothing more of what runs: the stay is over."""
-        self._stop_announcement()
+        self._stop_timers()
         self._process = None
 
     def _begin(self, run: CellRun) -> None:
@@ -179,15 +225,51 @@ class CellRuns:
         run.since_ms = self._clock.now_ms()
         delay = self._settings.flush_ms / 1000
         self._announcement = asyncio.get_running_loop().call_later(delay, self._reporter.announce, run)
+        if run.is_interrupted:
+            self._kill_later(run, 0.0, CellStatus.INTERRUPTED)
+        elif run.cell.spec.timeout is not None:
+            self._kill_later(run, run.cell.spec.timeout, CellStatus.TIMED_OUT)
+
+    def _send_interrupt(self, run: CellRun) -> None:
+        if self._process is None:
+            return
+        run.is_interrupted = True
+        self._process.control(Interrupt(run.cell.seq, run.attempt))
+        if run is self.head:
+            self._kill_later(run, 0.0, CellStatus.INTERRUPTED)
+
+    def _kill_later(self, run: CellRun, after_seconds: float, status: CellStatus) -> None:
+        """The third step of an interrupt: the process has two grace periods to end the cell by itself."""
+        if self._kill_timer is not None:
+            self._kill_timer.cancel()
+        delay = after_seconds + 2 * self._options.interrupt_grace + KILL_MARGIN_SECONDS
+        self._kill_timer = asyncio.get_running_loop().call_later(delay, self._kill_for, run, status)
+
+    def _kill_for(self, run: CellRun, status: CellStatus) -> None:
+        if run is self.head and self._process is not None:
+            run.killed_as = status
+            self._process.kill()
+
+    def _end_lost_head(self, run: CellRun, cause: str) -> None:
+        """End the cell that ran when the process ended, or was ended for the cell's sake."""
+        if run.killed_as is None:
+            self.refuse(run, CellStatus.CRASHED, "SessionCrashed", f"the session process ended: {cause}")
+        elif run.killed_as is CellStatus.TIMED_OUT:
+            limit = f"its timeout of {run.cell.spec.timeout:g} s"
+            self.refuse(run, run.killed_as, "TimeoutError", f"the cell ran into {limit} and had to be killed")
+        else:
+            self.refuse(run, run.killed_as, "KeyboardInterrupt", "the cell did not end when interrupted; it was killed")
 
     def _end_head(self) -> None:
-        self._stop_announcement()
+        self._stop_timers()
+        self._question = None
         self._next_seq = self._runs.popleft().cell.seq + 1
         if self._runs:
             self._begin(self._runs[0])
         self._on_change()
 
-    def _stop_announcement(self) -> None:
-        if self._announcement is not None:
-            self._announcement.cancel()
-            self._announcement = None
+    def _stop_timers(self) -> None:
+        for timer in (self._announcement, self._kill_timer):
+            if timer is not None:
+                timer.cancel()
+        self._announcement = self._kill_timer = None

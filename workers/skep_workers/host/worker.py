@@ -102,6 +102,7 @@ class WorkerHost:
             group.create_task(self._lease.run(residents.sweep, self._recover), name="lease"),
             group.create_task(mailbox.run(residents.on_entry), name="mailbox"),
             group.create_task(self._sweep(residents), name="sweep"),
+            group.create_task(self._ping(residents), name="pings"),
         ]
         dispatching = group.create_task(dispatcher.run(), name="dispatcher")
         log.info("worker.ready", worker_id=self.worker_id, capacity=self._settings.max_resident)
@@ -143,6 +144,11 @@ class WorkerHost:
             log.warning("recovery", dead_workers=found.dead, waiting=len(found.waiting))
         for session_id in found.waiting:
             await self._activate_elsewhere(session_id)
+
+    async def _ping(self, residents: Residents) -> None:
+        while True:
+            await asyncio.sleep(self._settings.unresponsive_seconds / 2)
+            residents.ping()
 
     async def _sweep(self, residents: Residents) -> None:
         while True:

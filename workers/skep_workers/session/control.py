@@ -70,7 +70,7 @@ class ControlThread:
 
     def _serve(self, controls: Controls) -> None:
         # Signals go to the main thread; here they would only disturb.
-        signal.pthread_sigmask(signal.SIG_BLOCK, set(range(1, signal.NSIG)) - {signal.SIGSEGV, signal.SIGBUS})
+        signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals() - {signal.SIGSEGV, signal.SIGBUS})
         poll = select.poll()
         control, wake = self._socket.fileno(), self._link.wake_fd
         for fd in (control, wake, *self._reader.streams):

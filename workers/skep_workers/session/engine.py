@@ -81,7 +81,7 @@ class Engine:
         self._compiler = CellCompiler()
         self._router = Router(DetectionPolicy(), self.namespace.names)
         self._async = AsyncExecutor(self.namespace, loop=loop)
-        self._threaded = ThreadedExecutor(self.namespace, loop, self._async.context, drain=lambda _seconds: drain())
+        self._threaded = ThreadedExecutor(self.namespace, loop, drain=lambda _seconds: drain())
         self._magics = MagicCalls(self.namespace)
 
     def install(self, detection: dict[str, Any], tla_timeout: float | None) -> None:

@@ -7,13 +7,13 @@ catch, and raises there. (Tracing slows code many times over, and so has no plac
 
 import dis
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import CodeType, FrameType
 from typing import Any, Final
 
 _ENGINE_DIRECTORY: Final = str(Path(__file__).parent) + "/"
-MAX_LINES: Final = 20_000  # after so many lines without an unprotected one, any line will do
+EXECUTOR_FUNCTION: Final = "_evaluate"  # of both executors: what runs a cell's code objects
 
 
 class Tracer:
@@ -21,17 +21,15 @@ class Tracer:
 
     def __init__(self, is_wanted: Callable[[], bool]) -> None:
         self._is_wanted = is_wanted
-        self._lines = 0
         self._handlers: dict[CodeType, list[tuple[int, int]]] = {}
 
-    def install(self, frame: FrameType | None) -> None:
-        """Trace the calling thread from here on, and the frames it is in."""
-        self._lines = 0
+    def install(self, frame: FrameType | None, awaiting: object = None) -> None:
+        """Trace the calling thread from here on: the frames it is in, and those of a coroutine that awaits."""
         sys.settrace(self._trace)
-        while frame is not None:
-            if not frame.f_code.co_filename.startswith(_ENGINE_DIRECTORY):
-                frame.f_trace = self._trace
-            frame = frame.f_back
+        frames = [*_stack(frame), *_suspended(awaiting)]
+        for each in frames:
+            if not each.f_code.co_filename.startswith(_ENGINE_DIRECTORY):
+                each.f_trace = self._trace
 
     def _trace(self, frame: FrameType, event: str, arg: Any) -> Any:
         if not self._is_wanted():
@@ -40,8 +38,7 @@ class Tracer:
         if frame.f_code.co_filename.startswith(_ENGINE_DIRECTORY):
             return None
         if event == "line":
-            self._lines += 1
-            if self._lines > MAX_LINES or self._is_unprotected(frame):
+            if self._is_unprotected(frame):
                 raise KeyboardInterrupt
         return self._trace
 
@@ -50,7 +47,8 @@ class Tracer:
             if any(start <= frame.f_lasti < end for start, end in self._protected_ranges(frame.f_code)):
                 return False
             frame = frame.f_back
-        return True
+        # Directly below the cell is the executor; any other part of the engine was called by the cell.
+        return frame is not None and frame.f_code.co_name == EXECUTOR_FUNCTION
 
     def _protected_ranges(self, code: CodeType) -> list[tuple[int, int]]:
         ranges = self._handlers.get(code)
@@ -59,3 +57,18 @@ class Tracer:
             entries = dis._parse_exception_table(code)  # type: ignore[attr-defined]  # noqa: SLF001 - nothing public tells
             ranges = self._handlers[code] = [(entry.start, entry.end) for entry in entries if not entry.lasti]
         return ranges
+
+
+def _stack(frame: FrameType | None) -> Iterator[FrameType]:
+    while frame is not None:
+        yield frame
+        frame = frame.f_back
+
+
+def _suspended(awaiting: object) -> Iterator[FrameType]:
+    """Give the frames of a coroutine and of what it awaits: an exception thrown in makes no call event there."""
+    while awaiting is not None:
+        frame = getattr(awaiting, "cr_frame", None) or getattr(awaiting, "gi_frame", None)
+        if isinstance(frame, FrameType):
+            yield frame
+        awaiting = getattr(awaiting, "cr_await", None) or getattr(awaiting, "gi_yieldfrom", None)

@@ -137,17 +137,13 @@ class Interrupter:
     def _on_hard_signal(self, signum: int, frame: FrameType | None) -> None:
         if self._hard is None or self._shield.defer(lambda: self._on_hard_signal(signum, None)):
             return
+        task, stepped = self._task, self._stepped_task()
+        if stepped is not None and stepped is not task:
+            raise KeyboardInterrupt  # a background task holds the loop up: the cell can't start, or go on
         if self._in_user_code and self._cell == self._hard:
-            self._tracer.install(frame)
-            if self._task is not None:
-                self._loop.call_soon_threadsafe(self._task.cancel)
-        if self._task is None or self._stepped_task() not in {None, self._task}:
-            self._end_what_holds_the_loop()
-
-    def _end_what_holds_the_loop(self) -> None:
-        """A background task computes, and the cell that is to end can't even start."""
-        if self._stepped_task() is not None and not (self._in_user_code and self._task is None):
-            raise KeyboardInterrupt
+            if task is not None:
+                self._loop.call_soon_threadsafe(task.cancel)
+            self._tracer.install(frame, task.get_coro() if task is not None else None)
 
     def _stepped_task(self) -> asyncio.Task[None] | None:
         if not self._loop.is_running() or asyncio._get_running_loop() is not self._loop:  # noqa: SLF001 - documented

@@ -1,8 +1,8 @@
 """Notebook habits: `!cmd`, `%pip`, `%%time` and their kin, translated to Python before analysis. No IPython.
 
 A cell that is Python stays as it is. Where Python refuses a line that begins with `%` or `!`, assigns from one, or
-ends in `?`, that line is replaced by a call of the same place, and the cell is looked at again: so nothing inside a string or
-a longer expression is ever taken for a magic, and line numbers stay.
+ends in `?`, that line is replaced by a call of the same place, and the cell is looked at again: so nothing inside a
+string or a longer expression is ever taken for a magic, and line numbers stay.
 """
 
 import ast

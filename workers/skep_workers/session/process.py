@@ -1,8 +1,8 @@
 """A session process from fork to exit: descriptors, streams, loop, and the order in which cells run.
 
 The main thread lives in the event loop and leaves it only to run a blocking cell. Between cells it reads the cell
-socket itself; frames that come while a cell runs wait in a queue. The loop is never closed and never replaced, whatever user
-code does to it.
+socket itself; frames that come while a cell runs wait in a queue. The loop is never closed and never replaced, whatever
+user code does to it.
 """
 
 import asyncio
@@ -77,11 +77,11 @@ class SessionMain:
     def run(self) -> None:
         """Serve until told to leave."""
         asyncio.set_event_loop(self._loop)
+        self._link.send(Hello(PROTOCOL_VERSION, CAPABILITIES, self._pid, python_version()))
         self._take_over_process()
         self._control.start(
             Controls(self._interrupter, self._asker, self._operations, self._withdrawn.add, self._request_leave)
         )
-        self._link.send(Hello(PROTOCOL_VERSION, CAPABILITIES, self._pid, python_version()))
         self._socket.setblocking(True)  # sends wait for the host; reads happen only when there is something
         self._loop.add_reader(self._socket.fileno(), self._receive)
         while not self._is_leaving:

@@ -28,12 +28,12 @@ class ThreadedExecutor:
         self,
         namespace: NamespaceManager,
         loop: asyncio.AbstractEventLoop,
-        context: contextvars.Context,
         *,
+        context: contextvars.Context | None = None,
         drain: Callable[[float], None] = lambda _seconds: None,
         drain_timeout: float = 1.0,
     ) -> None:
-        """`drain` takes what the code wrote to descriptors, for at most `drain_timeout` seconds."""
+        """`context`: where the code runs, else the caller's. `drain` takes what the code wrote to descriptors, for at most `drain_timeout` seconds."""
         self._namespace = namespace
         self._loop = loop
         self._context = context
@@ -44,6 +44,8 @@ class ThreadedExecutor:
         """Run the cell; gives the last expression's value. Raises what the code raises."""
         with _LoopCarrier(self._loop) if carries_loop else contextlib.nullcontext():
             try:
+                if self._context is None:
+                    return self._evaluate(compiled)
                 return self._context.run(self._evaluate, compiled)
             finally:
                 self._drain(self._drain_timeout)

@@ -1,0 +1,38 @@
+"""What a look into a session gives."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """What could stand between `start` and `end` (in characters)."""
+
+    matches: tuple[str, ...]
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class Inspection:
+    """What is known of a name; what there isn't is None."""
+
+    found: bool
+    name: str
+    type: str | None = None
+    signature: str | None = None
+    doc: str | None = None
+    file: str | None = None
+    source: str | None = None
+    repr: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Variable:
+    """One of a session's names. shape: of an array or a frame; length: of a plain container; bytes: its own memory."""
+
+    name: str
+    type: str
+    shape: list[int] | None
+    length: int | None
+    bytes: int | None
+    repr: str

@@ -1,0 +1,92 @@
+"""Operations on sessions (complete, inspect, variables) as they pass through the host.
+
+An answer goes into the client's reply stream, beside outcomes. When the process ends, what it has not answered is
+answered for it.
+"""
+
+import asyncio
+import itertools
+from dataclasses import dataclass
+from typing import Any, Final
+
+import structlog
+from redis.asyncio import Redis
+
+from skep_shared.frames import Reply, Request
+from skep_shared.keys import Keys
+from skep_shared.values import encode_value
+from skep_workers.host.backoff import RETRIABLE
+
+log = structlog.get_logger()
+
+MAX_ANSWERS: Final = 1000
+REPLIES_KEPT: Final = 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class OperationRequest:
+    """What a client asked for, as its mailbox entry says."""
+
+    client_id: str
+    operation_id: str
+    kind: str
+    payload: bytes
+    deadline_seconds: float
+
+    @classmethod
+    def of_entry(cls, fields: dict[bytes, Any]) -> "OperationRequest":
+        """Read a mailbox entry."""
+        return cls(
+            fields[b"c"].decode(), fields[b"o"].decode(), fields[b"m"].decode(), fields[b"p"], float(fields[b"d"])
+        )
+
+
+class HostOperations:
+    """The operations of one session."""
+
+    def __init__(self, redis: Redis, keys: Keys, reply_ttl_seconds: float) -> None:
+        self._redis = redis
+        self._keys = keys
+        self._ttl_ms = int(reply_ttl_seconds * 1000)
+        self._numbers = itertools.count(1)
+        self._open: dict[int, OperationRequest] = {}
+        self._answers: asyncio.Queue[tuple[OperationRequest, bool, bytes]] = asyncio.Queue(MAX_ANSWERS)
+        self.waiting: list[OperationRequest] = []
+
+    def begin(self, request: OperationRequest) -> Request:
+        """Give the frame for the process."""
+        number = next(self._numbers)
+        self._open[number] = request
+        return Request(number, request.kind, request.payload, request.deadline_seconds)
+
+    def end(self, reply: Reply) -> None:
+        """Take the process's answer."""
+        request = self._open.pop(reply.operation, None)
+        if request is not None:
+            self._answer(request, reply.is_error, reply.payload)
+
+    def abandon(self, reason: str) -> None:
+        """Answer what the process can't answer any more."""
+        requests, self._open = self._open, {}
+        for request in requests.values():
+            self._answer(request, True, encode_value(reason))
+
+    async def run(self) -> None:
+        """Send answers until cancelled."""
+        while True:
+            request, is_error, payload = await self._answers.get()
+            key = self._keys.replies(request.client_id)
+            fields: dict[Any, Any] = {"o": request.operation_id, "x": int(is_error), "d": payload}
+            try:
+                async with self._redis.pipeline(transaction=False) as pipe:
+                    pipe.xadd(key, fields, maxlen=REPLIES_KEPT, approximate=True)
+                    pipe.pexpire(key, self._ttl_ms)
+                    await pipe.execute()
+            except RETRIABLE as exc:  # the client asks again, or has its own deadline
+                log.warning("operation.answer_lost", error=repr(exc))
+
+    def _answer(self, request: OperationRequest, is_error: bool, payload: bytes) -> None:
+        try:
+            self._answers.put_nowait((request, is_error, payload))
+        except asyncio.QueueFull:
+            log.warning("operation.answer_dropped", kind=request.kind)
