@@ -256,7 +256,7 @@ class Session:
                 self._link.arq,
                 self._link.keys,
                 (self.id, code, {**loose, "cell_id": cell_id, "client_id": self._replies.client_id}),
-                job_id=f"skep:{self.id}:{cell_id}",
+                job_id=f"{self._link.keys.prefix}:cell:{self.id}:{cell_id}",
                 defer_by=seconds,
                 defer_until=defer_until,
             )

@@ -32,7 +32,10 @@ class _Packed(BaseModel):
     @classmethod
     def unpack(cls, packed: bytes) -> Self:
         """Give the object back. Raises ValueError for bytes that are not its stored form."""
-        return cls.model_validate(msgpack.unpackb(packed) if packed else {})
+        stored = msgpack.unpackb(packed) if packed else {}
+        if not isinstance(stored, dict):
+            raise ValueError(f"a map was expected, not {type(stored).__name__}")  # noqa: TRY004 - as pydantic's own
+        return cls.model_validate({name: value for name, value in stored.items() if name in cls.model_fields})
 
 
 class CellSpec(_Packed):

@@ -76,6 +76,15 @@ async def test_a_session_that_waits_already_needs_no_second_activation(shard):
     assert await shard.scripts.close("s") == Closed("CLOSING", 0, needs_activation=False)
 
 
+async def test_a_session_that_waits_already_has_waited_since_then(shard):
+    await shard.submit("a")
+    await shard.redis.zadd(shard.keys.waiting, {"s": 1})
+
+    await shard.scripts.close("s")
+
+    assert await shard.waiting() == {"s": 1}
+
+
 async def test_closing_a_closed_session_changes_nothing(shard, claim):
     await shard.scripts.release(claim, "w1")
     await shard.scripts.close("s")
@@ -125,6 +134,7 @@ async def test_purge_leaves_no_key(shard, claim):
     await shard.scripts.release(claim, "w1")
     await shard.scripts.close("s")
     await shard.scripts.leave("w1")
+    await shard.redis.zadd(shard.keys.waiting, {"s": 1})
 
     assert await shard.scripts.purge("s")
     assert await shard.dump() == {}

@@ -2,7 +2,7 @@
 
 import pytest
 
-from skep_shared.scripts import CellCommit, ControlStatus
+from skep_shared.scripts import CellCommit, Controlled, ControlStatus
 
 pytestmark = pytest.mark.anyio
 
@@ -11,7 +11,7 @@ async def test_a_request_for_the_running_cell_reaches_the_owner(shard):
     await shard.submit("a")
     await shard.claim("w1")
 
-    assert await shard.scripts.control("s", "interrupt") is ControlStatus.OK
+    assert await shard.scripts.control("s", "interrupt") == Controlled(ControlStatus.OK)
     assert await shard.mail("w1") == [{"k": "interrupt", "s": "s", "q": "0"}]
 
 
@@ -19,7 +19,7 @@ async def test_a_request_for_a_named_cell_carries_its_number(shard):
     await shard.submit("a", "b")
     await shard.claim("w1")
 
-    assert await shard.scripts.control("s", "cancel", cell_id="b") is ControlStatus.OK
+    assert await shard.scripts.control("s", "cancel", cell_id="b") == Controlled(ControlStatus.OK)
     assert await shard.mail("w1") == [{"k": "cancel", "s": "s", "q": "2"}]
 
 
@@ -29,7 +29,7 @@ async def test_an_unknown_session_or_cell_is_told(shard, sid, cell_id):
     await shard.claim("w1")
     before = await shard.dump()
 
-    assert await shard.scripts.control(sid, "interrupt", cell_id=cell_id) is ControlStatus.UNKNOWN
+    assert await shard.scripts.control(sid, "interrupt", cell_id=cell_id) == Controlled(ControlStatus.UNKNOWN)
     assert await shard.dump() == before
 
 
@@ -38,7 +38,7 @@ async def test_without_an_owner_nothing_runs(shard, cell_id):
     await shard.submit("a")
     before = await shard.dump()
 
-    assert await shard.scripts.control("s", "interrupt", cell_id=cell_id) is ControlStatus.IDLE
+    assert await shard.scripts.control("s", "interrupt", cell_id=cell_id) == Controlled(ControlStatus.IDLE)
     assert await shard.dump() == before
 
 
@@ -49,7 +49,7 @@ async def test_with_a_dead_owner_nothing_runs(shard, cell_id):
     await shard.kill("w1")
     before = await shard.dump()
 
-    assert await shard.scripts.control("s", "interrupt", cell_id=cell_id) is ControlStatus.IDLE
+    assert await shard.scripts.control("s", "interrupt", cell_id=cell_id) == Controlled(ControlStatus.IDLE)
     assert await shard.dump() == before
 
 
@@ -59,7 +59,7 @@ async def test_a_committed_cell_can_not_be_reached(shard):
     await shard.commit(claim, CellCommit("a", 1, (b"e",)))
     before = await shard.dump()
 
-    assert await shard.scripts.control("s", "interrupt", cell_id="a") is ControlStatus.IDLE
+    assert await shard.scripts.control("s", "interrupt", cell_id="a") == Controlled(ControlStatus.IDLE)
     assert await shard.dump() == before
 
 
@@ -69,5 +69,62 @@ async def test_without_pending_cells_nothing_runs(shard):
     await shard.commit(claim, CellCommit("a", 1, (b"e",)))
     before = await shard.dump()
 
-    assert await shard.scripts.control("s", "interrupt") is ControlStatus.IDLE
+    assert await shard.scripts.control("s", "interrupt") == Controlled(ControlStatus.IDLE)
+    assert await shard.dump() == before
+
+
+async def test_a_request_about_the_process_needs_no_running_cell(shard):
+    await shard.submit("a")
+    claim = await shard.claim("w1")
+    await shard.commit(claim, CellCommit("a", 1, (b"e",)))
+
+    answer = await shard.scripts.control("s", "inspect", about="process")
+
+    assert answer == Controlled(ControlStatus.OK)
+    assert await shard.mail("w1") == [{"k": "inspect", "s": "s", "q": "0"}]
+
+
+async def test_a_request_carries_its_fields(shard):
+    await shard.submit("a")
+    await shard.claim("w1")
+
+    await shard.scripts.control("s", "answer", fields={"text": "é", "request": 3, "raw": b"x"})
+
+    assert await shard.mail("w1") == [
+        {"k": "answer", "s": "s", "q": "0", "text": "é", "request": "3", "raw": "x"},
+    ]
+
+
+@pytest.mark.parametrize("owned", [False, True], ids=["no owner", "dead owner"])
+async def test_a_request_about_the_process_of_an_absent_session_wants_an_activation(shard, owned):
+    await shard.submit("a")
+    if owned:
+        await shard.claim("w1")
+        await shard.kill("w1")
+    await shard.redis.delete(shard.keys.waiting)
+
+    answer = await shard.scripts.control("s", "inspect", about="process")
+
+    assert answer == Controlled(ControlStatus.ABSENT, needs_activation=True)
+    assert list(await shard.waiting()) == ["s"]
+    assert await shard.mail("w1") == []
+
+
+async def test_a_session_that_waits_already_needs_no_second_activation(shard):
+    await shard.submit("a")
+    before = await shard.dump()
+
+    assert await shard.scripts.control("s", "inspect", about="process") == Controlled(ControlStatus.ABSENT)
+    assert await shard.dump() == before
+
+
+async def test_a_closed_session_is_not_activated(shard):
+    await shard.submit("a")
+    claim = await shard.claim("w1")
+    await shard.commit(claim, CellCommit("a", 1, (b"e",)))
+    await shard.scripts.release(claim, "w1")
+    await shard.scripts.close("s")
+    before = await shard.dump()
+
+    assert await shard.scripts.control("s", "inspect", about="process") == Controlled(ControlStatus.IDLE)
     assert await shard.dump() == before

@@ -7,7 +7,7 @@ import pytest
 from redis.exceptions import ResponseError
 
 from skep_shared.connection import is_out_of_memory
-from skep_shared.scripts import CellCommit, Claim, Closed, ControlStatus, Placed, Recovered, SubmitStatus
+from skep_shared.scripts import CellCommit, Claim, Closed, Controlled, ControlStatus, Placed, Recovered, SubmitStatus
 
 pytestmark = pytest.mark.anyio
 
@@ -96,6 +96,12 @@ async def test_a_dead_workers_session_is_taken_over(full):
     assert (claim.epoch, claim.cursor, claim.seq) == (2, 0, 2)
 
 
+async def test_a_free_session_is_claimed(full):
+    await full.shard.scripts.release(full.claim, "w1")
+
+    assert (await full.shard.scripts.claim("s", "w1", "t2")).epoch == 2
+
+
 async def test_a_claim_that_the_owner_wins_wakes_it(full):
     await full.shard.join("w2")
     await full.shard.scripts.claim("s", "w2", "t2")
@@ -104,8 +110,16 @@ async def test_a_claim_that_the_owner_wins_wakes_it(full):
 
 
 async def test_a_request_reaches_the_owner(full):
-    assert await full.shard.scripts.control("s", "interrupt") is ControlStatus.OK
+    assert await full.shard.scripts.control("s", "interrupt") == Controlled(ControlStatus.OK)
     assert [letter["k"] for letter in await full.shard.mail("w1")] == ["interrupt"]
+
+
+async def test_an_absent_session_is_asked_for(full):
+    await full.shard.kill("w1")
+
+    answer = await full.shard.scripts.control("s", "inspect", about="process")
+
+    assert answer == Controlled(ControlStatus.ABSENT, needs_activation=True)
 
 
 async def test_another_client_can_watch(full):
@@ -150,6 +164,12 @@ async def test_what_a_dead_worker_owned_is_recovered(full):
     await full.shard.kill("w1")
 
     assert await full.shard.scripts.recover(silence_ms=0, page=10, patience_ms=1000) == Recovered(1, ("s",))
+
+
+async def test_sessions_that_wait_too_long_are_named(full):
+    await full.shard.scripts.release(full.claim, "w1")
+
+    assert await full.shard.scripts.recover(silence_ms=600_000, page=10, patience_ms=0) == Recovered(0, ("s",))
 
 
 async def test_a_worker_can_leave(full):

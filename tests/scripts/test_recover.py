@@ -162,6 +162,15 @@ async def test_who_waits_already_is_not_put_back_by_its_owners_death(shard, reco
     assert (await recover()).waiting == ("s",)
 
 
+async def test_who_waits_already_has_waited_since_then(shard, recover, own):
+    await own("w1", "s")
+    await shard.kill("w1")
+    await shard.redis.zadd(shard.keys.waiting, {"s": 2, "before it": 1})
+
+    assert (await recover(page=1)).waiting == ("before it",)
+    assert (await shard.waiting())["s"] == 2
+
+
 async def test_a_recovered_session_can_be_claimed_and_counts_the_loss(shard, recover, own):
     await own("w1", "s")
     await shard.kill("w1")

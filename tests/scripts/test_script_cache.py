@@ -2,7 +2,7 @@
 
 import pytest
 
-from skep_shared.scripts import SCRIPT_NAMES, CellCommit, Closed, ControlStatus, Placed, Recovered
+from skep_shared.scripts import SCRIPT_NAMES, CellCommit, Closed, Controlled, ControlStatus, Placed, Recovered
 
 pytestmark = pytest.mark.anyio
 
@@ -32,7 +32,7 @@ async def test_a_session_lives_its_whole_life_on_an_empty_script_cache(flushing)
     assert await scripts.recover(silence_ms=0, page=10, patience_ms=0) == Recovered(1, ("s",))
     claim = await shard.claim("w2")
     assert await scripts.emit(claim, 1, [b"a1"]) == 1
-    assert await scripts.control("s", "interrupt") is ControlStatus.OK
+    assert await scripts.control("s", "interrupt") == Controlled(ControlStatus.OK)
     assert await shard.commit(claim, CellCommit("a", 1, ()), CellCommit("b", 2, (b"b1",)), first=2) == 2
     assert len(await shard.replies("c1")) == 1
     assert await scripts.release(claim, "w2") == 0

@@ -41,6 +41,11 @@ async def test_the_first_submit_creates_the_session(shard):
     assert await shard.redis.zscore(shard.keys.sessions, "s") == float(session["created_at"])
 
 
+async def test_a_submit_of_no_cells_creates_no_session(shard):
+    assert (await shard.submit()).cells == ()
+    assert await shard.dump() == {}
+
+
 async def test_options_of_a_later_submit_are_not_taken(shard):
     await shard.submit("a")
     await shard.scripts.submit("s", [("b", b"")], max_pending=10, options=b"others")
@@ -54,6 +59,15 @@ async def test_a_session_without_owner_waits_and_wants_one_activation(shard):
 
     assert (first.needs_activation, second.needs_activation) == (True, False)
     assert list(await shard.waiting()) == ["s"]
+
+
+async def test_a_session_that_waits_already_has_waited_since_then(shard):
+    await shard.submit("a")
+    await shard.redis.zadd(shard.keys.waiting, {"s": 1})
+
+    await shard.submit("b")
+
+    assert await shard.waiting() == {"s": 1}
 
 
 async def test_a_dead_owner_counts_as_none(shard):
@@ -165,51 +179,6 @@ async def test_sessions_are_numbered_apart(shard):
     answer = await shard.submit("a", sid="s2")
 
     assert answer.cells == (Placed(1),)
-
-
-async def test_a_batch_that_does_not_fit_is_refused_whole(shard):
-    await shard.submit("a", "b", most=3)
-    before = await shard.dump()
-
-    answer = await shard.submit("c", "d", most=3)
-
-    assert (answer.status, answer.pending, answer.cells) == (SubmitStatus.FULL, 2, ())
-    assert await shard.dump() == before
-
-
-async def test_a_new_session_that_would_be_too_full_is_not_created(shard):
-    answer = await shard.submit("a", "b", most=1)
-
-    assert answer.status is SubmitStatus.FULL
-    assert await shard.dump() == {}
-
-
-async def test_a_batch_that_fits_exactly_is_taken(shard):
-    await shard.submit("a", "b", most=3)
-
-    assert (await shard.submit("c", most=3)).status is SubmitStatus.OK
-
-
-async def test_known_cells_take_no_room(shard):
-    await shard.submit("a", "b", most=2)
-
-    answer = await shard.submit("a", "b", most=2)
-
-    assert answer.cells == (Placed(1), Placed(2))
-
-
-async def test_a_cell_id_twice_in_a_batch_takes_the_room_of_one(shard):
-    answer = await shard.submit("a", "a", "a", most=1)
-
-    assert answer.status is SubmitStatus.OK
-
-
-async def test_committed_cells_make_room(shard):
-    await shard.submit("a", most=1)
-    claim = await shard.claim()
-    await shard.commit(claim, CellCommit("a", 1, (b"e",)))
-
-    assert (await shard.submit("b", most=1)).cells == (Placed(2),)
 
 
 @pytest.mark.parametrize("owned", [True, False], ids=["closing", "closed"])

@@ -21,6 +21,7 @@ EXAMPLES = [
     errors.SessionClosed("s"),
     errors.NotFound("cell", "c"),
     errors.WaitTimeout("the outcome of cell 'c'", 2.5),
+    errors.OperationFailed("it took over 5 s"),
     errors.StartError("the zygote", "exit status 1"),
     errors.CellError(*CELL),
     errors.CellFailed(*CELL),
