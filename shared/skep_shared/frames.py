@@ -178,12 +178,17 @@ class Notice(NamedTuple):
 
 
 class Done(NamedTuple):
-    """The cell's code has ended; nothing more of it follows but late output of its tasks and threads."""
+    """The cell's code has ended; nothing more of it follows but late output of its tasks and threads.
+
+    `mode` is the ExecutionMode it ran in, `detected` counts what the analysis met in it.
+    """
 
     seq: int
     attempt: int
     status: str
     run_us: int
+    mode: str
+    detected: dict[str, Any]
 
 
 Frame = (

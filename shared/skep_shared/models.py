@@ -131,6 +131,7 @@ class WorkerFacts(_Packed):
     started_at: datetime
     capacity: int
     resident: int
+    counters: dict[str, int] = Field(default_factory=dict)
     labels: dict[str, str] = Field(default_factory=dict)
 
 

@@ -105,6 +105,12 @@ class WorkerSettings(Settings):
     pass_env: Annotated[
         list[str], Field(description="environment variables sessions get besides PATH, HOME, LANG, LC_*, TZ, TMPDIR")
     ] = []
+    ast_cache_size: Annotated[
+        int, Field(ge=0, le=100_000, description="analysed cells a session remembers; 0 remembers none")
+    ] = 100
+    detection: Annotated[
+        dict[str, list[str]], Field(description="names for the analysis: blocking, not_blocking (dotted names)")
+    ] = {}
     worker_labels: Annotated[dict[str, str], Field(description="labels of this worker")] = {}
     log_format: Annotated[
         str, Field(pattern="^(auto|json|console)$", description="auto: console on a terminal, else json")

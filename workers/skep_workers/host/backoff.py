@@ -1,12 +1,18 @@
 """Waiting for Redis to come back: what is worth trying again, and how long to wait before."""
 
+import asyncio
 import random
-from collections.abc import Iterator
-from typing import Final
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Final, TypeVar
 
+import structlog
 from redis.exceptions import RedisError
 
 from skep_shared.connection import CONNECTION_ERRORS
+
+T = TypeVar("T")
+
+log = structlog.get_logger()
 
 FIRST_SECONDS: Final = 0.02
 LONGEST_SECONDS: Final = 1.0
@@ -22,3 +28,17 @@ def backoff_delays() -> Iterator[float]:
     while True:
         yield delay * random.uniform(0.5, 1.0)  # noqa: S311 - spreading, not secrecy
         delay = min(delay * 2, LONGEST_SECONDS)
+
+
+async def persist(call: Callable[[], Awaitable[T]], what: str, **context: str) -> T:
+    """Await `call()` until Redis answers, however long that takes; only for what may be sent again.
+
+    The bound on an outage is the lease's, which ends the worker and with it whoever waits here.
+    """
+    delays = backoff_delays()
+    while True:
+        try:
+            return await call()
+        except RETRIABLE as exc:
+            log.warning("redis.retry", what=what, error=repr(exc), **context)
+            await asyncio.sleep(next(delays))

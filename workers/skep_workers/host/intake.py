@@ -14,7 +14,7 @@ from redis.asyncio import Redis
 
 from skep_shared.keys import Keys
 from skep_shared.models import CellSpec
-from skep_workers.host.backoff import RETRIABLE, backoff_delays
+from skep_workers.host.backoff import persist
 
 PAGE_CELLS: Final = 100
 
@@ -70,22 +70,16 @@ class CellIntake:
                     break  # trimmed or not there: a cell that has committed already
 
     async def _read_page(self) -> bool:
-        for delay in backoff_delays():
-            after = self.known
-            try:
-                page = await self._redis.xrange(self._stream, min=f"{after + 1}-0", count=PAGE_CELLS)
-            except RETRIABLE:
-                await asyncio.sleep(delay)
-                continue
-            before = self.known
-            for entry_id, fields in page:
-                seq = int(entry_id.partition(b"-")[0])
-                if seq == self.known + 1:
-                    self._take(seq, fields[b"c"].decode(), fields[b"b"], float(fields[b"t"]))
-            if self.known > before:
-                self._on_cells()
-            return self.known > after
-        raise AssertionError("backoff_delays never ends")
+        before = self.known
+        start = f"{before + 1}-0"
+        page = await persist(lambda: self._redis.xrange(self._stream, min=start, count=PAGE_CELLS), "cells")
+        for entry_id, fields in page:
+            seq = int(entry_id.partition(b"-")[0])
+            if seq == self.known + 1:
+                self._take(seq, fields[b"c"].decode(), fields[b"b"], float(fields[b"t"]))
+        if self.known > before:
+            self._on_cells()
+        return self.known > before
 
     def _take(self, seq: int, cell_id: str, body: bytes, submitted_ms: float) -> None:
         self.known = seq

@@ -19,7 +19,7 @@ import structlog
 from skep_shared.errors import SkepError
 from skep_shared.scripts import CellCommit, Claim, Scripts
 from skep_shared.settings import WorkerSettings
-from skep_workers.host.backoff import RETRIABLE, backoff_delays
+from skep_workers.host.backoff import persist
 
 log = structlog.get_logger()
 
@@ -163,11 +163,4 @@ class Journal:
         self._on_progress()
 
     async def _persist(self, write: Callable[[], Awaitable[int]]) -> None:
-        for delay in backoff_delays():
-            try:
-                await write()
-            except RETRIABLE as exc:
-                log.warning("journal.retry", session_id=self._claim.session_id, error=repr(exc))
-                await asyncio.sleep(delay)
-            else:
-                return
+        await persist(write, "journal", session_id=self._claim.session_id)

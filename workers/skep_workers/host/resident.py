@@ -7,8 +7,7 @@ does not end the stay: the next cell starts another one.
 
 import asyncio
 import contextlib
-import shutil
-import tempfile
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,13 +17,15 @@ import structlog
 from redis.asyncio import Redis
 
 from skep_shared.errors import EventGap, Fenced, StartError
-from skep_shared.frames import Frame, Reply
+from skep_shared.frames import Done, Frame, Reply
 from skep_shared.scripts import Claim, Scripts
 from skep_shared.settings import WorkerSettings
 from skep_shared.states import CellStatus, ResidentState, ResidentStep, next_resident
-from skep_workers.host.backoff import RETRIABLE, backoff_delays
+from skep_workers.host.accounting import account_for
+from skep_workers.host.backoff import persist
 from skep_workers.host.clock import RedisClock
-from skep_workers.host.intake import CellIntake
+from skep_workers.host.housing import Housing
+from skep_workers.host.intake import CellIntake, QueuedCell
 from skep_workers.host.journal import Journal
 from skep_workers.host.operations import HostOperations, OperationRequest
 from skep_workers.host.process import SessionProcess
@@ -49,6 +50,7 @@ class Host:
     clock: RedisClock
     zygote: Zygote
     directory: Path
+    counters: Counter[str]
 
 
 class Resident:
@@ -62,7 +64,7 @@ class Resident:
         self._state = ResidentState.CLAIMED
         self._changed = asyncio.Event()
         self._process: SessionProcess | None = None
-        self._directory: Path | None = None
+        self._housing = Housing(host.zygote, host.directory, claim.session_id, host.settings.start_seconds)
         self._is_closing = claim.closing
         self._is_lost = False
         self._is_hurried = False
@@ -74,7 +76,13 @@ class Resident:
         self._operations = HostOperations(host.redis, host.scripts.keys, host.settings.reply_ttl_seconds)
         self._unresponsive: CellRun | None = None
         self._runs = CellRuns(
-            claim, host.settings, host.clock, self.intake, (self._journal, self._reporter), self._changed.set
+            claim,
+            host.settings,
+            host.clock,
+            self.intake,
+            (self._journal, self._reporter),
+            self._changed.set,
+            self._on_done,
         )
 
     @property
@@ -199,12 +207,8 @@ class Resident:
 
     async def _start_process(self) -> None:
         self._step(ResidentStep.START)
-        if self._directory is None:
-            prefix = f"{self.session_id[:40]}-"
-            self._directory = Path(tempfile.mkdtemp(prefix=prefix, dir=self._host.directory))
-        process = SessionProcess(self._on_frame, self._on_exit)
         try:
-            hello = await process.start(self._host.zygote, self._directory, self._host.settings.start_seconds)
+            process, hello = await self._housing.start_process(self._on_frame, self._on_exit)
         except StartError:
             self._step(ResidentStep.EXIT)
             raise
@@ -238,6 +242,9 @@ class Resident:
         else:
             self._changed.set()
 
+    def _on_done(self, cell: QueuedCell, done: Done) -> None:
+        account_for(self.session_id, cell, done, self._host.counters)
+
     def _on_written(self) -> None:
         if self._state is ResidentState.READY and not self._is_closing:
             self._runs.on_written()
@@ -257,7 +264,7 @@ class Resident:
 
     async def _end_session(self) -> int:
         """Close: cancel what waits, interrupt what runs, and say that it is over."""
-        await self._retry(self._learn_last_seq)
+        await self._persist(self._learn_last_seq)
         while True:
             self._changed.clear()
             while self.intake.waiting and not self._runs:
@@ -273,7 +280,7 @@ class Resident:
         await self._journal.written()
         event, first = self._reporter.pack("session.closed"), self._journal.last_event + 1
         release = self._host.scripts.release
-        await self._retry(lambda: release(self._claim, self._host.worker_id, closing_event=event, first_event=first))
+        await self._persist(lambda: release(self._claim, self._host.worker_id, closing_event=event, first_event=first))
         self._state = ResidentState.RELEASED
         self._log.info("session.closed")
         return 0
@@ -310,7 +317,7 @@ class Resident:
         return True
 
     async def _release(self) -> int:
-        pending = await self._retry(lambda: self._host.scripts.release(self._claim, self._host.worker_id))
+        pending = await self._persist(lambda: self._host.scripts.release(self._claim, self._host.worker_id))
         if self._state is ResidentState.DRAINING:
             self._step(ResidentStep.RELEASE)
         self._log.info("session.released", pending=pending)
@@ -318,23 +325,10 @@ class Resident:
 
     async def _leave(self) -> None:
         self._runs.detach()
-        process = self._process
-        if process is not None and self._state is ResidentState.FENCED:
-            process.kill()
-            await process.gone.wait()
-        elif process is not None:
-            await process.stop()
-        if self._directory is not None:
-            await asyncio.to_thread(shutil.rmtree, self._directory, ignore_errors=True)
+        await self._housing.vacate(self._process, at_once=self._state is ResidentState.FENCED)
 
-    async def _retry(self, call: Callable[[], Awaitable[int]]) -> int:
-        for delay in backoff_delays():
-            try:
-                return await call()
-            except RETRIABLE as exc:
-                self._log.warning("session.retry", error=repr(exc))
-                await asyncio.sleep(delay)
-        raise AssertionError("backoff_delays never ends")
+    async def _persist(self, call: Callable[[], Awaitable[int]]) -> int:
+        return await persist(call, "residency", session_id=self.session_id)
 
     def _step(self, step: ResidentStep) -> None:
         self._state = next_resident(self._state, step)

@@ -17,6 +17,7 @@ from skep_workers.host.resident import Host, Resident
 log = structlog.get_logger()
 
 SWEEP_PAGE: Final = 500
+ABANDON_SECONDS: Final = 10.0  # for interrupted cells to commit, and sessions to be given back
 
 
 class Residents:
@@ -28,6 +29,7 @@ class Residents:
         self._group = group
         self._on_pending = on_pending
         self._residents: dict[str, Resident] = {}
+        self._stays: dict[str, asyncio.Task[None]] = {}
         self._claiming: dict[str, asyncio.Task[None]] = {}
         self._is_draining = False
         self._all_gone = asyncio.Event()
@@ -77,7 +79,8 @@ class Residents:
         self._all_gone.clear()
         if self._is_draining:
             resident.drain()
-        self._group.create_task(self._host_stay(resident), name=f"session {claim.session_id}")
+        task = self._group.create_task(self._host_stay(resident), name=f"session {claim.session_id}")
+        self._stays[claim.session_id] = task
 
     async def _host_stay(self, resident: Resident) -> None:
         pending = 0
@@ -85,6 +88,7 @@ class Residents:
             pending = await resident.run()
         finally:
             del self._residents[resident.session_id]
+            del self._stays[resident.session_id]
             if not self._residents:
                 self._all_gone.set()
         if pending:
@@ -144,6 +148,14 @@ class Residents:
                 await self._all_gone.wait()
         except TimeoutError:
             self.hurry()
+        try:
+            async with asyncio.timeout(ABANDON_SECONDS):
+                await self._all_gone.wait()
+        except TimeoutError:
+            # Redis is away, so nothing can be given back: when the lease has run out, others take it.
+            log.error("drain.abandoned", resident=len(self._residents))
+            for task in [*self._stays.values(), *self._claiming.values()]:
+                task.cancel()
             await self._all_gone.wait()
 
     def hurry(self) -> None:

@@ -8,7 +8,7 @@ back to the queue.
 import asyncio
 from collections import deque
 from collections.abc import Callable, Iterator
-from typing import Final
+from typing import Any, Final
 
 from skep_shared.errors import ProtocolError
 from skep_shared.frames import (
@@ -36,6 +36,14 @@ from skep_workers.host.reporter import CellRun, Reporter, Saying
 KILL_MARGIN_SECONDS: Final = 0.25
 
 
+def session_configuration(options: SessionOptions, settings: WorkerSettings) -> dict[str, Any]:
+    """Give what a session process is told: the session's options, over the worker's lists for the analysis."""
+    detection = options.detection.model_dump()
+    for name in ("blocking", "not_blocking"):
+        detection[name] = [*settings.detection.get(name, []), *detection[name]]
+    return options.model_dump() | {"detection": detection, "ast_cache_size": settings.ast_cache_size}
+
+
 class CellRuns:
     """Hands cells over, and turns what the process says of them into events."""
 
@@ -47,8 +55,10 @@ class CellRuns:
         intake: CellIntake,
         writing: tuple[Journal, Reporter],
         on_change: Callable[[], None],
+        on_done: Callable[[QueuedCell, Done], None],
     ) -> None:
-        """`on_change` is called when a cell has ended."""
+        """`on_change` is called when a cell has ended, `on_done` when its process says how."""
+        self._on_done = on_done
         self._options = SessionOptions.unpack(claim.options)
         self._claim = claim
         self._settings = settings
@@ -81,7 +91,7 @@ class CellRuns:
         """Take a process that has said hello."""
         self._process = process
         self._is_paused = False
-        process.execute([Configure(self._options.model_dump())])
+        process.execute([Configure(session_configuration(self._options, self._settings))])
 
     def pump(self) -> None:
         """Hand over as many waiting cells as the window allows."""
@@ -165,6 +175,7 @@ class CellRuns:
                     raise ProtocolError(f"Done for cell {frame.seq}, none runs")
                 self._reporter.done(run, frame)
                 self._end_head()
+                self._on_done(run.cell, frame)
             case _ if isinstance(frame, Saying):
                 if run is not None:
                     self._reporter.frame(run, frame)

@@ -12,6 +12,7 @@ import secrets
 import shutil
 import socket
 import tempfile
+from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -63,6 +64,7 @@ class WorkerHost:
         )
         self._residents: Residents | None = None
         self._stopping = asyncio.Event()
+        self._counters: Counter[str] = Counter()
 
     async def run(self) -> None:
         """Serve until `stop`. Raises RedisUnavailable, RedisUnsuitable, StartError, RedisOutage."""
@@ -87,7 +89,16 @@ class WorkerHost:
         self._stopping.set()
 
     async def _serve(self, group: asyncio.TaskGroup, directory: Path) -> None:
-        host = Host(self.worker_id, self._settings, self._redis, self._scripts, self._clock, self._zygote, directory)
+        host = Host(
+            self.worker_id,
+            self._settings,
+            self._redis,
+            self._scripts,
+            self._clock,
+            self._zygote,
+            directory,
+            self._counters,
+        )
         residents = self._residents = Residents(host, group, self._activate_elsewhere)
         mailbox = Mailbox(self._blocking, self._redis, self._keys.mailbox(self.worker_id), self._settings.block_seconds)
         dispatcher = Dispatcher(
@@ -127,6 +138,7 @@ class WorkerHost:
             started_at=self._started_at,
             capacity=self._settings.max_resident,
             resident=len(self._residents) if self._residents is not None else 0,
+            counters=dict(self._counters),
             labels=self._settings.worker_labels,
         )
 

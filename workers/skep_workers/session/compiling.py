@@ -45,12 +45,12 @@ class CellCompiler:
     """Compiles the cells of one session; remembers the future imports of earlier ones."""
 
     def __init__(self, analyzer: CodeAnalyzer | None = None) -> None:
-        self._analyzer = analyzer or CodeAnalyzer()
+        self.analyzer = analyzer or CodeAnalyzer()
         self.future_flags = 0
 
     def compile(self, source: str, filename: str) -> CompiledCell:
         """Give the cell's code objects. Raises SyntaxError, or ValueError for what isn't source at all."""
-        analysis = self._analyzer.analyze(source, filename, self.future_flags)
+        analysis = self.analyzer.analyze(source, filename, self.future_flags)
         if analysis.tree is None:
             raise analysis.error or SyntaxError("the cell has no tree")
         flags = self.future_flags | _own_future_flags(analysis.tree)

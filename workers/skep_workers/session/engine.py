@@ -15,6 +15,7 @@ from typing import Any, Final
 from skep_shared.frames import Done, Execute, Failure, Frame, Notice, Result
 from skep_shared.states import CellStatus
 from skep_shared.values import decode_value
+from skep_workers.session.analysis import CodeAnalyzer
 from skep_workers.session.async_executor import AsyncExecutor
 from skep_workers.session.compiling import CellCompiler, CompiledCell, cell_filename, register_source
 from skep_workers.session.detection import DetectionPolicy, ExecutionMode
@@ -84,17 +85,16 @@ class Engine:
         self._threaded = ThreadedExecutor(self.namespace, loop, drain=lambda _seconds: drain())
         self._magics = MagicCalls(self.namespace)
 
-    def install(self, detection: dict[str, Any], tla_timeout: float | None) -> None:
-        """Take the process's `__main__` and the built-in names, with the session's options."""
+    def install(self) -> None:
+        """Take the process's `__main__` and the built-in names."""
         self.namespace.install()
         self._magics.install()
-        self._router.policy = self._router.policy.changed(detection)
-        self._async.tla_timeout = tla_timeout
 
-    @property
-    def counters(self) -> Counter[str]:
-        """What the analysis has met so far."""
-        return self._router.counters
+    def configure(self, detection: dict[str, Any], tla_timeout: float | None, cache_size: int | None) -> None:
+        """Take the session's options."""
+        self._compiler.analyzer = CodeAnalyzer(cache_size)
+        self._router.policy = DetectionPolicy().changed(detection)
+        self._async.tla_timeout = tla_timeout
 
     def prepare(self, cell: Execute) -> Prepared:
         """Translate, compile and route a cell; from here on its time runs."""
@@ -214,7 +214,9 @@ class Engine:
         self._interrupter.forget(prepared.writer)
         run_us = (time.perf_counter_ns() - prepared.started_ns) // 1000
         cell = prepared.cell
-        done = Done(cell.seq, cell.attempt, ending.status, run_us)
+        mode = prepared.route.mode
+        detected, self._router.counters = dict(self._router.counters), Counter()
+        done = Done(cell.seq, cell.attempt, ending.status, run_us, mode, detected)
         self._link.send(*(() if ending.frame is None else (ending.frame,)), done)
         self._link.end_cell()
 

@@ -37,9 +37,8 @@ class Tracer:
             return None
         if frame.f_code.co_filename.startswith(_ENGINE_DIRECTORY):
             return None
-        if event == "line":
-            if self._is_unprotected(frame):
-                raise KeyboardInterrupt
+        if event == "line" and self._is_unprotected(frame):
+            raise KeyboardInterrupt
         return self._trace
 
     def _is_unprotected(self, frame: FrameType | None) -> bool:

@@ -104,11 +104,13 @@ class SessionMain:
             setattr(sys.modules["builtins"], name, getattr(self._publisher, name))
         self._asker.install()
         self._interrupter.install()
-        self._engine.install({}, None)
+        self._engine.install()
         os.register_at_fork(after_in_child=self._link.become_forked_copy)
 
     def _configure(self, options: dict[str, Any]) -> None:
-        self._engine.install(options.get("detection") or {}, options.get("tla_timeout"))
+        self._engine.configure(
+            options.get("detection") or {}, options.get("tla_timeout"), options.get("ast_cache_size")
+        )
         self._asker.allow_input = bool(options.get("allow_input", True))
         self._asker.deadline_seconds = float(options.get("input_timeout") or DEFAULT_DEADLINE_SECONDS)
         self._interrupter.grace_seconds = float(options.get("interrupt_grace") or DEFAULT_GRACE_SECONDS)

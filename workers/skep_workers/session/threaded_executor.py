@@ -33,7 +33,10 @@ class ThreadedExecutor:
         drain: Callable[[float], None] = lambda _seconds: None,
         drain_timeout: float = 1.0,
     ) -> None:
-        """`context`: where the code runs, else the caller's. `drain` takes what the code wrote to descriptors, for at most `drain_timeout` seconds."""
+        """`context`: where the code runs, else the caller's.
+
+        `drain` takes what the code wrote to descriptors, for at most `drain_timeout` seconds.
+        """
         self._namespace = namespace
         self._loop = loop
         self._context = context

@@ -1,0 +1,45 @@
+"""Where a session lives on its worker: a directory, and one process at a time."""
+
+import asyncio
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from skep_shared.frames import Frame, Hello
+from skep_workers.host.process import SessionProcess
+from skep_workers.host.zygote import Zygote
+
+NAME_CHARS = 40  # of the session id, in the directory's name
+
+
+class Housing:
+    """Makes the directory with the first process, and removes it at the end."""
+
+    def __init__(self, zygote: Zygote, parent: Path, session_id: str, start_seconds: float) -> None:
+        self._zygote = zygote
+        self._parent = parent
+        self._prefix = f"{session_id[:NAME_CHARS]}-"
+        self._start_seconds = start_seconds
+        self._directory: Path | None = None
+
+    async def start_process(
+        self, on_frame: Callable[[Frame], None], on_exit: Callable[[str, list[tuple[str, str]]], None]
+    ) -> tuple[SessionProcess, Hello]:
+        """Give a process that has said hello. Raises StartError."""
+        if self._directory is None:
+            self._directory = Path(tempfile.mkdtemp(prefix=self._prefix, dir=self._parent))
+        process = SessionProcess(on_frame, on_exit)
+        return process, await process.start(self._zygote, self._directory, self._start_seconds)
+
+    async def vacate(self, process: SessionProcess | None, *, at_once: bool) -> None:
+        """End the process, asked or (`at_once`) not, and remove what it left."""
+        if process is not None:
+            if at_once:
+                process.kill()
+                await process.gone.wait()
+            else:
+                await process.stop()
+        if self._directory is not None:
+            # Symbolic links are removed, never followed: shutil.rmtree.avoids_symlink_attacks holds on Linux.
+            await asyncio.to_thread(shutil.rmtree, self._directory, ignore_errors=True)
