@@ -161,6 +161,7 @@ class CellFold:
             text=self.text,
             error=CellFault(error.ename, error.evalue, error.traceback) if error is not None else None,
             warnings=tuple(self._warnings),
+            checkpoint=end.checkpoint,
             queued_ms=end.queued_ms,
             run_ms=end.run_ms,
             commit_ms=end.commit_ms,

@@ -38,6 +38,25 @@ class SessionStarted(BaseEvent):
     python: str
 
 
+class SessionRestored(BaseEvent):
+    """A new process has the state of this checkpoint; `lost` names what could not be brought back, and why."""
+
+    kind: Literal["session.restored"] = "session.restored"
+    worker_id: str
+    python: str
+    checkpoint: str
+    lost: dict[str, str] = Field(default_factory=dict)
+    notes: list[str] = Field(default_factory=list)
+
+
+class CheckpointPartial(BaseEvent):
+    """Some variables can't be saved: name -> why. Told when what can't be saved changes."""
+
+    kind: Literal["checkpoint.partial"] = "checkpoint.partial"
+    checkpoint: str
+    lost: dict[str, str]
+
+
 class SessionMoved(BaseEvent):
     """Another worker owns the session from here on."""
 
@@ -150,7 +169,8 @@ class WarningEvent(BaseEvent):
 class CellFinished(BaseEvent):
     """The one terminal event of a cell, written with its commit.
 
-    queued_ms: submit to start. run_ms: the code itself. commit_ms: end of the code to the sending of the commit.
+    queued_ms: submit to start. run_ms: the code itself. commit_ms: end of the code to the sending of the commit, which
+    is what its checkpoint took. checkpoint: the id of the state after it, None if none is kept.
     """
 
     kind: Literal["cell.finished"] = "cell.finished"
@@ -158,11 +178,14 @@ class CellFinished(BaseEvent):
     queued_ms: float
     run_ms: float
     commit_ms: float
+    checkpoint: str | None = None
 
 
 Event = Annotated[
     SessionStarted
+    | SessionRestored
     | SessionMoved
+    | CheckpointPartial
     | SessionClosedEvent
     | CellQueued
     | CellStarted

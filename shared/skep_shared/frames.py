@@ -177,6 +177,38 @@ class Notice(NamedTuple):
     message: str
 
 
+class Blob(NamedTuple):
+    """A chunk of a checkpoint, by the name of its content; either way."""
+
+    name: bytes
+    data: bytes
+
+
+class Saved(NamedTuple):
+    """The state after the cell of `seq`, and so of those before it: its manifest, and the chunks not sent yet.
+
+    An empty manifest: nothing has changed since the last one.
+    """
+
+    seq: int
+    manifest: bytes
+    blobs: dict[bytes, bytes]
+
+
+class Restore(NamedTuple):
+    """Fill the namespace from this manifest, whose chunks have been sent; before the first cell."""
+
+    manifest: bytes
+
+
+class Restored(NamedTuple):
+    """What came of a restore; with `damage` nothing was restored."""
+
+    damage: str
+    lost: dict[str, str]
+    notes: list[str]
+
+
 class Done(NamedTuple):
     """The cell's code has ended; nothing more of it follows but late output of its tasks and threads.
 
@@ -212,6 +244,10 @@ Frame = (
     | Failure
     | Notice
     | Done
+    | Blob
+    | Saved
+    | Restore
+    | Restored
 )
 
 FRAME_CODES: Final[dict[type, int]] = {
@@ -235,6 +271,10 @@ FRAME_CODES: Final[dict[type, int]] = {
     Failure: 17,
     Notice: 18,
     Done: 19,
+    Blob: 20,
+    Saved: 21,
+    Restore: 22,
+    Restored: 23,
 }
 
 
@@ -320,7 +360,7 @@ class FrameDecoder:
 
 def _decode_body(body: bytes) -> Frame:
     try:
-        items = msgpack.unpackb(body, unicode_errors="surrogatepass")
+        items = msgpack.unpackb(body, unicode_errors="surrogatepass", strict_map_key=False)
     except Exception as exc:  # msgpack raises ValueError, TypeError, RecursionError and its own, by what it met
         raise MalformedFrame(f"not msgpack ({exc})") from exc
     if not isinstance(items, list) or not items:

@@ -6,6 +6,8 @@
 | `P:session:SID:cells` | stream | pending cells; the cell of seq n has the id `n-0` |
 | `P:session:SID:ids` | hash | cell id -> `p:seq:waiting clients` or `d:seq:first event:last event` |
 | `P:session:SID:events` | stream | ordered output; the n-th event has the id `n-0` |
+| `P:session:SID:checkpoints` | stream | manifests; the checkpoint after the cell of seq n has the id `n-0` |
+| `P:session:SID:blobs` | hash | chunks that manifests name, by the hash of their content |
 | `P:sessions` | zset | session id -> when it was created (ms) |
 | `P:workers` | zset | worker id -> last heartbeat (ms) |
 | `P:worker:WID` | hash + TTL | alive marker and facts |
@@ -40,6 +42,14 @@ class Keys:
     def events(self, session_id: str) -> str:
         """Stream of events."""
         return f"{self.prefix}:session:{session_id}:events"
+
+    def checkpoints(self, session_id: str) -> str:
+        """Stream of manifests."""
+        return f"{self.prefix}:session:{session_id}:checkpoints"
+
+    def blobs(self, session_id: str) -> str:
+        """Hash of chunks."""
+        return f"{self.prefix}:session:{session_id}:blobs"
 
     @property
     def sessions(self) -> str:

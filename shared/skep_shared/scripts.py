@@ -20,7 +20,7 @@ from skep_shared.keys import Keys
 
 SCRIPT_NAMES: Final = (
     "submit", "watch", "claim", "emit", "commit", "release",
-    "heartbeat", "leave", "recover", "control", "close", "purge",
+    "heartbeat", "leave", "recover", "control", "close", "purge", "prune",
 )  # fmt: skip
 
 INLINE_BODY_BYTES: Final = 16 * 1024
@@ -87,15 +87,21 @@ class Claim:
     previous_owner: str
     closing: bool
     options: bytes
+    head: int
 
 
 @dataclass(frozen=True, slots=True)
 class CellCommit:
-    """One cell of a commit: the number of its first event, and those of its events that are not written yet."""
+    """One cell of a commit: the number of its first event, and those of its events that are not written yet.
+
+    manifest: of the checkpoint after it, b"" if the one before still holds; blobs: chunks it names that are not stored.
+    """
 
     cell_id: str
     first_event: int
     events: tuple[bytes, ...]
+    manifest: bytes = b""
+    blobs: tuple[tuple[bytes, bytes], ...] = ()
 
 
 class ReleaseStatus(StrEnum):
@@ -227,9 +233,9 @@ class Scripts:
         status = ClaimStatus(reply[0].decode())
         if status is not ClaimStatus.OK:
             return status
-        epoch, cursor, seq, last, losses, previous, state, options = reply[1:]
+        epoch, cursor, seq, last, losses, previous, state, options, head = reply[1:]
         return Claim(
-            session_id, token, epoch, cursor, seq, last, losses, previous.decode(), state == b"closing", options
+            session_id, token, epoch, cursor, seq, last, losses, previous.decode(), state == b"closing", options, head
         )
 
     async def emit(self, claim: Claim, first_event: int, events: Sequence[bytes]) -> int:
@@ -258,11 +264,23 @@ class Scripts:
             k.prefix, sid, claim.token, claim.epoch, cursor, first_event, reply_ttl_ms, inline_bytes,
         ]  # fmt: skip
         for cell in cells:
-            args += (cell.cell_id, cell.first_event, len(cell.events), *cell.events)
-        reply = await self._call("commit", (k.session(sid), k.events(sid), k.cells(sid), k.ids(sid)), args)
+            args += (cell.cell_id, cell.first_event, len(cell.events), cell.manifest, len(cell.blobs), *cell.events)
+            for blob in cell.blobs:
+                args += blob
+        keys = (k.session(sid), k.events(sid), k.cells(sid), k.ids(sid), k.checkpoints(sid), k.blobs(sid))
+        reply = await self._call("commit", keys, args)
         _raise_refusal(reply, sid, first_event)
         last: int = reply[1]
         return last
+
+    async def prune(self, claim: Claim, oldest: int, garbage: Sequence[bytes]) -> int:
+        """Remove checkpoints before `oldest` and chunks that only they named; gives how many. Raises Fenced."""
+        k, sid = self.keys, claim.session_id
+        keys = (k.session(sid), k.checkpoints(sid), k.blobs(sid))
+        reply = await self._call("prune", keys, (claim.token, claim.epoch, oldest, *garbage))
+        _raise_refusal(reply, sid, 0)
+        removed: int = reply[1]
+        return removed
 
     async def release(self, claim: Claim, worker_id: str, *, closing_event: bytes = b"", first_event: int = 0) -> int:
         """Give the session back, or end it with its closing event; gives the number of cells still pending.
@@ -322,7 +340,10 @@ class Scripts:
     async def purge(self, session_id: str) -> bool:
         """Remove every key of a closed session; False if it is not closed."""
         k, sid = self.keys, session_id
-        keys = (k.session(sid), k.cells(sid), k.ids(sid), k.events(sid), k.sessions, k.waiting)
+        keys = (
+            k.session(sid), k.cells(sid), k.ids(sid), k.events(sid), k.sessions, k.waiting,
+            k.checkpoints(sid), k.blobs(sid),
+        )  # fmt: skip
         reply = await self._call("purge", keys, (sid,))
         return bool(reply[0] == b"OK")
 

@@ -111,6 +111,13 @@ class WorkerSettings(Settings):
     detection: Annotated[
         dict[str, list[str]], Field(description="names for the analysis: blocking, not_blocking (dotted names)")
     ] = {}
+    keep_checkpoints: Annotated[
+        int, Field(ge=1, le=10_000, description="checkpoints of a session that are kept, the latest ones")
+    ] = 20
+    restore_seconds: Annotated[
+        float,
+        Field(gt=0, le=3600, description="how long restoring a checkpoint may take, before an earlier one is tried"),
+    ] = 120.0
     worker_labels: Annotated[dict[str, str], Field(description="labels of this worker")] = {}
     log_format: Annotated[
         str, Field(pattern="^(auto|json|console)$", description="auto: console on a terminal, else json")

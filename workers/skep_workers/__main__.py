@@ -12,7 +12,7 @@ import structlog
 import uvloop
 
 from skep_shared import __version__
-from skep_shared.errors import SkepError
+from skep_shared.errors import InvalidArgument, SkepError
 from skep_shared.logs import configure_logging
 from skep_shared.settings import WorkerSettings
 from skep_workers.host.lease import RedisOutage
@@ -46,6 +46,9 @@ def parse_arguments(arguments: list[str]) -> tuple[WorkerSettings, argparse.Name
     overrides = {name: getattr(given, name) for name in WorkerSettings.model_fields}
     if overrides["worker_labels"] is not None:
         pairs = [pair.partition("=") for pair in overrides["worker_labels"]]
+        for pair in pairs:
+            if not pair[0] or not pair[1]:
+                raise InvalidArgument("worker_labels", "".join(pair), "NAME=VALUE is needed")
         overrides["worker_labels"] = {name: value for name, _, value in pairs}
     return WorkerSettings.load(**overrides), given
 
@@ -91,6 +94,9 @@ def main() -> int:
             raise
         log.error("worker.failed", error="; ".join(str(exc) for exc in failures.exceptions))
         return 1
+    except InvalidArgument as exc:  # the URL, which only the connection's maker can read
+        print(f"skep worker: {exc}", file=sys.stderr)
+        return 2
     except SkepError as exc:
         log.error("worker.failed", error=str(exc))
         return 1

@@ -1,12 +1,14 @@
 -- Makes consecutive cells done: their events, the cursor and the replies, in one step.
 --
--- KEYS 1 session (hash)  2 events (stream)  3 cells (stream)  4 ids (hash)
+-- KEYS 1 session (hash)  2 events (stream)  3 cells (stream)  4 ids (hash)  5 checkpoints (stream)  6 blobs (hash)
 -- ARGV 1 prefix  2 session id  3 owner token  4 epoch  5 cursor before  6 number of the first event
 --      7 reply TTL (ms)  8 largest reply that carries its events (bytes)
---      then for each cell, in seq order: cell id, number of its first event, count of its events here, those events
+--      then for each cell, in seq order: cell id, number of its first event, count of its events here, manifest of
+--      its checkpoint ('' = the one before still holds), count of chunks here, those events, those chunks (name, bytes)
 -- Also touches P:client:CLIENT:replies of each client that waits for one of the cells.
 -- Returns {'OK', last event, cursor} or {'DUP', …} or {'GAP', last event, cursor} or {'FENCED', epoch}
--- Invariant: cursor and last event are compared and set together, so no commit is applied twice or skips output.
+-- Invariant: cursor and last event are compared and set together, so no commit is applied twice or skips output. The
+--      chunks a manifest names are stored before or with it.
 local prefix, sid, ttl, inline = ARGV[1], ARGV[2], tonumber(ARGV[7]), tonumber(ARGV[8])
 if not (ttl and ttl >= 1 and ttl <= 2 ^ 40 and ttl % 1 == 0) then return redis.error_reply('ERR no reply TTL: ' .. ARGV[7]) end
 local session, events, cells, ids = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
@@ -18,7 +20,7 @@ local cursor_before, first = tonumber(ARGV[5]), tonumber(ARGV[6])
 local count, written, i = 0, 0, 9
 while i <= #ARGV do
   local n = tonumber(ARGV[i + 2])
-  count, written, i = count + 1, written + n, i + 3 + n
+  count, written, i = count + 1, written + n, i + 5 + n + 2 * tonumber(ARGV[i + 4])
 end
 if cursor >= cursor_before + count and last >= first + written - 1 then return {'DUP', last, cursor} end
 if cursor ~= cursor_before or last ~= first - 1 or cursor + count > tonumber(h[5]) then return {'GAP', last, cursor} end
@@ -31,20 +33,27 @@ local now = t[1] * 1000 + math.floor(t[2] / 1000)
 i = 9
 while i <= #ARGV do
   local cell, cell_first, n = ARGV[i], ARGV[i + 1], tonumber(ARGV[i + 2])
+  local manifest, blobs = ARGV[i + 3], tonumber(ARGV[i + 4])
   local size, here = 0, last + 1
-  for j = i + 3, i + 2 + n do
+  i = i + 5
+  for j = i, i + n - 1 do
     last = last + 1
     size = size + #ARGV[j]
     redis.call('XADD', events, last .. '-0', 'e', ARGV[j])
   end
   cursor = cursor + 1
+  for j = i + n, i + n + 2 * blobs - 1, 2 do redis.call('HSET', KEYS[6], ARGV[j], ARGV[j + 1]) end
+  if manifest ~= '' then
+    redis.call('XADD', KEYS[5], cursor .. '-0', 'm', manifest)
+    redis.call('HSET', session, 'head', cursor)
+  end
   local entry = redis.call('HGET', ids, cell)
   redis.call('HSET', ids, cell, 'd:' .. cursor .. ':' .. cell_first .. ':' .. last)
   local clients = entry and string.match(entry, '^p:%d+:(.*)$') or ''
   for client in string.gmatch(clients, '[^,]+') do
     local reply = {'c', cell, 's', sid, 'q', cursor, 'f', cell_first, 'l', last}
     if tonumber(cell_first) == here and size <= inline and n <= 64 then
-      for j = i + 3, i + 2 + n do
+      for j = i, i + n - 1 do
         reply[#reply + 1] = 'e'
         reply[#reply + 1] = ARGV[j]
       end
@@ -53,7 +62,7 @@ while i <= #ARGV do
     redis.call('XADD', key, 'MAXLEN', '~', 100000, '*', unpack(reply))
     redis.call('PEXPIRE', key, ttl)
   end
-  i = i + 3 + n
+  i = i + n + 2 * blobs
 end
 redis.call('HSET', session, 'last', last, 'cursor', cursor, 'losses', 0, 'active_at', now)
 return {'OK', last, cursor}

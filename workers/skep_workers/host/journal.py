@@ -20,6 +20,7 @@ from skep_shared.errors import SkepError
 from skep_shared.scripts import CellCommit, Claim, Scripts
 from skep_shared.settings import WorkerSettings
 from skep_workers.host.backoff import persist
+from skep_workers.host.checkpoints import SavedState
 
 log = structlog.get_logger()
 
@@ -36,14 +37,26 @@ class _Chunk:
     size_bytes: int = 0
     cell_id: str = ""
     cell_first_event: int = 0
+    seq: int = 0
+    make_last: Callable[[str | None], bytes] | None = None  # until its checkpoint is there
+    needs_saving: bool = True
+    manifest: bytes = b""
+    blobs: tuple[tuple[bytes, bytes], ...] = ()
 
 
 class Journal:
     """Writes what one owner has to say about a session."""
 
     def __init__(
-        self, scripts: Scripts, claim: Claim, settings: WorkerSettings, on_progress: Callable[[], None]
+        self,
+        scripts: Scripts,
+        claim: Claim,
+        settings: WorkerSettings,
+        on_progress: Callable[[], None],
+        on_checkpoint: Callable[[int, bytes], None],
     ) -> None:
+        """`on_progress` is called when something was written, `on_checkpoint` with what was committed."""
+        self._on_checkpoint = on_checkpoint
         self._on_progress = on_progress
         self._scripts = scripts
         self._claim = claim
@@ -58,6 +71,7 @@ class Journal:
         self._timer: asyncio.TimerHandle | None = None
         self._flush_now = False
         self.cursor = claim.cursor
+        self.head = claim.head
         self.unwritten_bytes = 0
         self.failure: SkepError | None = None
 
@@ -80,13 +94,67 @@ class Journal:
             self._timer = asyncio.get_running_loop().call_later(self._settings.flush_ms / 1000, self._flush)
         return self._added
 
-    def end_cell(self, cell_id: str, first_event: int) -> None:
-        """Make the events added since the last cell's end a cell's; they commit with it."""
+    def end_cell(
+        self, cell_id: str, seq: int, first_event: int, make_last: Callable[[str | None], bytes], *, is_saved: bool
+    ) -> None:
+        """Make the events added since the last cell's end a cell's; they commit with it.
+
+        `make_last` gives its last event, from the id of the checkpoint after it. Unless the cell `is_saved` already
+        (nothing ran, or nothing is kept), it commits only after `saved` was called for it or a later one.
+        """
         chunk, self._open = self._open, _Chunk()
-        chunk.cell_id, chunk.cell_first_event = cell_id, first_event
+        chunk.cell_id, chunk.cell_first_event, chunk.seq, chunk.make_last = cell_id, first_event, seq, make_last
+        chunk.needs_saving = not is_saved
+        self._added += 1
         self._ended.append(chunk)
         self._idle.clear()
+        self._complete_ready(0)
+
+    def saved(self, state: SavedState) -> None:
+        """Let the cells up to this checkpoint commit."""
+        ready = [chunk for chunk in self._ended if chunk.seq <= state.seq and chunk.make_last is not None]
+        if not ready:
+            return
+        if state.manifest:
+            ready[-1].manifest, ready[-1].blobs = state.manifest, state.blobs
+            self.head = ready[-1].seq
+        self._complete_ready(state.seq)
+
+    def reopen(self, make_event: Callable[[int], bytes]) -> list[int]:
+        """Take back the ends of cells whose checkpoint will never come; gives their seqs.
+
+        What they said stays said; `make_event` gives, for a seq, the event that stands where its end would have been.
+        """
+        unsaved = [chunk for chunk in self._ended if chunk.make_last is not None]
+        if not unsaved:
+            return []
+        again = _Chunk()
+        for chunk in unsaved:
+            self._ended.remove(chunk)
+            event = make_event(chunk.seq)
+            self.unwritten_bytes += len(event)
+            again.events += [*chunk.events, event]
+        again.events += self._open.events
+        again.size_bytes = sum(map(len, again.events))
+        self._open = again
+        self._flush()
+        return [chunk.seq for chunk in unsaved]
+
+    def _complete_ready(self, saved_seq: int) -> None:
+        """Complete, in order, what is saved or needs no saving."""
+        for chunk in self._ended:
+            if chunk.make_last is not None and chunk.needs_saving and chunk.seq > saved_seq:
+                break
+            self._complete(chunk)
         self._work.set()
+
+    def _complete(self, chunk: _Chunk) -> None:
+        if chunk.make_last is not None:
+            event = chunk.make_last(f"{self.head}-0" if self.head else None)
+            chunk.make_last = None
+            chunk.events.append(event)
+            chunk.size_bytes += len(event) + sum(len(data) for _, data in chunk.blobs)
+            self.unwritten_bytes += len(event) + sum(len(data) for _, data in chunk.blobs)
 
     async def written(self) -> None:
         """Wait until nothing is left to write. Raises Fenced or EventGap if the journal has ended instead."""
@@ -101,11 +169,12 @@ class Journal:
             while True:
                 await self._work.wait()
                 self._work.clear()
-                while self._ended or (self._flush_now and self._open.events):
+                while self._can_commit() or (self._flush_now and not self._ended and self._open.events):
                     await self._write_some()
-                self._flush_now = False
-                if not self._open.events:
-                    self._idle.set()
+                if not self._ended:
+                    self._flush_now = False
+                    if not self._open.events:
+                        self._idle.set()
         except SkepError as exc:
             self.failure = exc
             self._idle.set()
@@ -121,6 +190,9 @@ class Journal:
         self._flush_now = True
         self._work.set()
 
+    def _can_commit(self) -> bool:
+        return bool(self._ended) and self._ended[0].make_last is None
+
     async def _write_some(self) -> None:
         if self._ended:
             await self._commit()
@@ -130,10 +202,13 @@ class Journal:
     async def _commit(self) -> None:
         chunks: list[_Chunk] = []
         size = 0
-        while self._ended and len(chunks) < MAX_COMMIT_CELLS and (not chunks or size < MAX_COMMIT_BYTES):
+        while self._can_commit() and len(chunks) < MAX_COMMIT_CELLS and (not chunks or size < MAX_COMMIT_BYTES):
             chunks.append(self._ended.popleft())
             size += chunks[-1].size_bytes
-        cells = [CellCommit(chunk.cell_id, chunk.cell_first_event, tuple(chunk.events)) for chunk in chunks]
+        cells = [
+            CellCommit(chunk.cell_id, chunk.cell_first_event, tuple(chunk.events), chunk.manifest, chunk.blobs)
+            for chunk in chunks
+        ]
         count = sum(len(cell.events) for cell in cells)
         await self._persist(
             lambda: self._scripts.commit(
@@ -145,6 +220,9 @@ class Journal:
             )
         )
         self.cursor += len(cells)
+        for chunk in chunks:
+            if chunk.manifest:
+                self._on_checkpoint(chunk.seq, chunk.manifest)
         self._wrote(count, size)
 
     async def _emit(self) -> None:

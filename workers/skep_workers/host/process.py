@@ -16,6 +16,7 @@ from typing import Final
 from skep_shared.errors import ProtocolError, StartError
 from skep_shared.frames import (
     Answer,
+    Blob,
     Configure,
     Execute,
     Frame,
@@ -26,6 +27,8 @@ from skep_shared.frames import (
     Pong,
     Reply,
     Request,
+    Restore,
+    Saved,
     Shutdown,
     Withdraw,
     encode_frame,
@@ -35,7 +38,21 @@ from skep_workers.host.zygote import Zygote
 LAST_OUTPUT_BYTES: Final = 1024 * 1024
 EXIT_STATUS_SECONDS: Final = 1.0
 KILL_SECONDS: Final = 2.0
-_HOSTS_OWN: Final = (Hello, Configure, Execute, Withdraw, Interrupt, Shutdown, Ping, Pong, Request, Reply, Answer)
+SEND_BUFFER_BYTES: Final = 8 * 1024 * 1024
+_HOSTS_OWN: Final = (
+    Hello,
+    Configure,
+    Execute,
+    Withdraw,
+    Interrupt,
+    Shutdown,
+    Ping,
+    Pong,
+    Request,
+    Reply,
+    Answer,
+    Restore,
+)
 
 
 class _Receiver(asyncio.Protocol):
@@ -66,6 +83,8 @@ class SessionProcess:
         self._pinged_at: float | None = None
         self._transport: asyncio.Transport | None = None
         self._control: asyncio.Transport | None = None
+        self._snapshots: asyncio.Transport | None = None
+        self._snapshot_decoder = FrameDecoder()
         self._pipes: list[int] = []
         self._hello: asyncio.Future[Hello] = asyncio.get_running_loop().create_future()
         self._status: asyncio.Future[int | None] = asyncio.get_running_loop().create_future()
@@ -79,20 +98,31 @@ class SessionProcess:
         loop = asyncio.get_running_loop()
         cell_ours, cell_theirs = socket.socketpair()
         control_ours, control_theirs = socket.socketpair()
+        snapshot_ours, snapshot_theirs = socket.socketpair()
         out_read, out_write = os.pipe2(os.O_CLOEXEC)
         err_read, err_write = os.pipe2(os.O_CLOEXEC)
         self._pipes = [out_read, err_read]
-        descriptors = [cell_theirs.fileno(), control_theirs.fileno(), out_read, out_write, err_read, err_write]
+        descriptors = [
+            cell_theirs.fileno(),
+            control_theirs.fileno(),
+            out_read,
+            out_write,
+            err_read,
+            err_write,
+            snapshot_theirs.fileno(),
+        ]
         try:
             self.pid = await zygote.fork(descriptors, str(directory), self._on_status)
         except BaseException:
             cell_ours.close()
             control_ours.close()
+            snapshot_ours.close()
             self._close_pipes()
             raise
         finally:
             cell_theirs.close()
             control_theirs.close()
+            snapshot_theirs.close()
             os.close(out_write)
             os.close(err_write)
         transport, _ = await loop.create_connection(
@@ -101,7 +131,10 @@ class SessionProcess:
         control, _ = await loop.create_connection(
             lambda: _Receiver(self._on_control_data, lambda: None), sock=control_ours
         )
-        self._transport, self._control = transport, control
+        snapshots, _ = await loop.create_connection(
+            lambda: _Receiver(self._on_snapshot_data, lambda: None), sock=snapshot_ours
+        )
+        self._transport, self._control, self._snapshots = transport, control, snapshots
         try:
             async with asyncio.timeout(start_seconds):
                 return await self._hello
@@ -188,6 +221,33 @@ class SessionProcess:
             self._fault = f"it broke the protocol ({exc})"
             self.kill()
 
+    def _on_snapshot_data(self, data: bytes) -> None:
+        try:
+            for frame in self._snapshot_decoder.feed(data):
+                if not isinstance(frame, Blob | Saved):
+                    raise ProtocolError(f"{type(frame).__name__} does not belong on the snapshot socket")
+                self._on_frame(frame)
+        except ProtocolError as exc:
+            self._fault = f"it broke the protocol ({exc})"
+            self.kill()
+
+    def pause_snapshots(self, *, paused: bool) -> None:
+        """Let snapshots wait, or come again."""
+        if self._snapshots is not None and not self._snapshots.is_closing():
+            if paused and self._snapshots.is_reading():
+                self._snapshots.pause_reading()
+            elif not paused and not self._snapshots.is_reading():
+                self._snapshots.resume_reading()
+
+    async def send_state(self, frame: Blob | Restore) -> None:
+        """Send a part of a checkpoint to restore; waits while much is on its way."""
+        while self._transport is not None and self._transport.get_write_buffer_size() > SEND_BUFFER_BYTES:
+            if self.gone.is_set():
+                return
+            await asyncio.sleep(0.001)  # the transport has no signal of its own for this
+        if self._transport is not None:
+            self._transport.write(encode_frame(frame))
+
     def _on_cell_end(self) -> None:
         self._begin_end()
 
@@ -207,7 +267,7 @@ class SessionProcess:
         if not self._status.done():  # it lives on without its socket, or its zygote died and nobody can tell
             self._fault = self._fault or "it closed its connection to the host"
             self.kill()
-        for transport in (self._transport, self._control):
+        for transport in (self._transport, self._control, self._snapshots):
             if transport is not None:
                 transport.close()
         cause = self._fault or describe_status(status)

@@ -30,6 +30,7 @@ class CellRun:
     attempt: int
     since_ms: float = 0.0
     first_event: int = 0  # 0: nothing has been said of it yet
+    announced: int = 0  # the attempt whose start has been told
     killed_as: CellStatus | None = None  # the process was killed for this cell's sake, which then ended so
     is_interrupted: bool = False
 
@@ -53,15 +54,22 @@ class Reporter:
 
     def announce(self, run: CellRun) -> None:
         """Say that the cell was queued and has started, unless that has been said."""
-        if run.first_event:
-            return
         cell = run.cell
-        labels = {"labels": cell.spec.labels} if cell.spec.labels else {}
-        run.first_event = self._cell_event(run, "cell.queued", cell.submitted_ms, code=cell.spec.code, **labels)
-        if run.attempt > 1:
-            self._cell_event(run, "cell.retried", run.since_ms, reason="the worker that had it died")
-        if run.since_ms:
+        if not run.first_event:
+            labels = {"labels": cell.spec.labels} if cell.spec.labels else {}
+            run.first_event = self._cell_event(run, "cell.queued", cell.submitted_ms, code=cell.spec.code, **labels)
+            if run.attempt > 1:
+                self._cell_event(run, "cell.retried", run.since_ms, reason="the worker that had it died")
+        if run.since_ms and run.announced != run.attempt:
+            run.announced = run.attempt
             self._cell_event(run, "cell.started", run.since_ms)
+
+    def retried(self, run: CellRun) -> bytes:
+        """Give the event that voids an attempt whose effects were lost with the process; the next one follows."""
+        run.attempt += 1
+        run.since_ms = 0.0
+        reason = "the session process ended before its checkpoint was stored"
+        return self._pack_cell_event(run, "cell.retried", self._clock.now_ms(), reason=reason)
 
     def frame(self, run: CellRun, frame: Saying) -> None:
         """Say what the running cell, or one before it, has put out. Raises ProtocolError for a cell to come."""
@@ -81,25 +89,31 @@ class Reporter:
         """Say that a question of the running cell was answered; the text of a password is None."""
         self._cell_event(run, "input.answered", self._clock.now_ms(), request=request, text=text)
 
-    def end(self, run: CellRun, status: CellStatus, run_ms: float) -> None:
-        """Say how the cell ended, and commit it."""
+    def end(self, run: CellRun, status: CellStatus, run_ms: float, *, is_saved: bool) -> None:
+        """Say how the cell ended; it commits with its checkpoint, or at once if it `is_saved`."""
         self.announce(run)
-        queued_ms = max(0.0, (run.since_ms or self._clock.now_ms()) - run.cell.submitted_ms)
-        self._cell_event(
-            run,
-            "cell.finished",
-            self._clock.now_ms(),
-            status=str(status),
-            queued_ms=round(queued_ms, 3),
-            run_ms=round(run_ms, 3),
-            commit_ms=0.0,
-        )
+        ended_ms = self._clock.now_ms()
+        queued_ms = max(0.0, (run.since_ms or ended_ms) - run.cell.submitted_ms)
+
+        def finished(checkpoint: str | None) -> bytes:
+            now_ms = self._clock.now_ms()
+            return self._pack_cell_event(
+                run,
+                "cell.finished",
+                now_ms,
+                status=str(status),
+                queued_ms=round(queued_ms, 3),
+                run_ms=round(run_ms, 3),
+                commit_ms=round(now_ms - ended_ms, 3),
+                checkpoint=checkpoint,
+            )
+
         self._ended[run.cell.seq] = run.cell.cell_id
         if len(self._ended) > REMEMBERED_CELLS:
             self._ended.popitem(last=False)
-        self._journal.end_cell(run.cell.cell_id, run.first_event)
+        self._journal.end_cell(run.cell.cell_id, run.cell.seq, run.first_event, finished, is_saved=is_saved)
 
-    def done(self, run: CellRun, frame: Done) -> None:
+    def done(self, run: CellRun, frame: Done, *, is_saved: bool) -> None:
         """Take the process's word on how its cell ended. Raises ProtocolError for another cell or status."""
         if (frame.seq, frame.attempt) != (run.cell.seq, run.attempt):
             raise ProtocolError(f"Done for cell {frame.seq}/{frame.attempt}, running is {run.cell.seq}/{run.attempt}")
@@ -107,7 +121,7 @@ class Reporter:
             status = CellStatus(frame.status)
         except ValueError:
             raise ProtocolError(f"Done with unknown status {frame.status!r}") from None
-        self.end(run, status, frame.run_us / 1000)
+        self.end(run, status, frame.run_us / 1000, is_saved=is_saved)
 
     def _late(self, frame: Saying, next_seq: int) -> str | None:
         if frame.seq >= next_seq:
@@ -138,6 +152,9 @@ class Reporter:
         self._journal.add(self.pack(kind, **whose, **fields))
 
     def _cell_event(self, run: CellRun, kind: str, at_ms: float, **fields: Any) -> int:
+        return self._journal.add(self._pack_cell_event(run, kind, at_ms, **fields))
+
+    def _pack_cell_event(self, run: CellRun, kind: str, at_ms: float, **fields: Any) -> bytes:
         event = {
             "kind": kind,
             "cell_id": run.cell.cell_id,
@@ -147,4 +164,4 @@ class Reporter:
             "at": int(at_ms),
             **fields,
         }
-        return self._journal.add(pack_event(event))
+        return pack_event(event)

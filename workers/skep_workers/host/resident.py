@@ -17,12 +17,13 @@ import structlog
 from redis.asyncio import Redis
 
 from skep_shared.errors import EventGap, Fenced, StartError
-from skep_shared.frames import Done, Frame, Reply
+from skep_shared.frames import Blob, Done, Frame, Hello, Reply, Restore, Restored, Saved
 from skep_shared.scripts import Claim, Scripts
 from skep_shared.settings import WorkerSettings
 from skep_shared.states import CellStatus, ResidentState, ResidentStep, next_resident
 from skep_workers.host.accounting import account_for
 from skep_workers.host.backoff import persist
+from skep_workers.host.checkpoints import CheckpointShelf, CheckpointWriter, SavedState
 from skep_workers.host.clock import RedisClock
 from skep_workers.host.housing import Housing
 from skep_workers.host.intake import CellIntake, QueuedCell
@@ -68,11 +69,15 @@ class Resident:
         self._is_closing = claim.closing
         self._is_lost = False
         self._is_hurried = False
-        self._journal = Journal(host.scripts, claim, host.settings, self._on_written)
+        self._journal = Journal(host.scripts, claim, host.settings, self._on_written, self._on_checkpoint)
         self._reporter = Reporter(self._journal, host.clock, claim.epoch)
         self.intake: Final = CellIntake(
             host.redis, host.scripts.keys, claim.session_id, after=claim.cursor, on_cells=self._on_cells
         )
+        self._checkpoints = CheckpointWriter(host.redis, host.scripts.keys, claim.session_id, self._on_saved)
+        self._shelf = CheckpointShelf(host.scripts, host.redis, claim, host.settings.keep_checkpoints)
+        self._prune = asyncio.Event()
+        self._restored: asyncio.Future[Restored] | None = None
         self._operations = HostOperations(host.redis, host.scripts.keys, host.settings.reply_ttl_seconds)
         self._unresponsive: CellRun | None = None
         self._runs = CellRuns(
@@ -100,7 +105,11 @@ class Resident:
                     group.create_task(self._journal.run(), name=f"journal of {self.session_id}"),
                     group.create_task(self.intake.run(), name=f"intake of {self.session_id}"),
                     group.create_task(self._operations.run(), name=f"operations of {self.session_id}"),
+                    group.create_task(self._checkpoints.run(), name=f"checkpoints of {self.session_id}"),
+                    group.create_task(self._keep_shelf(), name=f"shelf of {self.session_id}"),
                 ]
+                if self._claim.head:
+                    await self._shelf.load()
                 self._introduce()
                 self.intake.expect(self._claim.seq)
                 pending = await self._stay()
@@ -213,14 +222,69 @@ class Resident:
             self._step(ResidentStep.EXIT)
             raise
         self._process = process
+        process.execute([self._runs.configuration()])
+        await self._fill(process, hello)
         self._step(ResidentStep.HELLO)
-        self._reporter.session_event("session.started", worker_id=self._host.worker_id, python=hello.python)
-        self._log.info("session.started", pid=process.pid)
         self._runs.attach(process)
         waiting, self._operations.waiting = self._operations.waiting, []
         for request in waiting:
             self.operate(request)
         self._on_cells()
+
+    async def _fill(self, process: SessionProcess, hello: Hello) -> None:
+        """Bring the session's state back, from the latest checkpoint that can be. Raises StartError."""
+        where = {"worker_id": self._host.worker_id, "python": hello.python}
+        head = self._journal.head
+        async for seq, manifest in self._shelf.manifests(head):
+            restored = await self._restore(process, manifest)
+            if not restored.damage:
+                notes = [*restored.notes]
+                if seq != head:
+                    notes.append(f"checkpoint {head}-0 can't be restored; this is an earlier one")
+                self._reporter.session_event(
+                    "session.restored", **where, checkpoint=f"{seq}-0", lost=restored.lost, notes=notes
+                )
+                self._log.info("session.restored", pid=process.pid, checkpoint=seq, lost=len(restored.lost))
+                return
+            self._log.error("checkpoint.damaged", checkpoint=seq, damage=restored.damage)
+            message = f"checkpoint {seq}-0 can't be restored: {restored.damage}"
+            self._reporter.session_event("warning", category="checkpoint.damaged", message=message)
+        self._reporter.session_event("session.started", **where)
+        self._log.info("session.started", pid=process.pid)
+
+    async def _restore(self, process: SessionProcess, manifest: bytes) -> Restored:
+        self._restored = asyncio.get_running_loop().create_future()
+        async for blob in self._shelf.chunks(manifest):
+            await process.send_state(blob)
+        await process.send_state(Restore(manifest))
+        try:
+            async with asyncio.timeout(self._host.settings.restore_seconds):
+                return await self._restored
+        except TimeoutError:
+            process.kill()
+            await process.gone.wait()
+            raise StartError("session process", "its restore hung") from None
+
+    def _on_snapshot(self, frame: Blob | Saved) -> None:
+        self._checkpoints.take(frame)
+        if self._process is not None and self._checkpoints.is_full:
+            self._process.pause_snapshots(paused=True)
+
+    def _on_saved(self, state: SavedState) -> None:
+        self._runs.on_saved(state)
+        if self._process is not None and not self._checkpoints.is_full:
+            self._process.pause_snapshots(paused=False)
+
+    def _on_checkpoint(self, seq: int, manifest: bytes) -> None:
+        self._shelf.add(seq, manifest)
+        self._prune.set()
+
+    async def _keep_shelf(self) -> None:
+        """Remove old checkpoints as new ones come; reads first which there are."""
+        while True:
+            await self._prune.wait()
+            self._prune.clear()
+            await self._shelf.prune()
 
     def _give_up_starting(self, reason: str) -> None:
         if self.intake.waiting:
@@ -233,6 +297,11 @@ class Resident:
     def _on_frame(self, frame: Frame) -> None:
         if isinstance(frame, Reply):
             self._operations.end(frame)
+        elif isinstance(frame, Blob | Saved):
+            self._on_snapshot(frame)
+        elif isinstance(frame, Restored):
+            if self._restored is not None and not self._restored.done():
+                self._restored.set_result(frame)
         else:
             self._runs.on_frame(frame)
 

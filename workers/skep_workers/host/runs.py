@@ -27,6 +27,7 @@ from skep_shared.models import SessionOptions
 from skep_shared.scripts import Claim
 from skep_shared.settings import WorkerSettings
 from skep_shared.states import CellStatus
+from skep_workers.host.checkpoints import SavedState
 from skep_workers.host.clock import RedisClock
 from skep_workers.host.intake import CellIntake, QueuedCell
 from skep_workers.host.journal import Journal
@@ -75,6 +76,11 @@ class CellRuns:
         self._cancels: set[int] = set()
         self._question: InputRequest | None = None
         self._is_paused = False
+        self._lost: tuple[tuple[str, str], ...] = ()
+        self._unsaved: dict[int, CellRun] = {}
+        self._again: dict[int, CellRun] = {}
+        self._verdicts: dict[int, tuple[CellRun, str]] = {}
+        self.is_saving: Final = self._options.durability == "commit"
 
     def __len__(self) -> int:
         return len(self._runs)
@@ -87,11 +93,15 @@ class CellRuns:
         """The cell that runs."""
         return self._runs[0] if self._runs else None
 
+    def configuration(self) -> Configure:
+        """Give the frame that tells a new process the session's options."""
+        return Configure(session_configuration(self._options, self._settings))
+
     def attach(self, process: SessionProcess) -> None:
-        """Take a process that has said hello."""
+        """Take a process that is configured and has the session's state."""
         self._process = process
         self._is_paused = False
-        process.execute([Configure(session_configuration(self._options, self._settings))])
+        self.pump()
 
     def pump(self) -> None:
         """Hand over as many waiting cells as the window allows."""
@@ -101,10 +111,18 @@ class CellRuns:
         frames: list[Configure | Execute] = []
         while waiting and self._may_send(waiting[0]):
             cell = waiting.popleft()
+            verdict = self._verdicts.get(cell.seq)
+            if verdict is not None and self._runs:
+                waiting.appendleft(cell)
+                break
+            if verdict is not None:
+                self._end_lost_head(*self._verdicts.pop(cell.seq))
+                continue
             attempt = self._claim.losses + 1 if cell.seq == self._claim.cursor + 1 else 1
-            run = CellRun(cell, attempt)
+            run = self._again.pop(cell.seq, None) or CellRun(cell, attempt)
+            attempt = run.attempt
             if attempt > 1 and (cell.spec.on_worker_loss == "fail" or attempt > cell.spec.max_attempts):
-                reason = f"its worker died {self._claim.losses} times while it may have been running"
+                reason = f"its worker or its process died {attempt - 1} times while it may have been running"
                 self.refuse(run, CellStatus.LOST, "WorkerLost", reason)
                 continue
             if cell.seq in self._cancels and not self._runs:
@@ -173,7 +191,7 @@ class CellRuns:
             case Done():
                 if run is None:
                     raise ProtocolError(f"Done for cell {frame.seq}, none runs")
-                self._reporter.done(run, frame)
+                self._reporter.done(run, frame, is_saved=not self.is_saving)
                 self._end_head()
                 self._on_done(run.cell, frame)
             case _ if isinstance(frame, Saying):
@@ -188,6 +206,15 @@ class CellRuns:
                     self._process.pause_reading()
             case _:
                 raise ProtocolError(f"{type(frame).__name__} does not belong on the cell socket")
+
+    def on_saved(self, state: SavedState) -> None:
+        """The chunks of a checkpoint are stored: the cells up to it may commit."""
+        for seq in [seq for seq in self._unsaved if seq <= state.seq]:
+            del self._unsaved[seq]
+        if state.manifest and state.lost != self._lost:
+            self._lost = state.lost
+            self._reporter.session_event("checkpoint.partial", checkpoint=f"{state.seq}-0", lost=dict(state.lost))
+        self._journal.saved(state)
 
     def on_written(self) -> None:
         """The journal has written something: there may be room for output, and in the window."""
@@ -208,18 +235,27 @@ class CellRuns:
             else:
                 self._reporter.late_frame(Output(self._next_seq - 1, 1, stream, text), self._next_seq)
         runs, self._runs = self._runs, deque()
+        again = self._journal.reopen(lambda seq: self._reporter.retried(self._unsaved[seq]))
+        back = [self._unsaved[seq] for seq in again]
+        self._unsaved.clear()
         if runs and not keep_head:
-            self._end_lost_head(runs.popleft(), cause)
-        self._intake.waiting.extendleft(run.cell for run in reversed(runs))
-        self._reporter.session_event(
-            "warning", category="namespace.lost", message=f"the session process ended ({cause}); its names are gone"
-        )
+            if not back:
+                self._end_lost_head(runs.popleft(), cause)
+            else:  # those before it come first
+                self._verdicts[runs[0].cell.seq] = (runs[0], cause)
+        for run in back:
+            self._again[run.cell.seq] = run
+            self._next_seq = min(self._next_seq, run.cell.seq)
+        self._intake.waiting.extendleft(run.cell for run in reversed([*back, *runs]))
+        if not self.is_saving:
+            message = f"the session process ended ({cause}); its names are gone, since durability is none"
+            self._reporter.session_event("warning", category="namespace.lost", message=message)
 
     def refuse(self, run: CellRun, status: CellStatus, ename: str, evalue: str) -> None:
         """End a cell without running it, or without its process saying how."""
         self._reporter.frame(run, Failure(run.cell.seq, run.attempt, ename, evalue, f"{ename}: {evalue}\n"))
         run_ms = self._clock.now_ms() - run.since_ms if run.since_ms else 0.0
-        self._reporter.end(run, status, run_ms)
+        self._reporter.end(run, status, run_ms, is_saved=True)
         self._next_seq = run.cell.seq + 1
 
     def refuse_next(self, status: CellStatus, ename: str, evalue: str) -> None:
@@ -274,7 +310,10 @@ class CellRuns:
     def _end_head(self) -> None:
         self._stop_timers()
         self._question = None
-        self._next_seq = self._runs.popleft().cell.seq + 1
+        ended = self._runs.popleft()
+        self._next_seq = ended.cell.seq + 1
+        if self.is_saving:
+            self._unsaved[ended.cell.seq] = ended
         if self._runs:
             self._begin(self._runs[0])
         self._on_change()

@@ -127,6 +127,7 @@ class _Collector(ast.NodeVisitor):
     def visit_ClassDef(self, node: ast.ClassDef) -> None:
         self._visit_all([*node.decorator_list, *node.bases, *(keyword.value for keyword in node.keywords)])
         inner = _Collector(self.functions, f"{self._prefix}{node.name}.")
+        self.functions[f"{self._prefix}{node.name}.__init__"] = Body()  # unless its body has one
         for statement in node.body:
             inner.visit(statement)
         self.body.calls += inner.body.calls

@@ -6,7 +6,7 @@ for the next. `asyncio.create_task` works in a cell without await, and what it s
 
 import asyncio
 import contextvars
-from types import CodeType, TracebackType
+from types import TracebackType
 from typing import Any, Self
 
 from skep_workers.session.compiling import CompiledCell
@@ -37,10 +37,16 @@ class AsyncExecutor:
 
     async def execute(self, compiled: CompiledCell) -> Any:
         """Run the cell; gives the last expression's value. Raises what the code raises, TimeoutError by tla_timeout."""
-        if not compiled.awaits or self.tla_timeout is None:
+        if not compiled.awaits:
+            return self.execute_now(compiled)
+        if self.tla_timeout is None:
             return await self._evaluate(compiled)
         async with asyncio.timeout(self.tla_timeout):
             return await self._evaluate(compiled)
+
+    def execute_now(self, compiled: CompiledCell) -> Any:
+        """Run a cell that doesn't await. Its StopIteration passes, which leaves no coroutine but as a RuntimeError."""
+        return compiled.evaluate(self._namespace.names)
 
     def run(self, compiled: CompiledCell) -> Any:
         """Run the cell from code that has no running loop; makes a loop if it was given none."""
@@ -69,11 +75,7 @@ class AsyncExecutor:
         value: Any = None
         for code in (compiled.body, compiled.last):
             if code is not None:
-                value = _run_code(code, self._namespace)
+                value = eval(code, self._namespace.names)
                 if code.co_flags & CO_COROUTINE:
                     value = await value
         return value if compiled.last is not None else None
-
-
-def _run_code(code: CodeType, namespace: NamespaceManager) -> Any:
-    return eval(code, namespace.names)

@@ -36,19 +36,28 @@ class PipeReader:
             os.set_blocking(fd, False)
             self._poll.register(fd, select.POLLIN)
             self._decoders[fd] = codecs.getincrementaldecoder("utf-8")("replace")
+        self._is_reading = False
         self.writer = NOBODY  # the cell that is running, or ran last
 
     def drain(self) -> None:
         """Take what is in the pipes now; several threads may call this."""
-        if not self._poll.poll(0):
+        # An empty pipe is not enough: what another thread has read and not handed over yet comes first too.
+        if not self._poll.poll(0) and not self._is_reading:
             return
         with self._shield, self._lock:
-            for _ in range(64):  # a bound for a writer that never stops; the next look goes on
-                ready = sorted(fd for fd, _ in self._poll.poll(0))
-                if not ready:
-                    return
-                for fd in ready:
-                    self._read(fd, self.writer)
+            self._is_reading = True
+            try:
+                self._read_all()
+            finally:
+                self._is_reading = False
+
+    def _read_all(self) -> None:
+        for _ in range(64):  # a bound for a writer that never stops; the next look goes on
+            ready = sorted(fd for fd, _ in self._poll.poll(0))
+            if not ready:
+                return
+            for fd in ready:
+                self._read(fd, self.writer)
 
     def _read(self, fd: int, writer: Writer) -> None:
         try:

@@ -14,7 +14,7 @@ import tokenize
 from dataclasses import dataclass
 from inspect import CO_COROUTINE
 from types import CodeType
-from typing import Final
+from typing import Any, Final
 
 from skep_workers.session.analysis import Analysis, CodeAnalyzer
 from skep_workers.session.transforms import rewrite_awaits
@@ -40,6 +40,14 @@ class CompiledCell:
         """Tell whether running it gives a coroutine."""
         return any(code is not None and code.co_flags & CO_COROUTINE for code in (self.body, self.last))
 
+    def evaluate(self, names: dict[str, Any]) -> Any:
+        """Run a cell that doesn't await; gives the last expression's value. Raises what the code raises."""
+        value: Any = None
+        for code in (self.body, self.last):
+            if code is not None:
+                value = eval(code, names)
+        return value if self.last is not None else None
+
 
 class CellCompiler:
     """Compiles the cells of one session; remembers the future imports of earlier ones."""
@@ -57,9 +65,11 @@ class CellCompiler:
         rewrites: tuple[str, ...] = ()
         try:
             body, last = _compile_parts(analysis.tree, filename, flags)
-        except SyntaxError:
+        except SyntaxError as exc:
             rewritten = rewrite_awaits(source, filename, flags)
             if rewritten is None:
+                # What the compiler finds, unlike the parser, comes without the line: it looks for a file.
+                exc.text = exc.text or linecache.getline(filename, exc.lineno or 0) or None
                 raise
             body, last = _compile_parts(rewritten.tree, filename, flags)
             rewrites = rewritten.changes
@@ -98,7 +108,10 @@ def cell_filename(seq: int) -> str:
 
 def register_source(source: str, filename: str) -> None:
     """Let tracebacks, inspect, warnings and pdb find the source; no mtime means that it is never checked on disk."""
-    linecache.cache[filename] = (len(source), None, source.splitlines(keepends=True), filename)
+    lines = source.splitlines(keepends=True)
+    if lines and not lines[-1].endswith("\n"):
+        lines[-1] += "\n"  # as linecache does for files: traceback counts on it when it places carets
+    linecache.cache[filename] = (len(source), None, lines, filename)
 
 
 def ends_with_semicolon(source: str) -> bool:

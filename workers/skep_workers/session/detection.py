@@ -5,6 +5,8 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, Final
 
+from skep_workers.session.magics import HELPER
+
 
 class ExecutionMode(StrEnum):
     """How a cell is run."""
@@ -38,15 +40,16 @@ BLOCKING_CALLS: Final = frozenset(
         "threading.Thread().join", "threading.Event().wait", "threading.Condition().wait", "threading.Barrier().wait",
         "concurrent.futures.wait", "concurrent.futures.as_completed", "concurrent.futures.Future().result",
         "multiprocessing.*",
+        *(f"builtins.{HELPER}.{magic}" for magic in ("shell", "shell_lines", "bash", "pip", "timeit", "timeit_cell")),
     }
 )  # fmt: skip
 
-# Calls that run a loop themselves, and so fail where one is running.
+# Calls that make and run a loop of their own, and so fail where one is running.
 LOOP_RUNNING_CALLS: Final = frozenset(
     {"asyncio.run", "asyncio.Runner", "asyncio.Runner().run", "anyio.run", "trio.run", "uvloop.run"}
 )
 
-# Methods that do so, on whatever object.
+# Methods that run a loop, on whatever object: it may be the session's own.
 LOOP_RUNNING_METHODS: Final = frozenset({"run_until_complete", "run_forever"})
 
 # Calls that need a running loop, and so decide for one even beside blocking calls.

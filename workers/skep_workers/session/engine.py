@@ -17,6 +17,7 @@ from skep_shared.states import CellStatus
 from skep_shared.values import decode_value
 from skep_workers.session.analysis import CodeAnalyzer
 from skep_workers.session.async_executor import AsyncExecutor
+from skep_workers.session.checkpoint.keeping import Keeper
 from skep_workers.session.compiling import CellCompiler, CompiledCell, cell_filename, register_source
 from skep_workers.session.detection import DetectionPolicy, ExecutionMode
 from skep_workers.session.displays import DisplayPublisher
@@ -84,6 +85,21 @@ class Engine:
         self._async = AsyncExecutor(self.namespace, loop=loop)
         self._threaded = ThreadedExecutor(self.namespace, loop, drain=lambda _seconds: drain())
         self._magics = MagicCalls(self.namespace)
+        self._keeper: Keeper | None = None
+
+    def keep_with(self, keeper: Keeper) -> None:
+        """Save the namespace after each cell with this keeper."""
+        self._keeper = keeper
+        keeper.follow(lambda: self._compiler.future_flags)
+
+    @property
+    def future_flags(self) -> int:
+        """The compiler flags of the future imports that cells have made."""
+        return self._compiler.future_flags
+
+    @future_flags.setter
+    def future_flags(self, flags: int) -> None:
+        self._compiler.future_flags = flags
 
     def install(self) -> None:
         """Take the process's `__main__` and the built-in names."""
@@ -105,6 +121,7 @@ class Engine:
             self._link.wake()  # the control thread has a deadline to keep
         filename = cell_filename(cell.seq)
         register_source(cell.code, filename)
+        token = current_writer.set(writer)  # warnings of the compiler are the cell's output
         try:
             translated = translate(cell.code)
             compiled = self._compiler.compile(translated.source, filename)
@@ -114,6 +131,8 @@ class Engine:
         except (SyntaxError, ValueError, RecursionError, MemoryError) as exc:
             exc.__traceback__ = None  # all of it is the engine's
             return Prepared(cell, writer, started, ending=_failed(cell, exc, CellStatus.FAILED))
+        finally:
+            current_writer.reset(token)
         if compiled.awaits:  # the compiler knows best
             route = Route(ExecutionMode.TOP_LEVEL_AWAIT)
         return Prepared(cell, writer, started, compiled, route, translated.is_timed)
@@ -150,7 +169,10 @@ class Engine:
                     self._interrupter.enter()
                     if prepared.is_timed:
                         self._magics.start_timer()
-                    value = await self._async.execute(compiled)
+                    if compiled.awaits:
+                        value = await self._async.execute(compiled)
+                    else:
+                        value = self._async.execute_now(compiled)
                     frame = self._after(prepared, compiled, value)
                 finally:
                     self._interrupter.leave()
@@ -196,6 +218,8 @@ class Engine:
         cell = prepared.cell
         self.namespace.names["_exception"] = exc
         self._magics.drop_timers()
+        if self._keeper is not None:
+            self._keeper.lost.explain(exc)
         reason = self._interrupter.reason(prepared.writer)
         status = CellStatus.FAILED
         if reason is not None and isinstance(exc, KeyboardInterrupt | asyncio.CancelledError):
@@ -217,7 +241,8 @@ class Engine:
         mode = prepared.route.mode
         detected, self._router.counters = dict(self._router.counters), Counter()
         done = Done(cell.seq, cell.attempt, ending.status, run_us, mode, detected)
-        self._link.send(*(() if ending.frame is None else (ending.frame,)), done)
+        saved = self._keeper.after_cell(cell.seq) if self._keeper is not None else []
+        self._link.send(*(() if ending.frame is None else (ending.frame,)), done, *saved)
         self._link.end_cell()
 
 

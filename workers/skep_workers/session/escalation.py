@@ -13,7 +13,7 @@ from types import CodeType, FrameType
 from typing import Any, Final
 
 _ENGINE_DIRECTORY: Final = str(Path(__file__).parent) + "/"
-EXECUTOR_FUNCTION: Final = "_evaluate"  # of both executors: what runs a cell's code objects
+EXECUTOR_FUNCTIONS: Final = {"evaluate", "_evaluate"}  # what runs a cell's code objects, without and with await
 
 
 class Tracer:
@@ -47,7 +47,7 @@ class Tracer:
                 return False
             frame = frame.f_back
         # Directly below the cell is the executor; any other part of the engine was called by the cell.
-        return frame is not None and frame.f_code.co_name == EXECUTOR_FUNCTION
+        return frame is not None and frame.f_code.co_name in EXECUTOR_FUNCTIONS
 
     def _protected_ranges(self, code: CodeType) -> list[tuple[int, int]]:
         ranges = self._handlers.get(code)

@@ -20,11 +20,12 @@ from platform import python_version
 from typing import Any, Final
 
 from skep_shared.errors import ProtocolError
-from skep_shared.frames import PROTOCOL_VERSION, Configure, Execute, FrameDecoder, Hello
+from skep_shared.frames import PROTOCOL_VERSION, Blob, Configure, Execute, FrameDecoder, Hello, Restore
 from skep_shared.states import CellStatus
 from skep_workers.session.asking import DEFAULT_DEADLINE_SECONDS, Asker
 from skep_workers.session.attribution import install_thread_hook
 from skep_workers.session.capture import PipeReader, install_streams
+from skep_workers.session.checkpoint.keeping import Keeper
 from skep_workers.session.control import PROTOCOL_EXIT, Controls, ControlThread
 from skep_workers.session.displays import DisplayPublisher, install_publisher
 from skep_workers.session.engine import Ending, Engine, Prepared
@@ -49,12 +50,19 @@ class Descriptors:
     stdout_write: int
     stderr_read: int
     stderr_write: int
+    snapshot_socket: int
 
 
 class SessionMain:
     """The main thread's work."""
 
-    def __init__(self, cell_socket: socket.socket, control_socket: socket.socket, pipes: tuple[int, int]) -> None:
+    def __init__(
+        self,
+        cell_socket: socket.socket,
+        control_socket: socket.socket,
+        snapshot_socket: socket.socket,
+        pipes: tuple[int, int],
+    ) -> None:
         self._socket = cell_socket
         self._pid = os.getpid()
         self._decoder = FrameDecoder()
@@ -71,6 +79,8 @@ class SessionMain:
         self._asker = Asker(self._link)
         self._publisher = DisplayPublisher(self._link)
         self._engine = Engine(self._loop, self._link, self._interrupter, self._publisher, self._reader.drain)
+        self._keeper = Keeper(self._engine.namespace, snapshot_socket, self._on_snapshot_done)
+        self._engine.keep_with(self._keeper)
         self._control = ControlThread(control_socket, self._link, self._reader)
         self._operations = Operations(Inspector(self._engine.namespace).handlers, self._control.answer)
 
@@ -114,6 +124,7 @@ class SessionMain:
         self._asker.allow_input = bool(options.get("allow_input", True))
         self._asker.deadline_seconds = float(options.get("input_timeout") or DEFAULT_DEADLINE_SECONDS)
         self._interrupter.grace_seconds = float(options.get("interrupt_grace") or DEFAULT_GRACE_SECONDS)
+        self._keeper.is_on = options.get("durability") != "none"
         self._link.output_limit_bytes = int(options.get("output_limit") or DEFAULT_OUTPUT_LIMIT_BYTES)
 
     def _receive(self) -> None:
@@ -124,6 +135,11 @@ class SessionMain:
             for frame in self._decoder.feed(data):
                 if isinstance(frame, Configure):
                     self._configure(frame.options)
+                elif isinstance(frame, Blob):
+                    self._keeper.put(frame)
+                elif isinstance(frame, Restore):
+                    restored, self._engine.future_flags = self._keeper.restore(frame)
+                    self._link.send(restored)
                 elif isinstance(frame, Execute):
                     self._queue.append(frame)
                 else:
@@ -170,8 +186,19 @@ class SessionMain:
         self._is_busy = False
         if self._is_leaving:
             self._loop.stop()
-        elif self._queue:
-            self._loop.call_soon(self._start_next)
+        else:
+            self._save_if_wanted()
+            if self._queue:
+                self._loop.call_soon(self._start_next)
+
+    def _on_snapshot_done(self) -> None:
+        self._loop.call_soon_threadsafe(self._save_if_wanted)
+
+    def _save_if_wanted(self) -> None:
+        if not self._is_busy:
+            frames = self._keeper.when_idle()
+            if frames:
+                self._link.send(*frames)
 
     def _fail(self, failure: BaseException) -> None:
         """End the process: the engine itself has failed. The host reports a crash, with this as its last words."""
@@ -191,7 +218,7 @@ class SessionMain:
 def run_session(descriptors: Descriptors, directory: str) -> None:
     """Turn a fresh fork of the zygote into a session process; returns when the session has ended."""
     os.setsid()  # a process group of its own, so that all of it can be killed
-    cell_socket, control_socket, stdout_read, stderr_read = _arrange(descriptors)
+    cell_socket, control_socket, snapshot_socket, stdout_read, stderr_read = _arrange(descriptors)
     os.chdir(directory)
     sys.path.insert(0, "")
     sys.argv = [""]
@@ -200,11 +227,14 @@ def run_session(descriptors: Descriptors, directory: str) -> None:
     if numpy is not None:  # the random module does this by itself after a fork
         numpy.random.seed()
     SessionMain(
-        socket.socket(fileno=cell_socket), socket.socket(fileno=control_socket), (stdout_read, stderr_read)
+        socket.socket(fileno=cell_socket),
+        socket.socket(fileno=control_socket),
+        socket.socket(fileno=snapshot_socket),
+        (stdout_read, stderr_read),
     ).run()
 
 
-def _arrange(descriptors: Descriptors) -> tuple[int, int, int, int]:
+def _arrange(descriptors: Descriptors) -> tuple[int, int, int, int, int]:
     """Put the pipes on 1 and 2, nothing on 0, and our own descriptors high up, where loops over low ones miss them."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     lowest = max(16, min(soft, 1024) - 32)
@@ -212,6 +242,7 @@ def _arrange(descriptors: Descriptors) -> tuple[int, int, int, int]:
     for fd in (
         descriptors.cell_socket,
         descriptors.control_socket,
+        descriptors.snapshot_socket,
         descriptors.stdout_read,
         descriptors.stderr_read,
     ):
@@ -221,4 +252,4 @@ def _arrange(descriptors: Descriptors) -> tuple[int, int, int, int]:
     for source, target in ((null, 0), (descriptors.stdout_write, 1), (descriptors.stderr_write, 2)):
         os.dup2(source, target)
         os.close(source)
-    return moved[0], moved[1], moved[2], moved[3]
+    return moved[0], moved[1], moved[2], moved[3], moved[4]

@@ -42,9 +42,9 @@ class Router:
             return Route(analysis.mode)
         if self.policy.always is not None:
             return Route(self.policy.always)
-        found = self._found_in(body, set(), 0)
-        if "runs_loop" in found:
-            return Route(ExecutionMode.BLOCKING_SYNC, runs_loop=True)
+        found = self._found_in((body,), set(), 0)
+        if "runs_loop" in found or "makes_loop" in found:
+            return Route(ExecutionMode.BLOCKING_SYNC, runs_loop="runs_loop" in found)
         if "loop" in found:
             return Route(analysis.mode)
         if "blocking" in found:
@@ -52,26 +52,28 @@ class Router:
             return Route(ExecutionMode.BLOCKING_SYNC)
         return Route(analysis.mode)
 
-    def _found_in(self, body: Body, seen: set[str], depth: int) -> set[str]:
+    def _found_in(self, scopes: tuple[Body, ...], seen: set[str], depth: int) -> set[str]:
+        """Tell what the calls of the first body mean; names it doesn't bind are looked for in the next one."""
         found: set[str] = set()
-        for chain in body.calls:
-            found |= self._meaning(chain, body, seen, depth)
+        for chain in scopes[0].calls:
+            found |= self._meaning(chain, scopes, seen, depth)
         return found
 
-    def _meaning(self, chain: Chain, body: Body, seen: set[str], depth: int) -> set[str]:
+    def _meaning(self, chain: Chain, scopes: tuple[Body, ...], seen: set[str], depth: int) -> set[str]:
         policy = self.policy
         if chain[-1] in policy.loop_running_methods:
             return {"runs_loop"}
         own = ".".join(chain)
-        if own in self._functions and chain[0] not in body.imports:
-            return self._inside(own, seen, depth)
-        name = self._dotted(chain, body, 0)
+        cell = scopes[-1]
+        if own in self._functions and not any(chain[0] in scope.imports for scope in scopes):
+            return self._inside(own, cell, seen, depth)
+        name = self._dotted(chain, scopes, 0)
         if name is None:
             if len(chain) > 1:
                 self.counters["missed_chain"] += 1
             return set()
         if name in policy.loop_running_calls:
-            return {"runs_loop"}
+            return {"makes_loop"}
         if name in policy.loop_calls:
             return {"loop"}
         if policy.is_blocking(name):
@@ -79,24 +81,27 @@ class Router:
         # An instance's method, or a constructor, of a class that a cell defined.
         for inside in (name.replace("()", "").removeprefix("__main__."), f"{own}.__init__"):
             if inside in self._functions:
-                return self._inside(inside, seen, depth)
+                return self._inside(inside, cell, seen, depth)
         return set()
 
-    def _inside(self, function: str, seen: set[str], depth: int) -> set[str]:
+    def _inside(self, function: str, cell: Body, seen: set[str], depth: int) -> set[str]:
         if function in seen or depth >= MAX_DEPTH:
             return set()
         seen.add(function)
-        return self._found_in(self._functions[function], seen, depth + 1)
+        return self._found_in((self._functions[function], cell), seen, depth + 1)
 
-    def _dotted(self, chain: Chain, body: Body, depth: int) -> str | None:
+    def _dotted(self, chain: Chain, scopes: tuple[Body, ...], depth: int) -> str | None:
         root, rest = chain[0].removesuffix("()"), chain[1:]
         called = "()" if chain[0].endswith("()") else ""
+        body = next((scope for scope in scopes if root in scope.assigned or root in scope.imports), scopes[0])
         if root in body.assigned and depth < MAX_DEPTH and body.assigned[root] != chain[:1]:
-            base = self._dotted(body.assigned[root], body, depth + 1)
+            base = self._dotted(body.assigned[root], scopes, depth + 1)
         elif root in body.imports:
             base = body.imports[root]
         elif root in self._names:
             base = _name_of(self._names[root])
+        elif f"{root}.__init__" in self._functions:  # a class of this very cell
+            base = f"__main__.{root}"
         elif hasattr(builtins, root):
             base = f"builtins.{root}"
         else:

@@ -48,17 +48,10 @@ class ThreadedExecutor:
         with _LoopCarrier(self._loop) if carries_loop else contextlib.nullcontext():
             try:
                 if self._context is None:
-                    return self._evaluate(compiled)
-                return self._context.run(self._evaluate, compiled)
+                    return compiled.evaluate(self._namespace.names)
+                return self._context.run(compiled.evaluate, self._namespace.names)
             finally:
                 self._drain(self._drain_timeout)
-
-    def _evaluate(self, compiled: CompiledCell) -> Any:
-        value: Any = None
-        for code in (compiled.body, compiled.last):
-            if code is not None:
-                value = eval(code, self._namespace.names)
-        return value if compiled.last is not None else None
 
 
 class _LoopCarrier:

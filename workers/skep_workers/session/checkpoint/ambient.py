@@ -1,0 +1,90 @@
+"""What a session has beside its names: directory, environment, search path, random state, warning filters.
+
+Kept as one small value that is compared as a whole; the big ones (random states) are there only once they were used.
+"""
+
+import decimal
+import os
+import random
+import sys
+import warnings
+from pathlib import Path
+from typing import Any
+
+
+class Ambient:
+    """Reads and restores what is around the namespace."""
+
+    def __init__(self) -> None:
+        self._first_environment = dict(os.environ)
+        self._first_path = list(sys.path)
+        self._first_filters = list(warnings.filters)
+        self._first_random = random.getstate()
+        self._home = str(Path.cwd())
+
+    def read(self, future_flags: int) -> dict[str, Any]:
+        """Give the state, as plain data that can be compared."""
+        environment = dict(os.environ)
+        state: dict[str, Any] = {"future_flags": future_flags}
+        changed = {name: value for name, value in environment.items() if self._first_environment.get(name) != value}
+        removed = [name for name in self._first_environment if name not in environment]
+        if changed or removed:
+            state["environment"] = (changed, removed)
+        if sys.path != self._first_path:
+            state["path"] = list(sys.path)
+        if warnings.filters != self._first_filters:
+            state["filters"] = [item for item in warnings.filters if _is_plain_filter(item)]
+        directory = _working_directory()
+        if directory is not None and directory != self._home:
+            state["directory"] = os.path.relpath(directory, self._home) if self._is_inside(directory) else directory
+        if (drawn := random.getstate()) != self._first_random:
+            state["random"] = drawn
+        numpy_random = sys.modules.get("numpy.random")
+        if numpy_random is not None:
+            name, keys, *rest = numpy_random.get_state()
+            state["numpy_random"] = (name, keys.tobytes(), *rest)
+        context = decimal.getcontext()
+        if (context.prec, context.rounding) != (28, decimal.ROUND_HALF_EVEN):
+            state["decimal"] = (context.prec, context.rounding)
+        return state
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Put the state back, as far as this machine allows."""
+        changed, removed = state.get("environment", ({}, []))
+        os.environ.update(changed)
+        for name in removed:
+            os.environ.pop(name, None)
+        if "path" in state:
+            sys.path[:] = state["path"]
+        if "filters" in state:
+            warnings.filters[:] = state["filters"]  # type: ignore[index]
+            warnings._filters_mutated()  # type: ignore[attr-defined]  # noqa: SLF001 - what the module's functions do
+        if "directory" in state:
+            path = Path(self._home, state["directory"])
+            if path.is_dir():
+                os.chdir(path)
+        if "random" in state:
+            random.setstate(state["random"])
+        if "numpy_random" in state:
+            import numpy as np  # noqa: PLC0415 - only where it was used
+
+            name, keys, *rest = state["numpy_random"]
+            np.random.set_state(  # noqa: NPY002 - the global state is what is restored
+                (name, np.frombuffer(keys, dtype=np.uint32), *rest)
+            )
+        if "decimal" in state:
+            decimal.getcontext().prec, decimal.getcontext().rounding = state["decimal"]
+
+    def _is_inside(self, directory: str) -> bool:
+        return directory == self._home or directory.startswith(self._home + os.sep)
+
+
+def _working_directory() -> str | None:
+    try:
+        return str(Path.cwd())
+    except OSError:  # it was removed
+        return None
+
+
+def _is_plain_filter(item: Any) -> bool:
+    return item[2] is Warning or item[2].__module__ == "builtins"

@@ -1,0 +1,109 @@
+"""One snapshot: from the names of a session to a manifest and the chunks that it names.
+
+Runs in the session's main thread for small states, in a forked child for the others; the code is the same, only the
+pickler's patience differs.
+"""
+
+import linecache
+import pickle
+from collections.abc import Callable
+from typing import Any
+
+from skep_workers.session.checkpoint.chunks import split
+from skep_workers.session.checkpoint.grouping import GroupPickler, Progress, Stream
+from skep_workers.session.checkpoint.manifest import Buffer, Group, Manifest
+from skep_workers.session.checkpoint.pickling import DefinitionKeys, is_definition
+from skep_workers.session.checkpoint.proofs import is_immutable
+
+LARGE_ATOM = 64 * 1024
+
+CELL_PREFIX = "<cell "
+
+PutChunk = Callable[[bytes, memoryview], None]
+
+
+class Assembler:
+    """Puts a snapshot together; `put` gets each chunk's name and bytes."""
+
+    def __init__(self, put: PutChunk, *, in_place: bool, progress: Progress | None = None) -> None:
+        self._put = put
+        self._keys = DefinitionKeys()
+        self._pickler = GroupPickler(self._keys, in_place=in_place, progress=progress)
+
+    def assemble(self, seq: int, names: dict[str, Any], ambient: dict[str, Any], skipped: dict[str, str]) -> Manifest:
+        """Give the manifest of these names. `skipped`: names not to be tried again, with the reason."""
+        values = {name: value for name, value in names.items() if name not in skipped}
+        bindings = {name: self._keys.key(value) for name, value in values.items() if is_definition(value)}
+        atoms = {name: value for name, value in values.items() if name not in bindings and is_immutable(value)}
+        large = {
+            name: value for name, value in atoms.items() if isinstance(value, str | bytes) and len(value) > LARGE_ATOM
+        }
+        small = {name: value for name, value in atoms.items() if name not in large}
+        others = {name: value for name, value in values.items() if name not in bindings and name not in atoms}
+        streams = self._pickler.variables(others)
+        for name, value in large.items():
+            streams += self._pickler.variables({name: value})
+        if small:
+            streams += self._atoms(small)
+        definitions, streams = self._definitions(streams, values)
+        lost = {**skipped, **self._pickler.lost}
+        for name, key in list(bindings.items()):
+            if key in lost:
+                lost[name] = lost.pop(key)
+                del bindings[name]
+        return Manifest(
+            seq=seq,
+            groups=[self._stored(stream) for stream in streams],
+            definitions=self._stored(definitions) if definitions is not None else None,
+            bindings=bindings,
+            lost={name: reason for name, reason in lost.items() if name in names},
+            ambient=self._plain(ambient),
+            sources=self._plain(_sources(definitions.files)) if definitions is not None else None,
+        )
+
+    def _atoms(self, small: dict[str, Any]) -> list[Stream]:
+        """Put all small values that can't change into one stream: they are many, and cheap."""
+        together = self._pickler.together(small)
+        return [together] if together is not None else self._pickler.variables(small)
+
+    def _definitions(self, streams: list[Stream], values: dict[str, Any]) -> tuple[Stream | None, list[Stream]]:
+        """Give the stream of definitions, and the streams that share nothing with it."""
+        if not len(self._keys):
+            return None, streams
+        shared: dict[str, Any] = {}
+        while True:
+            definitions = dict(self._keys.by_key)
+            stream = self._pickler.definitions(definitions, shared)
+            apart = [other for other in streams if not other.met.keys() & stream.met.keys()]
+            if len(apart) == len(streams):
+                return stream, streams
+            for other in streams:
+                if other not in apart:
+                    shared.update({name: values[name] for name in other.names})
+            streams = apart
+
+    @property
+    def latest(self) -> str:
+        """The variable that was pickled last."""
+        return self._pickler.progress_at()
+
+    def _plain(self, value: Any) -> Group:
+        return self._stored(Stream([], pickle.dumps(value, protocol=5), [], set()))
+
+    def _stored(self, stream: Stream) -> Group:
+        chunks = self._put_all(stream.data)
+        buffers = [Buffer(self._put_all(buffer.raw()), buffer.raw().readonly) for buffer in stream.buffers]
+        return Group(stream.names, chunks, buffers, sorted(stream.named))
+
+    def _put_all(self, data: bytes | memoryview) -> list[bytes]:
+        digests = []
+        for name, part in split(data):
+            self._put(name, part)
+            digests.append(name)
+        return digests
+
+
+def _sources(files: set[str]) -> dict[str, str]:
+    """Give the source of the cells that code came from, for tracebacks after a restore."""
+    known = {name: linecache.cache.get(name) for name in sorted(files) if name.startswith(CELL_PREFIX)}
+    return {name: "".join(entry[2]) for name, entry in known.items() if entry is not None and len(entry) == 4}

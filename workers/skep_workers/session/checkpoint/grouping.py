@@ -1,0 +1,205 @@
+"""Pickling variables in groups: those that share something that can change go into one stream.
+
+Each variable is pickled by itself first. The pickler's memo then tells every object it met; where two variables met the
+same one, and it can change, they are pickled again, together. A variable that fails costs only itself.
+"""
+
+import enum
+import io
+import mmap
+import pickle
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from types import BuiltinFunctionType, CodeType, FunctionType, MethodType, ModuleType
+from typing import Any, Final
+
+from skep_workers.session.checkpoint.pickling import DefinitionKeys, SnapshotPickler, Untrusted
+
+IN_PLACE_BYTES: Final = 128 * 1024
+_NEVER_SHARED: Final = frozenset(
+    {str, bytes, int, float, complex, bool, type(None), range, FunctionType, BuiltinFunctionType, ModuleType, CodeType}
+    | {MethodType, tuple, frozenset, slice}
+)
+# Their instances can't change, but sit in the memo since pickle makes them by a call.
+_MODULES_OF_VALUES: Final = frozenset(
+    {"datetime", "decimal", "fractions", "pathlib", "re", "uuid", "zoneinfo", "numpy.dtypes", "ipaddress"}
+)
+
+
+class TooLarge(Exception):
+    """More than may be pickled while the session waits."""
+
+
+@dataclass(slots=True)
+class Stream:
+    """A pickled group."""
+
+    names: list[str]
+    data: bytes
+    buffers: list[pickle.PickleBuffer]
+    named: set[str]
+    files: set[str] = field(default_factory=set)
+    met: dict[int, Any] = field(repr=False, default_factory=dict)
+
+
+class Progress:
+    """Where a snapshot is, for whoever has to find out what killed it: a page that outlives a child."""
+
+    SIZE: Final = 4096
+
+    def __init__(self) -> None:
+        self._page = mmap.mmap(-1, self.SIZE)  # shared with children that are forked later
+
+    def at(self, name: str) -> None:
+        """Say which variable is being pickled."""
+        data = name.encode("utf-8", "surrogatepass")[: self.SIZE - 2]
+        self._page[: len(data) + 2] = len(data).to_bytes(2, "big") + data
+
+    def read(self) -> str:
+        """Give the variable that was being pickled; '' if none was."""
+        size = int.from_bytes(self._page[:2], "big")
+        return bytes(self._page[2 : 2 + size]).decode("utf-8", "surrogatepass")
+
+
+class GroupPickler:
+    """Pickles variables of one namespace for one snapshot."""
+
+    def __init__(self, keys: DefinitionKeys, *, in_place: bool, progress: Progress | None = None) -> None:
+        """`in_place`: raise TooLarge, or Untrusted, for what only a forked child may pickle."""
+        self.keys = keys
+        self._in_place = in_place
+        self._progress = progress
+        self._latest = ""
+        self.lost: dict[str, str] = {}
+
+    def variables(self, values: dict[str, Any]) -> list[Stream]:
+        """Give the streams of these variables; what fails is in `lost`. Raises TooLarge, Untrusted if in place."""
+        alone: list[Stream] = []
+        for name, value in values.items():
+            stream = self._attempt([name], {name: value})
+            if stream is not None:
+                alone.append(stream)
+        return [stream for part in _connected(alone) for stream in self._joined(part, values)]
+
+    def together(self, values: dict[str, Any]) -> Stream | None:
+        """Give one stream of values that share nothing that matters; None if one of them fails."""
+        stream = self._attempt(list(values), dict(values))
+        if stream is None:
+            for name in values:
+                self.lost.pop(name, None)
+        return stream
+
+    def definitions(self, definitions: dict[str, Any], values: dict[str, Any]) -> Stream:
+        """Give the stream of definitions, and of variables that share something with them."""
+        self._tell("")
+        while True:
+            try:
+                return self._pickle(list(values), {"definitions": definitions, "names": values}, keys=None)
+            except (TooLarge, Untrusted):
+                raise
+            except Exception as exc:
+                culprit = next((key for key, value in definitions.items() if not self._picklable(value)), None)
+                if culprit is None:
+                    raise
+                self.lost[culprit] = describe(exc)
+                definitions = {key: value for key, value in definitions.items() if key != culprit}
+
+    def _picklable(self, value: Any) -> bool:
+        try:
+            self._pickle([], value, keys=None)
+        except (TooLarge, Untrusted):
+            raise
+        except Exception:  # noqa: BLE001 - as above
+            return False
+        return True
+
+    def _joined(self, part: list[Stream], values: dict[str, Any]) -> Iterable[Stream]:
+        if len(part) == 1:
+            return part
+        names = [name for stream in part for name in stream.names]
+        joined = self._attempt(names, {name: values[name] for name in names})
+        return [joined] if joined is not None else part
+
+    def _attempt(self, names: list[str], value: Any) -> Stream | None:
+        self._tell(names[0])
+        try:
+            return self._pickle(names, value, keys=self.keys)
+        except (TooLarge, Untrusted):
+            raise
+        except (KeyboardInterrupt, GeneratorExit):
+            raise
+        except BaseException as exc:  # noqa: BLE001 - user code runs in __reduce__, and may even exit
+            for name in names:
+                self.lost[name] = describe(exc)
+            return None
+
+    def _pickle(self, names: list[str], value: Any, *, keys: DefinitionKeys | None) -> Stream:
+        file = _Bounded() if self._in_place else io.BytesIO()
+        buffers: list[pickle.PickleBuffer] = []
+        seen = 0
+
+        def take_buffer(buffer: pickle.PickleBuffer) -> None:
+            nonlocal seen
+            seen += buffer.raw().nbytes
+            if self._in_place and seen > IN_PLACE_BYTES:
+                raise TooLarge
+            buffers.append(buffer)
+
+        pickler = SnapshotPickler(file, keys=keys, is_trusting=self._in_place, buffer_callback=take_buffer)
+        pickler.dump(value)
+        met = {number: found for number, (_, found) in pickler.memo.copy().items() if _can_be_shared(found)}
+        return Stream(names, file.getvalue(), buffers, pickler.named, pickler.files, met)
+
+    def progress_at(self) -> str:
+        """Give the variable that was pickled last."""
+        return self._latest
+
+    def _tell(self, name: str) -> None:
+        self._latest = name
+        if self._progress is not None:
+            self._progress.at(name)
+
+
+class _Bounded(io.BytesIO):
+    """A file that refuses to grow beyond what may be pickled while the session waits."""
+
+    def write(self, data: Any) -> int:
+        if self.tell() + len(data) > IN_PLACE_BYTES:
+            raise TooLarge
+        return super().write(data)
+
+
+def _can_be_shared(found: object) -> bool:
+    """Tell whether it matters that two variables have the same one: it can change, and isn't named by a key."""
+    kind = type(found)
+    if kind in _NEVER_SHARED or isinstance(found, type):
+        return False
+    return kind.__module__ not in _MODULES_OF_VALUES and not isinstance(found, enum.Enum)
+
+
+def _connected(streams: list[Stream]) -> list[list[Stream]]:
+    """Put streams that met the same object together."""
+    leader = list(range(len(streams)))
+
+    def find(index: int) -> int:
+        while leader[index] != index:
+            leader[index] = leader[leader[index]]
+            index = leader[index]
+        return index
+
+    owner: dict[int, int] = {}
+    for index, stream in enumerate(streams):
+        for number in stream.met:
+            first = owner.setdefault(number, index)
+            if first != index:
+                leader[find(index)] = find(first)
+    parts: dict[int, list[Stream]] = {}
+    for index, stream in enumerate(streams):
+        parts.setdefault(find(index), []).append(stream)
+    return list(parts.values())
+
+
+def describe(exc: BaseException) -> str:
+    """Say in a line why something could not be pickled."""
+    text = str(exc).strip().splitlines()[0] if str(exc).strip() else ""
+    return f"{type(exc).__name__}: {text}"[:300] if text else type(exc).__name__

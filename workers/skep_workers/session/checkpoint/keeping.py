@@ -1,0 +1,97 @@
+"""The checkpoints of a session process: taken after cells, restored before the first one.
+
+The session's main thread asks here; what a forked child made is sent by a helper thread on a socket of its own, so that
+megabytes of state never stand in the way of a cell's output.
+"""
+
+import os
+import socket
+from collections.abc import Callable
+from typing import Any, Final
+
+from skep_shared.frames import Blob, Frame, Restore, Restored
+from skep_workers.session.checkpoint.ambient import Ambient
+from skep_workers.session.checkpoint.lost import LostName, LostNames
+from skep_workers.session.checkpoint.manifest import Manifest
+from skep_workers.session.checkpoint.pickling import registry
+from skep_workers.session.checkpoint.restoring import ChunkStore, DamagedCheckpoint, restore
+from skep_workers.session.checkpoint.taking import Snapshots
+from skep_workers.session.internals import RESULT_NAMES
+from skep_workers.session.namespace import NamespaceManager
+
+SEND_BYTES: Final = 4 * 1024 * 1024
+
+
+class Keeper:
+    """Saves and restores one session's namespace."""
+
+    def __init__(self, namespace: NamespaceManager, sock: socket.socket, when_free: Callable[[], None]) -> None:
+        """`when_free` is called, from a helper thread, when a child has finished."""
+        self._namespace = namespace
+        self._socket = sock
+        self._when_free = when_free
+        self._ambient = Ambient()
+        self._store = ChunkStore()
+        self._future_flags: Callable[[], int] = lambda: 0
+        self._is_wanted = False
+        self._latest_seq = 0
+        self._snapshots = Snapshots(self._names, self._read_ambient, self._send_file, self._on_free)
+        self.lost = LostNames()
+        self.is_on = True
+        registry.names = namespace.names
+
+    def follow(self, future_flags: Callable[[], int]) -> None:
+        """Take where to read the compiler's future flags."""
+        self._future_flags = future_flags
+
+    def after_cell(self, seq: int) -> list[Frame]:
+        """Save the state after a cell; gives the frames to send now. Those of a child come later, by themselves."""
+        if not self.is_on:
+            return []
+        self._latest_seq = seq
+        if self._snapshots.is_busy:
+            self._is_wanted = True
+            return []
+        self._is_wanted = False
+        return self._snapshots.take(seq) or []
+
+    def when_idle(self) -> list[Frame]:
+        """Take the snapshot that cells wait for, if a child has finished meanwhile; only while no cell runs."""
+        if not self._is_wanted or self._snapshots.is_busy:
+            return []
+        return self.after_cell(self._latest_seq)
+
+    def put(self, blob: Blob) -> None:
+        """Take a chunk of the checkpoint to restore."""
+        self._store.put(blob.name, blob.data)
+
+    def restore(self, frame: Restore) -> tuple[Restored, int]:
+        """Fill the namespace; gives the answer, and the future flags of its cells."""
+        store, self._store = self._store, ChunkStore()
+        try:
+            manifest = Manifest.unpack(frame.manifest)
+            result = restore(manifest, store, self._namespace.names, self._ambient)
+        except (DamagedCheckpoint, ValueError, KeyError, TypeError) as exc:
+            return Restored(f"{type(exc).__name__}: {exc}", {}, []), 0
+        checkpoint = f"{manifest.seq}-0"
+        self.lost.remember([LostName(name, reason, checkpoint) for name, reason in result.lost.items()])
+        self._snapshots.adopt(manifest)
+        return Restored("", result.lost, result.notes), result.future_flags
+
+    def _on_free(self, has_saved: bool) -> None:
+        # A child that made nothing: what it should have saved is still wanted, less what it failed at.
+        self._is_wanted = self._is_wanted or not has_saved
+        self._when_free()
+
+    def _names(self) -> dict[str, Any]:
+        names = self._namespace.names
+        kept = [*self._namespace.user_names(), *(name for name in RESULT_NAMES if name in names)]
+        return {name: names[name] for name in kept if name in names}
+
+    def _read_ambient(self) -> dict[str, Any]:
+        return self._ambient.read(self._future_flags())
+
+    def _send_file(self, fd: int, size: int) -> None:
+        sent = 0
+        while sent < size:
+            sent += os.sendfile(self._socket.fileno(), fd, sent, min(SEND_BYTES, size - sent))

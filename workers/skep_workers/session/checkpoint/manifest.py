@@ -1,0 +1,88 @@
+"""A manifest: what a checkpoint consists of, as the session process writes and reads it.
+
+The host looks at `blobs` and `lost` only; the rest is between session processes. Format 1, a msgpack map.
+"""
+
+import platform
+from dataclasses import asdict, dataclass, field
+from typing import Any, Final
+
+import msgpack
+
+FORMAT: Final = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Buffer:
+    """A buffer that went out of band: its chunks, and whether it was read-only."""
+
+    chunks: list[bytes]
+    readonly: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Variables that were pickled together, since they share something that can change."""
+
+    names: list[str]
+    chunks: list[bytes]
+    buffers: list[Buffer] = field(default_factory=list)
+    named: list[str] = field(default_factory=list)
+
+    def digests(self) -> list[bytes]:
+        """Give the names of all of its chunks."""
+        return [*self.chunks, *(chunk for buffer in self.buffers for chunk in buffer.chunks)]
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """A checkpoint after the cell of `seq`.
+
+    definitions: the stream of functions and classes (with the variables that share something with them). bindings:
+    variable -> key of its definition. lost: variable -> why it could not be saved.
+    """
+
+    seq: int
+    groups: list[Group]
+    definitions: Group | None
+    bindings: dict[str, str]
+    lost: dict[str, str]
+    ambient: Group
+    sources: Group | None = None
+    python: str = field(default_factory=platform.python_version)
+
+    def digests(self) -> list[bytes]:
+        """Give the name of every chunk, each once."""
+        optional = (self.definitions, self.sources)
+        groups = [*self.groups, self.ambient, *(group for group in optional if group is not None)]
+        return list(dict.fromkeys(chunk for group in groups for chunk in group.digests()))
+
+    def pack(self) -> bytes:
+        """Give the manifest's bytes."""
+        packed: bytes = msgpack.packb(
+            {"format": FORMAT, "blobs": self.digests(), **asdict(self)}, unicode_errors="surrogatepass"
+        )
+        return packed
+
+    @classmethod
+    def unpack(cls, packed: bytes) -> "Manifest":
+        """Give the manifest back. Raises ValueError for another format."""
+        raw = msgpack.unpackb(packed, unicode_errors="surrogatepass")
+        if not isinstance(raw, dict) or raw.get("format") != FORMAT:
+            raise ValueError(f"a manifest of format {FORMAT} was expected")
+        definitions, sources = raw["definitions"], raw["sources"]
+        return cls(
+            seq=raw["seq"],
+            groups=[_group(group) for group in raw["groups"]],
+            definitions=None if definitions is None else _group(definitions),
+            bindings=raw["bindings"],
+            lost=raw["lost"],
+            ambient=_group(raw["ambient"]),
+            sources=None if sources is None else _group(sources),
+            python=raw["python"],
+        )
+
+
+def _group(raw: dict[str, Any]) -> Group:
+    buffers = [Buffer(buffer["chunks"], buffer["readonly"]) for buffer in raw["buffers"]]
+    return Group(raw["names"], raw["chunks"], buffers, raw["named"])

@@ -1,0 +1,134 @@
+"""From a manifest and its chunks back to a namespace.
+
+In this order, since each step names what the one before made: ambient state and sources, definitions, groups, bindings.
+A group that fails costs its own variables only; each is reported with its reason.
+"""
+
+import gc
+import io
+import linecache
+import pickle
+import platform
+from dataclasses import dataclass, field
+from typing import Any
+
+from skep_workers.session.checkpoint.ambient import Ambient
+from skep_workers.session.checkpoint.chunks import digest
+from skep_workers.session.checkpoint.manifest import Group, Manifest
+from skep_workers.session.checkpoint.pickling import registry
+
+
+class DamagedCheckpoint(Exception):
+    """A chunk is missing, or isn't what its name says."""
+
+
+@dataclass(slots=True)
+class Restored:
+    """What came of a restore: the names, and what was lost, with reasons."""
+
+    names: list[str]
+    lost: dict[str, str]
+    notes: list[str] = field(default_factory=list)
+    future_flags: int = 0
+
+
+class ChunkStore:
+    """The chunks that the host has sent for one restore."""
+
+    def __init__(self) -> None:
+        self._chunks: dict[bytes, bytes] = {}
+
+    def put(self, name: bytes, data: bytes) -> None:
+        """Take a chunk."""
+        self._chunks[name] = data
+
+    def joined(self, names: list[bytes]) -> bytearray:
+        """Give the bytes of these chunks, checked. Raises DamagedCheckpoint."""
+        joined = bytearray()
+        for name in names:
+            data = self._chunks.get(name)
+            if data is None:
+                raise DamagedCheckpoint(f"chunk {name.hex()} is missing")
+            if digest(data) != name:
+                raise DamagedCheckpoint(f"chunk {name.hex()} is damaged: its bytes hash to {digest(data).hex()}")
+            joined += data
+        return joined
+
+
+def restore(manifest: Manifest, store: ChunkStore, names: dict[str, Any], ambient: Ambient) -> Restored:
+    """Fill the namespace. Raises DamagedCheckpoint, before anything is bound."""
+    groups = {id(group): _parts(group, store) for group in _all_groups(manifest)}  # all are checked first
+    result = Restored([], dict(manifest.lost))
+    if manifest.python != platform.python_version():
+        result.notes.append(f"saved by Python {manifest.python}, restored by {platform.python_version()}")
+    # Nothing that is being made here is garbage, and looking for some takes twice as long as making it.
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        state = _load(groups[id(manifest.ambient)])
+        ambient.restore(state)
+        result.future_flags = state.get("future_flags", 0)
+        if manifest.sources is not None:
+            _register_sources(groups[id(manifest.sources)])
+        if manifest.definitions is not None:
+            _restore_definitions(manifest.definitions, groups[id(manifest.definitions)], names, result)
+        for group in manifest.groups:
+            _restore_group(group, groups[id(group)], names, result)
+    finally:
+        if was_enabled:
+            gc.enable()
+    for name, key in manifest.bindings.items():
+        if key in registry.definitions:
+            names[name] = registry.definitions[key]
+            result.names.append(name)
+        else:
+            result.lost.setdefault(name, "its definition could not be restored")
+    return result
+
+
+def _all_groups(manifest: Manifest) -> list[Group]:
+    optional = [group for group in (manifest.definitions, manifest.sources) if group is not None]
+    return [*manifest.groups, manifest.ambient, *optional]
+
+
+def _parts(group: Group, store: ChunkStore) -> tuple[bytearray, list[Any]]:
+    buffers: list[Any] = []
+    for buffer in group.buffers:
+        data = store.joined(buffer.chunks)
+        buffers.append(bytes(data) if buffer.readonly else data)
+    return store.joined(group.chunks), buffers
+
+
+def _load(parts: tuple[bytearray, list[Any]]) -> Any:
+    return pickle.Unpickler(io.BytesIO(parts[0]), buffers=parts[1]).load()
+
+
+def _register_sources(parts: tuple[bytearray, list[Any]]) -> None:
+    for name, source in _load(parts).items():
+        linecache.cache[name] = (len(source), None, source.splitlines(keepends=True), name)
+
+
+def _restore_definitions(
+    group: Group, parts: tuple[bytearray, list[Any]], names: dict[str, Any], result: Restored
+) -> None:
+    try:
+        loaded = _load(parts)
+    except Exception as exc:  # noqa: BLE001 - user code runs in __setstate__, and imports may fail
+        reason = f"restoring it raised {type(exc).__name__}: {exc}"[:300]
+        result.notes.append(f"functions and classes of cells could not be restored: {reason}")
+        result.lost.update(dict.fromkeys(group.names, reason))
+        return
+    registry.definitions = loaded["definitions"]
+    names.update(loaded["names"])
+    result.names += loaded["names"]
+
+
+def _restore_group(group: Group, parts: tuple[bytearray, list[Any]], names: dict[str, Any], result: Restored) -> None:
+    try:
+        loaded = _load(parts)
+    except Exception as exc:  # noqa: BLE001 - as above
+        reason = f"restoring it raised {type(exc).__name__}: {exc}"[:300]
+        result.lost.update(dict.fromkeys(group.names, reason))
+        return
+    names.update(loaded)
+    result.names += loaded
