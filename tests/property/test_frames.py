@@ -21,6 +21,8 @@ VALUES = {
     str: any_text,
     bytes: st.binary(max_size=50),
     list[str]: st.lists(any_text, max_size=3),
+    dict[str, str]: st.dictionaries(any_text, any_text, max_size=3),
+    dict[bytes, bytes]: st.dictionaries(st.binary(max_size=16), st.binary(max_size=50), max_size=3),
     dict[str, Any]: st.dictionaries(
         any_text, any_text | st.binary(max_size=20) | st.lists(packable_ints | st.none(), max_size=3), max_size=3
     ),

@@ -35,6 +35,7 @@ async def test_a_session_lives_its_whole_life_on_an_empty_script_cache(flushing)
     assert await scripts.control("s", "interrupt") == Controlled(ControlStatus.OK)
     assert await shard.commit(claim, CellCommit("a", 1, ()), CellCommit("b", 2, (b"b1",)), first=2) == 2
     assert len(await shard.replies("c1")) == 1
+    assert await scripts.prune(claim, 1, [b"nothing"]) == 0
     assert await scripts.release(claim, "w2") == 0
     assert await scripts.close("s") == Closed("CLOSED", 3)
     assert await scripts.purge("s")

@@ -20,6 +20,7 @@ EXAMPLES = {
     str: "é\n\0",
     bytes: b"\x01\xff",
     dict[str, str]: {"a": "é"},
+    list[str]: ["é", ""],
     dict[str, Any]: {"text/plain": "1", "image/png": b"\x89", "application/json": {"a": [1, None]}},
     CellStatus: CellStatus.TIMED_OUT,
 }

@@ -18,6 +18,8 @@ EXPECTED = {
     "mailbox": "p:worker:x:mailbox",
     "owned": "p:worker:x:sessions",
     "replies": "p:client:x:replies",
+    "checkpoints": "p:session:x:checkpoints",
+    "blobs": "p:session:x:blobs",
     "arq_queue": "p:arq",
     "arq_wake": "p:arq:wake",
 }
