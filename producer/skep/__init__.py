@@ -7,6 +7,7 @@ async with skep.connect("redis://127.0.0.1:6379/0") as cluster:
 """
 
 from skep.cell import Cell
+from skep.checkpoints import Checkpoint
 from skep.cluster import Cluster, connect
 from skep.embedded import EmbeddedCluster, embedded
 from skep.inspection import Completion, Inspection, Variable
@@ -52,6 +53,7 @@ __all__ = [
     "CellRequest",
     "CellStatus",
     "CellTimedOut",
+    "Checkpoint",
     "Cluster",
     "Completion",
     "Detection",

@@ -155,7 +155,7 @@ async def embedded(
         raise InvalidArgument("workers", workers, f"1 to {MAX_WORKERS}")
     async with AsyncExitStack() as stack:
         server = await stack.enter_async_context(RedisServer(data_dir=data_dir))
-        # A worker that is killed can't remove its temporary files: they are in the server's directory, which goes with it.
+        # A worker that is killed can't remove its temporary files: they are in the server's directory and go with it.
         scratch = Path(server.socket_path).parent
         processes = [
             WorkerProcess(server.url, flags=worker_flags, log_path=scratch / "workers.log", temp_dir=scratch)

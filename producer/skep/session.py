@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final, TypedDict, Unpack
 
 from skep.cell import Cell
+from skep.checkpoints import Checkpoint, check_checkpoint_id, fork_session, list_checkpoints
 from skep.inspection import Completion, Inspection, Variable
 from skep.link import ShardLink
 from skep.outcome import CellFold, Outcome
@@ -208,6 +209,38 @@ class Session:
                 return await operation.result()
         except TimeoutError:
             raise WaitTimeout(f"{kind} of session {self.id!r}", OPERATION_SECONDS) from None
+
+    async def checkpoints(self) -> AsyncIterator[Checkpoint]:
+        """Yield the checkpoints that are kept, oldest first. Raises RedisUnavailable."""
+        async for checkpoint in list_checkpoints(self._link, self.id):
+            yield checkpoint
+
+    async def rollback(self, checkpoint_id: str) -> None:
+        """Make an earlier checkpoint the session's state; nothing may be running or waiting.
+
+        Raises InvalidArgument, NotFound, OperationFailed, RedisUnavailable.
+        """
+        await self._operate("rollback", {"seq": check_checkpoint_id(checkpoint_id)})
+
+    async def fork(self, new_id: str, at: str | None = None) -> "Session":
+        """Make a new session from a checkpoint of this one, by default the latest; the two share nothing afterwards.
+
+        Raises InvalidArgument (also if `new_id` is taken), NotFound, OperationFailed, RedisUnavailable.
+        """
+        check_session_id(new_id)
+        await fork_session(self._link, self.id, new_id, at)
+        return Session(self._link, self._replies, new_id)
+
+    async def fork_many(self, ids: Sequence[str], at: str | None = None) -> list["Session"]:
+        """Make several sessions from one checkpoint. Raises what `fork` raises, leaving those made before."""
+        for new_id in ids:
+            check_session_id(new_id)
+        return [await self.fork(new_id, at) for new_id in ids]
+
+    async def hibernate(self) -> None:
+        """Give the session's process up now; its next cell restores it. Raises as `rollback` does."""
+        if (await self.info()).owner_alive:
+            await self._operate("hibernate", {})
 
     async def info(self) -> SessionInfo:
         """Give the session's state, owner, epoch, seq and cursor. Raises NotFound, RedisUnavailable."""

@@ -177,7 +177,7 @@ async def check_server(redis: Redis, settings: Settings) -> None:
 
 def unavailable(settings: Settings, exc: BaseException) -> RedisUnavailable:
     """Translate the driver's error."""
-    reason = str(exc) or type(exc).__name__
+    reason = str(exc).rstrip(".") or type(exc).__name__
     return RedisUnavailable(redacted(settings.redis_url), reason)
 
 

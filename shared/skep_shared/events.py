@@ -66,6 +66,22 @@ class SessionMoved(BaseEvent):
     reason: str
 
 
+class SessionHibernated(BaseEvent):
+    """The session has no process any more; its next cell starts one from the latest checkpoint."""
+
+    kind: Literal["session.hibernated"] = "session.hibernated"
+    worker_id: str
+    reason: str
+
+
+class SessionRolledBack(BaseEvent):
+    """The session's state is that of an earlier checkpoint from here on."""
+
+    kind: Literal["session.rolled_back"] = "session.rolled_back"
+    checkpoint: str
+    from_checkpoint: str
+
+
 class SessionClosedEvent(BaseEvent):
     """The session has ended."""
 
@@ -184,6 +200,8 @@ class CellFinished(BaseEvent):
 Event = Annotated[
     SessionStarted
     | SessionRestored
+    | SessionHibernated
+    | SessionRolledBack
     | SessionMoved
     | CheckpointPartial
     | SessionClosedEvent

@@ -20,7 +20,7 @@ from skep_shared.keys import Keys
 
 SCRIPT_NAMES: Final = (
     "submit", "watch", "claim", "emit", "commit", "release",
-    "heartbeat", "leave", "recover", "control", "close", "purge", "prune",
+    "heartbeat", "leave", "recover", "control", "close", "purge", "prune", "rehead", "copy_blobs", "fork",
 )  # fmt: skip
 
 INLINE_BODY_BYTES: Final = 16 * 1024
@@ -281,6 +281,29 @@ class Scripts:
         _raise_refusal(reply, sid, 0)
         removed: int = reply[1]
         return removed
+
+    async def rehead(self, claim: Claim, cursor: int, seq: int) -> int | None:
+        """Make an earlier checkpoint the state; gives the head before, None if unknown. Raises Fenced, EventGap."""
+        k, sid = self.keys, claim.session_id
+        reply = await self._call(
+            "rehead", (k.session(sid), k.checkpoints(sid)), (claim.token, claim.epoch, cursor, seq)
+        )
+        _raise_refusal(reply, sid, cursor)
+        return None if reply[0] == b"UNKNOWN" else int(reply[1])
+
+    async def copy_blobs(self, source_id: str, target_id: str, names: Sequence[bytes]) -> int:
+        """Copy chunks between sessions; gives how many were there."""
+        reply = await self._call("copy_blobs", (self.keys.blobs(source_id), self.keys.blobs(target_id)), names)
+        copied: int = reply[1]
+        return copied
+
+    async def fork(self, new_id: str, seq: int, manifest: bytes, options: bytes, blobs: Sequence[bytes]) -> str:
+        """Make a session of a copied checkpoint; gives OK, EXISTS or MISSING."""
+        k = self.keys
+        keys = (k.session(new_id), k.checkpoints(new_id), k.blobs(new_id), k.sessions)
+        reply = await self._call("fork", keys, (new_id, seq, manifest, options, *blobs))
+        status: str = reply[0].decode()
+        return status
 
     async def release(self, claim: Claim, worker_id: str, *, closing_event: bytes = b"", first_event: int = 0) -> int:
         """Give the session back, or end it with its closing event; gives the number of cells still pending.

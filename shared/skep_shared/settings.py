@@ -75,6 +75,9 @@ class WorkerSettings(Settings):
     max_resident: Annotated[
         int, Field(ge=1, le=100_000, description="sessions that may live on this worker at a time")
     ] = 100
+    idle_seconds: Annotated[
+        float, Field(gt=0, description="idle time after which a session is hibernated; its next cell restores it")
+    ] = 900.0
     commit_window: Annotated[
         int, Field(ge=1, le=4096, description="cells of a session handed to its process and not committed yet")
     ] = 64

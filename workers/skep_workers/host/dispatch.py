@@ -31,6 +31,7 @@ class _PromptWorker(Worker):
 
     has_room: Callable[[], bool]
     wait_for_wake: Callable[[], Awaitable[None]]
+    wait_for_room: Callable[[float], Awaitable[None]]
 
     async def main(self) -> None:
         """Poll, then sleep until woken or until it is time to look again."""
@@ -41,7 +42,7 @@ class _PromptWorker(Worker):
             if self.allow_pick_jobs:
                 await self.wait_for_wake()
             else:  # the wake-up is for a worker with room
-                await asyncio.sleep(self.poll_delay_s)
+                await self.wait_for_room(self.poll_delay_s)
 
 
 class Dispatcher:
@@ -56,8 +57,13 @@ class Dispatcher:
         activate: Callable[[str], Awaitable[None]],
         submit: Callable[[str, str, str, dict[str, Any]], Awaitable[str]],
         has_room: Callable[[], bool],
+        wait_for_room: Callable[[float], Awaitable[None]],
     ) -> None:
-        """`submit` gets session id, code, default cell id and options, and gives the cell id."""
+        """`submit` gets session id, code, default cell id and options, and gives the cell id.
+
+        `wait_for_room` returns when a session has left, or after so many seconds.
+        """
+        self._wait_for_room = wait_for_room
         self._arq = arq
         self._blocking = blocking
         self._keys = keys
@@ -98,6 +104,7 @@ class Dispatcher:
         )
         worker.has_room = self._has_room
         worker.wait_for_wake = self._wait_for_wake
+        worker.wait_for_room = self._wait_for_room
         return worker
 
     async def _wait_for_wake(self) -> None:

@@ -65,6 +65,14 @@ class HostOperations:
         if request is not None:
             self._answer(request, reply.is_error, reply.payload)
 
+    def answer(self, request: OperationRequest, result: object) -> None:
+        """Answer an operation that the host has done itself."""
+        self._answer(request, False, encode_value(result))
+
+    def refuse(self, request: OperationRequest, reason: str) -> None:
+        """Answer an operation with the reason why it isn't done."""
+        self._answer(request, True, encode_value(reason))
+
     def abandon(self, reason: str) -> None:
         """Answer what the process can't answer any more."""
         requests, self._open = self._open, {}

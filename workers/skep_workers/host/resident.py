@@ -7,6 +7,7 @@ does not end the stay: the next cell starts another one.
 
 import asyncio
 import contextlib
+import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from skep_shared.frames import Blob, Done, Frame, Hello, Reply, Restore, Restore
 from skep_shared.scripts import Claim, Scripts
 from skep_shared.settings import WorkerSettings
 from skep_shared.states import CellStatus, ResidentState, ResidentStep, next_resident
+from skep_shared.values import decode_value
 from skep_workers.host.accounting import account_for
 from skep_workers.host.backoff import persist
 from skep_workers.host.checkpoints import CheckpointShelf, CheckpointWriter, SavedState
@@ -37,6 +39,7 @@ from skep_workers.host.zygote import Zygote
 log = structlog.get_logger()
 
 MAX_STARTS: Final = 3
+HOST_OPERATIONS: Final = frozenset({"hibernate", "rollback"})
 INTERRUPT_GRACE_SECONDS: Final = 2.0
 
 
@@ -68,7 +71,11 @@ class Resident:
         self._housing = Housing(host.zygote, host.directory, claim.session_id, host.settings.start_seconds)
         self._is_closing = claim.closing
         self._is_lost = False
+        self._is_replacing = False
+        self._hibernation = ""
         self._is_hurried = False
+        self._idle_since: float | None = None
+        self._rollback: tuple[OperationRequest, int] | None = None
         self._journal = Journal(host.scripts, claim, host.settings, self._on_written, self._on_checkpoint)
         self._reporter = Reporter(self._journal, host.clock, claim.epoch)
         self.intake: Final = CellIntake(
@@ -89,6 +96,27 @@ class Resident:
             self._changed.set,
             self._on_done,
         )
+
+    @property
+    def idle_since(self) -> float | None:
+        """Since when (monotonic seconds) nothing runs, waits, or is being committed; None while something does."""
+        if not self.is_idle:
+            self._idle_since = None
+        elif self._idle_since is None:
+            self._idle_since = time.monotonic()
+        return self._idle_since
+
+    @property
+    def is_leaving(self) -> bool:
+        """Tell whether the stay is ending."""
+        return self._is_closing or self._state not in {
+            ResidentState.CLAIMED, ResidentState.STARTING, ResidentState.READY,
+        }  # fmt: skip
+
+    @property
+    def can_hibernate(self) -> bool:
+        """Tell whether the session loses nothing when its process goes."""
+        return self._runs.is_saving or self._process is None
 
     @property
     def is_idle(self) -> bool:
@@ -142,11 +170,31 @@ class Resident:
 
     def operate(self, request: OperationRequest) -> None:
         """Start an operation, and a process for it if there is none."""
-        if self._process is not None:
+        if request.kind in HOST_OPERATIONS:
+            self._operate_here(request)
+        elif self._process is not None:
             self._process.control(self._operations.begin(request))
         else:
             self._operations.waiting.append(request)
             self._changed.set()
+
+    def _operate_here(self, request: OperationRequest) -> None:
+        """Do what concerns the session's stay, not its process."""
+        question = decode_value(request.payload)
+        if not self.is_idle:
+            self._operations.refuse(request, "cells are running or waiting: await them, or interrupt and cancel them")
+        elif request.kind == "hibernate":
+            self._operations.answer(request, None)
+            self._hibernation = "it was asked for"
+            self.drain()
+        else:
+            self._rollback = (request, int(question["seq"]))
+            self._changed.set()
+
+    def hibernate(self, reason: str) -> None:
+        """Let the session go while it is idle; its next cell brings it back."""
+        self._hibernation = reason
+        self.drain()
 
     def ping(self, now: float) -> None:
         """Ask a process that has been busy for long for a sign of life."""
@@ -199,6 +247,9 @@ class Resident:
                 raise Fenced(self.session_id, self._claim.epoch + 1)
             if self._is_closing:
                 return await self._end_session()
+            if self._rollback is not None:
+                await self._roll_back(*self._rollback)
+                self._rollback = None
             if self._state is ResidentState.DRAINING:
                 return await self._release_when_quiet()
             if self._state is ResidentState.CLAIMED and (self.intake.waiting or self._operations.waiting):
@@ -213,6 +264,21 @@ class Resident:
                         self._give_up_starting(str(exc))
                 continue
             await self._changed.wait()
+
+    async def _roll_back(self, request: OperationRequest, seq: int) -> None:
+        """Make an earlier checkpoint the state: the next cell starts from it."""
+        before = await self._host.scripts.rehead(self._claim, self._journal.cursor, seq)
+        if before is None:
+            self._operations.refuse(request, f"no checkpoint {seq}-0 is kept")
+            return
+        process = self._process
+        if process is not None:
+            self._is_replacing = True
+            await process.stop()
+            self._is_replacing = False
+        self._journal.head = seq
+        self._reporter.session_event("session.rolled_back", checkpoint=f"{seq}-0", from_checkpoint=f"{before}-0")
+        self._operations.answer(request, None)
 
     async def _start_process(self) -> None:
         self._step(ResidentStep.START)
@@ -325,6 +391,10 @@ class Resident:
         self._operations.abandon(f"the session process ended: {cause}")
         if self._state in {ResidentState.RELEASED, ResidentState.FENCED}:
             return
+        if self._is_replacing:
+            self._runs.detach()
+            self._step(ResidentStep.EXIT)
+            return
         head = self._runs.head
         self._log.warning("session.crashed", cause=cause, seq=head.cell.seq if head else None)
         self._runs.on_exit(cause, left, keep_head=self._is_hurried)
@@ -372,6 +442,8 @@ class Resident:
             if self._process is not None:
                 self._process.kill()
                 await self._process.gone.wait()
+        if self._process is not None and self._hibernation:
+            self._reporter.session_event("session.hibernated", worker_id=self._host.worker_id, reason=self._hibernation)
         await self._journal.written()
         return await self._release()
 

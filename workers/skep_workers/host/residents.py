@@ -1,6 +1,7 @@
 """All the sessions that are resident on this worker: how they come, what reaches them, how they leave."""
 
 import asyncio
+import contextlib
 import secrets
 import time
 from collections.abc import Awaitable, Callable
@@ -32,6 +33,7 @@ class Residents:
         self._stays: dict[str, asyncio.Task[None]] = {}
         self._claiming: dict[str, asyncio.Task[None]] = {}
         self._is_draining = False
+        self._left = asyncio.Event()
         self._all_gone = asyncio.Event()
         self._all_gone.set()
 
@@ -40,8 +42,40 @@ class Residents:
 
     @property
     def has_room(self) -> bool:
-        """Tell whether another session may come."""
-        return not self._is_draining and len(self._residents) < self._host.settings.max_resident
+        """Tell whether another session may come; if not, one that is idle is sent away, so that soon there is."""
+        if self._is_draining:
+            return False
+        if len(self._residents) + len(self._claiming) < self._host.settings.max_resident:
+            return True
+        self._make_room()
+        return False
+
+    async def wait_for_room(self, seconds: float) -> None:
+        """Return when a session has left, or after so many seconds."""
+        self._left.clear()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._left.wait()
+
+    def _make_room(self) -> None:
+        """Hibernate the session that has been idle longest, unless one is on its way out already."""
+        if any(resident.is_leaving for resident in self._residents.values()):
+            return
+        idle = [
+            (since, resident)
+            for resident in self._residents.values()
+            if resident.can_hibernate and (since := resident.idle_since) is not None
+        ]
+        if idle:
+            min(idle, key=lambda pair: pair[0])[1].hibernate("room was needed for another session")
+
+    def hibernate_idle(self) -> None:
+        """Hibernate the sessions that have been idle for too long."""
+        now = time.monotonic()
+        for resident in list(self._residents.values()):
+            since = resident.idle_since
+            if since is not None and now - since > self._host.settings.idle_seconds and resident.can_hibernate:
+                resident.hibernate(f"it was idle for {self._host.settings.idle_seconds:g} s")
 
     async def activate(self, session_id: str) -> None:
         """Make a session resident here, if nobody alive has it; harmless to repeat. Raises what the driver raises."""
@@ -81,6 +115,8 @@ class Residents:
             resident.drain()
         task = self._group.create_task(self._host_stay(resident), name=f"session {claim.session_id}")
         self._stays[claim.session_id] = task
+        if len(self._residents) >= self._host.settings.max_resident:
+            self._make_room()  # before it is asked for
 
     async def _host_stay(self, resident: Resident) -> None:
         pending = 0
@@ -89,6 +125,7 @@ class Residents:
         finally:
             del self._residents[resident.session_id]
             del self._stays[resident.session_id]
+            self._left.set()
             if not self._residents:
                 self._all_gone.set()
         if pending:

@@ -108,6 +108,7 @@ class WorkerHost:
             activate=residents.activate,
             submit=self._submit,
             has_room=lambda: residents.has_room,
+            wait_for_room=residents.wait_for_room,
         )
         services = [
             group.create_task(self._lease.run(residents.sweep, self._recover), name="lease"),
@@ -159,8 +160,9 @@ class WorkerHost:
 
     async def _ping(self, residents: Residents) -> None:
         while True:
-            await asyncio.sleep(self._settings.unresponsive_seconds / 2)
+            await asyncio.sleep(min(self._settings.unresponsive_seconds, self._settings.idle_seconds) / 2)
             residents.ping()
+            residents.hibernate_idle()
 
     async def _sweep(self, residents: Residents) -> None:
         while True:

@@ -22,6 +22,15 @@ READ_BYTES: Final = 64 * 1024
 STREAMS: Final = ("stdout", "stderr")
 
 
+class _Peek(threading.local):
+    """A poll object of each thread's own, since one can't be asked by two threads at a time."""
+
+    def __init__(self, fds: Iterable[int]) -> None:
+        self.poll = select.poll()
+        for fd in fds:
+            self.poll.register(fd, select.POLLIN)
+
+
 class PipeReader:
     """Reads what was written to descriptors 1 and 2 and hands it to the link as the running cell's output."""
 
@@ -29,20 +38,20 @@ class PipeReader:
         self._link = link
         self._shield = shield  # between reading and handing over, an interrupt would lose what was read
         self._lock = threading.Lock()
-        self._poll = select.poll()
         self.streams: Final = {stdout_fd: "stdout", stderr_fd: "stderr"}
         self._decoders = {}
         for fd in self.streams:
             os.set_blocking(fd, False)
-            self._poll.register(fd, select.POLLIN)
             self._decoders[fd] = codecs.getincrementaldecoder("utf-8")("replace")
+        self._peek = _Peek(list(self.streams))
+        self._ended: set[int] = set()
         self._is_reading = False
         self.writer = NOBODY  # the cell that is running, or ran last
 
     def drain(self) -> None:
         """Take what is in the pipes now; several threads may call this."""
         # An empty pipe is not enough: what another thread has read and not handed over yet comes first too.
-        if not self._poll.poll(0) and not self._is_reading:
+        if not self._peek.poll.poll(0) and not self._is_reading:
             return
         with self._shield, self._lock:
             self._is_reading = True
@@ -53,11 +62,13 @@ class PipeReader:
 
     def _read_all(self) -> None:
         for _ in range(64):  # a bound for a writer that never stops; the next look goes on
-            ready = sorted(fd for fd, _ in self._poll.poll(0))
+            ready = sorted(fd for fd, _ in self._peek.poll.poll(0))
             if not ready:
                 return
             for fd in ready:
                 self._read(fd, self.writer)
+                if fd in self._ended:
+                    self._peek.poll.unregister(fd)
 
     def _read(self, fd: int, writer: Writer) -> None:
         try:
@@ -67,7 +78,13 @@ class PipeReader:
         if data:
             self._link.write(self.streams[fd], self._decoders[fd].decode(data), writer)
         else:  # every writing end has been closed; there is nothing to wait for any more
-            self._poll.unregister(fd)
+            self._ended.add(fd)
+
+    def become_forked_copy(self) -> None:
+        """Leave the pipes to the parent, in a child that user code forked."""
+        self._lock = threading.Lock()
+        self._is_reading = False
+        self._peek = _Peek([])
 
 
 class CellStream(io.TextIOBase):

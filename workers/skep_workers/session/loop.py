@@ -2,6 +2,7 @@
 
 import asyncio
 import selectors
+import threading
 from typing import Any
 
 OWN_DESCRIPTORS = 2  # the loop's wake-up socket and the cell socket
@@ -19,6 +20,35 @@ class SessionLoop(asyncio.SelectorEventLoop):
         """Tell whether tasks, timers or descriptors of user code wait for it; called while it does not run."""
         timers: list[Any] = getattr(self, "_scheduled", [])
         return bool(asyncio.all_tasks(self)) or bool(timers) or len(self._chosen.get_map()) > OWN_DESCRIPTORS
+
+    def share(self) -> None:
+        """Let what the calling thread schedules wake the loop, which another thread is going to run.
+
+        A blocking cell sets an asyncio.Event or cancels a task as it would without that thread, and asyncio takes it
+        for granted that the loop isn't asleep meanwhile.
+        """
+        owner, soon, at = threading.get_ident(), super().call_soon, super().call_at
+
+        def call_soon(callback: Any, *args: Any, context: Any = None) -> asyncio.Handle:
+            handle = soon(callback, *args, context=context)
+            if threading.get_ident() == owner:
+                self._wake()
+            return handle
+
+        def call_at(when: float, callback: Any, *args: Any, context: Any = None) -> asyncio.TimerHandle:
+            handle = at(when, callback, *args, context=context)
+            if threading.get_ident() == owner:
+                self._wake()
+            return handle
+
+        self.call_soon, self.call_at = call_soon, call_at  # type: ignore[method-assign, assignment]
+
+    def unshare(self) -> None:
+        """Go back to one thread."""
+        del self.call_soon, self.call_at
+
+    def _wake(self) -> None:
+        self._write_to_self()  # type: ignore[attr-defined]
 
     def close(self) -> None:
         """Stay open: a cell that closes it would take every later cell's loop away."""

@@ -116,6 +116,7 @@ class SessionMain:
         self._interrupter.install()
         self._engine.install()
         os.register_at_fork(after_in_child=self._link.become_forked_copy)
+        os.register_at_fork(after_in_child=self._reader.become_forked_copy)
 
     def _configure(self, options: dict[str, Any]) -> None:
         self._engine.configure(

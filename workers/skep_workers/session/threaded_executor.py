@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from skep_workers.session.compiling import CompiledCell
+from skep_workers.session.loop import SessionLoop
 from skep_workers.session.namespace import NamespaceManager
 
 JOIN_SECONDS: Final = 0.2
@@ -27,7 +28,7 @@ class ThreadedExecutor:
     def __init__(
         self,
         namespace: NamespaceManager,
-        loop: asyncio.AbstractEventLoop,
+        loop: SessionLoop,
         *,
         context: contextvars.Context | None = None,
         drain: Callable[[float], None] = lambda _seconds: None,
@@ -57,12 +58,13 @@ class ThreadedExecutor:
 class _LoopCarrier:
     """A thread that runs a loop for as long as the main thread is busy, as a context manager."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, loop: SessionLoop) -> None:
         self._loop = loop
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="skep-loop", daemon=True)
 
     def __enter__(self) -> None:
+        self._loop.share()
         self._thread.start()
 
     def __exit__(self, *exc_info: object) -> None:
@@ -77,6 +79,7 @@ class _LoopCarrier:
             except KeyboardInterrupt:
                 interrupted = True
                 raise_in_thread(self._thread, KeyboardInterrupt)
+        self._loop.unshare()
         if interrupted and exc_info[0] is None:
             raise KeyboardInterrupt
 
