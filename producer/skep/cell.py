@@ -103,12 +103,10 @@ class Cell:
         return await self._control("cancel")
 
     async def _control(self, kind: str) -> bool:
-        controlled = await self._link.persist(
-            lambda: self._link.scripts.control(self.session_id, kind, cell_id=self.id)
-        )
-        if controlled.status is ControlStatus.UNKNOWN:
+        status = await self._link.request(self.session_id, kind, cell_id=self.id)
+        if status is ControlStatus.UNKNOWN:
             raise NotFound("cell", self.id)
-        return controlled.status is ControlStatus.OK
+        return status is ControlStatus.OK
 
     async def _locate(self) -> None:
         """Make sure that the outcome will come here, whoever submitted the cell."""

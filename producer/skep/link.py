@@ -6,21 +6,24 @@ RedisUnavailable. Submits may be sent again because a cell id is accepted once.
 
 import asyncio
 import contextlib
+import itertools
 import random
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any, Final, TypeVar
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from typing import Any, Final, Literal, TypeVar
 
 from redis.exceptions import BusyLoadingError, ReadOnlyError, ResponseError
 
 from skep_shared.activation import enqueue_activation, open_arq
 from skep_shared.connection import CONNECTION_ERRORS, check_server, open_redis, unavailable
+from skep_shared.errors import WaitTimeout
 from skep_shared.keys import Keys
-from skep_shared.scripts import Scripts
+from skep_shared.scripts import ControlStatus, Scripts
 from skep_shared.settings import Settings
 
 T = TypeVar("T")
 
+OWNER_SECONDS: Final = 20.0
 FIRST_DELAY_SECONDS: Final = 0.02
 LONGEST_DELAY_SECONDS: Final = 1.0
 _PASSING_ERRORS: Final = (*CONNECTION_ERRORS, BusyLoadingError, ReadOnlyError)
@@ -66,6 +69,35 @@ class ShardLink:
         """Ask for an owner. The cells are safe already: should this fail, a worker finds the session by itself."""
         with contextlib.suppress(*_PASSING_ERRORS):
             await enqueue_activation(self.arq, self.keys, session_id)
+
+    async def request(
+        self,
+        session_id: str,
+        kind: str,
+        *,
+        cell_id: str = "",
+        about: Literal["cell", "process"] = "cell",
+        fields: Mapping[str, str | bytes | int] | None = None,
+    ) -> ControlStatus:
+        """Send a request to the session's owner; if it has none, have one found and ask again.
+
+        Raises WaitTimeout after OWNER_SECONDS without an owner, RedisUnavailable.
+        """
+        control = self.scripts.control
+        try:
+            async with asyncio.timeout(OWNER_SECONDS):
+                for delay in itertools.chain((0.0, 0.005, 0.02, 0.05, 0.1), itertools.repeat(0.25)):
+                    await asyncio.sleep(delay)  # an activation that is under way has no signal here
+                    sent = await self.persist(
+                        lambda: control(session_id, kind, cell_id=cell_id, about=about, fields=fields)
+                    )
+                    if sent.needs_activation:
+                        await self.activate(session_id)
+                    if sent.status is not ControlStatus.ABSENT:
+                        return sent.status
+        except TimeoutError:
+            raise WaitTimeout(f"an owner of session {session_id!r}", OWNER_SECONDS) from None
+        raise AssertionError("the delays never end")
 
     async def follow_stream(self, key: str, after: str) -> AsyncIterator[list[tuple[bytes, list[bytes]]]]:
         """Yield pages of (id, [field, value, …]) behind `after`, for ever; an empty page when nothing has come.

@@ -1,7 +1,6 @@
 """A handle on one session: what a service does with it."""
 
 import asyncio
-import itertools
 import uuid
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import fields
@@ -177,13 +176,13 @@ class Session:
         return [Variable(**found) for found in await self._operate("variables", {})]
 
     async def _control(self, kind: str, extra: dict[str, str | bytes | int]) -> bool:
-        controlled = await self._link.persist(lambda: self._link.scripts.control(self.id, kind, fields=extra))
-        if controlled.status is ControlStatus.UNKNOWN:
+        status = await self._link.request(self.id, kind, fields=extra)
+        if status is ControlStatus.UNKNOWN:
             raise NotFound("session", self.id)
-        return controlled.status is ControlStatus.OK
+        return status is ControlStatus.OK
 
     async def _operate(self, kind: str, question: dict[str, object]) -> Any:
-        """Ask the session's process; if nobody has the session, have it activated and ask again."""
+        """Ask the session's owner for something that it answers."""
         operation = self._replies.operation()
         extra: dict[str, str | bytes | int] = {
             "c": self._replies.client_id,
@@ -192,20 +191,13 @@ class Session:
             "p": encode_value(question),
             "d": str(OPERATION_SECONDS),
         }
-        control = self._link.scripts.control
+        status = await self._link.request(self.id, "operate", about="process", fields=extra)
+        if status is ControlStatus.UNKNOWN:
+            raise NotFound("session", self.id)
+        if status is ControlStatus.IDLE:
+            raise SessionClosed(self.id)
         try:
             async with asyncio.timeout(OPERATION_SECONDS):
-                for delay in itertools.chain((0.0, 0.02, 0.05, 0.1), itertools.repeat(0.25)):
-                    await asyncio.sleep(delay)  # an activation that is under way has no signal here
-                    sent = await self._link.persist(lambda: control(self.id, "operate", about="process", fields=extra))
-                    if sent.needs_activation:
-                        await self._link.activate(self.id)
-                    if sent.status is ControlStatus.UNKNOWN:
-                        raise NotFound("session", self.id)
-                    if sent.status is ControlStatus.IDLE:
-                        raise SessionClosed(self.id)
-                    if sent.status is ControlStatus.OK:
-                        break
                 return await operation.result()
         except TimeoutError:
             raise WaitTimeout(f"{kind} of session {self.id!r}", OPERATION_SECONDS) from None

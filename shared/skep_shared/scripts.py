@@ -20,7 +20,7 @@ from skep_shared.keys import Keys
 
 SCRIPT_NAMES: Final = (
     "submit", "watch", "claim", "emit", "commit", "release",
-    "heartbeat", "leave", "recover", "control", "close", "purge", "prune", "rehead", "copy_blobs", "fork",
+    "heartbeat", "leave", "recover", "control", "close", "purge", "prune", "rehead", "confirm", "copy_blobs", "fork",
 )  # fmt: skip
 
 INLINE_BODY_BYTES: Final = 16 * 1024
@@ -281,6 +281,14 @@ class Scripts:
         _raise_refusal(reply, sid, 0)
         removed: int = reply[1]
         return removed
+
+    async def confirm(self, claim: Claim) -> int:
+        """Take the owner's session off the waiting list; gives its last seq. Raises Fenced."""
+        k, sid = self.keys, claim.session_id
+        reply = await self._call("confirm", (k.session(sid), k.waiting), (sid, claim.token, claim.epoch))
+        _raise_refusal(reply, sid, 0)
+        seq: int = reply[1]
+        return seq
 
     async def rehead(self, claim: Claim, cursor: int, seq: int) -> int | None:
         """Make an earlier checkpoint the state; gives the head before, None if unknown. Raises Fenced, EventGap."""

@@ -33,24 +33,32 @@ async def test_an_unknown_session_or_cell_is_told(shard, sid, cell_id):
     assert await shard.dump() == before
 
 
-@pytest.mark.parametrize("cell_id", ["", "a"])
-async def test_without_an_owner_nothing_runs(shard, cell_id):
+async def test_without_an_owner_nothing_runs(shard):
     await shard.submit("a")
     before = await shard.dump()
 
-    assert await shard.scripts.control("s", "interrupt", cell_id=cell_id) == Controlled(ControlStatus.IDLE)
+    assert await shard.scripts.control("s", "interrupt") == Controlled(ControlStatus.IDLE)
     assert await shard.dump() == before
 
 
-@pytest.mark.parametrize("cell_id", ["", "a"])
-async def test_with_a_dead_owner_nothing_runs(shard, cell_id):
+async def test_with_a_dead_owner_nothing_runs(shard):
     await shard.submit("a")
     await shard.claim("w1")
     await shard.kill("w1")
     before = await shard.dump()
 
-    assert await shard.scripts.control("s", "interrupt", cell_id=cell_id) == Controlled(ControlStatus.IDLE)
+    assert await shard.scripts.control("s", "interrupt") == Controlled(ControlStatus.IDLE)
     assert await shard.dump() == before
+
+
+async def test_a_request_about_a_pending_cell_without_an_owner_asks_for_one(shard):
+    await shard.submit("a")
+    await shard.claim("w1")
+    await shard.kill("w1")
+
+    answer = await shard.scripts.control("s", "interrupt", cell_id="a")
+    assert answer == Controlled(ControlStatus.ABSENT, needs_activation=True)
+    assert "s" in await shard.waiting()
 
 
 async def test_a_committed_cell_can_not_be_reached(shard):

@@ -36,6 +36,10 @@ async def test_a_session_lives_its_whole_life_on_an_empty_script_cache(flushing)
     assert await shard.commit(claim, CellCommit("a", 1, ()), CellCommit("b", 2, (b"b1",)), first=2) == 2
     assert len(await shard.replies("c1")) == 1
     assert await scripts.prune(claim, 1, [b"nothing"]) == 0
+    assert await scripts.rehead(claim, 2, 7) is None
+    assert await scripts.confirm(claim) == 2
+    assert await scripts.copy_blobs("s", "t", [b"nothing"]) == 0
+    assert await scripts.fork("s", 1, b"m", b"", []) == "EXISTS"
     assert await scripts.release(claim, "w2") == 0
     assert await scripts.close("s") == Closed("CLOSED", 3)
     assert await scripts.purge("s")

@@ -21,11 +21,10 @@ if state == 'closed' then
   redis.call('ZREM', waiting, sid)
   return {'CLOSED'}
 end
+redis.call('ZREM', waiting, sid) -- whoever has it now; also frees first: see emit.lua
 local epoch, losses, previous = tonumber(h[4]), tonumber(h[8]), h[10] or ''
 if not (owner == wid and h[3] == token) then
-  redis.call('HDEL', session, '-') -- frees first: see emit.lua
   if owner ~= '' and owner ~= wid and redis.call('EXISTS', prefix .. ':worker:' .. owner) == 1 then
-    redis.call('ZREM', waiting, sid)
     redis.call('XADD', prefix .. ':worker:' .. owner .. ':mailbox', 'MAXLEN', '~', 100000, '*', 'k', 'wake', 's', sid, 'q', h[6])
     return {'OWNED', owner}
   end
@@ -37,6 +36,5 @@ if not (owner == wid and h[3] == token) then
   epoch, previous = epoch + 1, h[11] or ''
   redis.call('HSET', session, 'owner', wid, 'token', token, 'epoch', epoch, 'losses', losses, 'holder', wid, 'previous', previous)
   redis.call('SADD', owned, sid)
-  redis.call('ZREM', waiting, sid)
 end
 return {'OK', epoch, tonumber(h[5]), tonumber(h[6]), tonumber(h[7]), losses, previous, state, h[9], tonumber(h[12] or 0)}

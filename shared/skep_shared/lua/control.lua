@@ -6,7 +6,7 @@
 --      then fields and values of the request
 -- Also touches the owner's alive marker and mailbox.
 -- Returns {'OK', owner} or {'UNKNOWN'} (no such session or cell) or {'IDLE'} (nothing runs: done, or no live owner)
---      or {'ABSENT', needs an activation 0|1} (about the process, and nobody alive has the session)
+--      or {'ABSENT', needs an activation 0|1} (nobody alive has the session, and the request needs somebody)
 -- Invariant: a request names the cell it means by seq (0: the one running when it arrives), never the next one.
 local h = redis.call('HMGET', KEYS[1], 'state', 'owner', 'seq', 'cursor')
 if not h[1] then return {'UNKNOWN'} end
@@ -22,7 +22,7 @@ end
 redis.call('HDEL', KEYS[1], '-') -- frees first: see emit.lua
 local marker = ARGV[1] .. ':worker:' .. h[2]
 if h[2] == '' or redis.call('EXISTS', marker) == 0 then
-  if ARGV[5] == 'cell' or h[1] == 'closed' then return {'IDLE'} end
+  if (ARGV[5] == 'cell' and ARGV[4] == '') or h[1] == 'closed' then return {'IDLE'} end
   local t = redis.call('TIME')
   return {'ABSENT', redis.call('ZADD', KEYS[3], 'NX', t[1] * 1000 + math.floor(t[2] / 1000), ARGV[2])}
 end

@@ -38,6 +38,11 @@ from skep_workers.host.zygote import Zygote
 LAST_OUTPUT_BYTES: Final = 1024 * 1024
 EXIT_STATUS_SECONDS: Final = 1.0
 KILL_SECONDS: Final = 2.0
+# With which the process ends itself; user code that exits so is told the same.
+OWN_EXITS: Final = {
+    70: "the engine failed, or met bytes that are no frames (exit status 70)",
+    74: "it closed its connection to the host (exit status 74)",
+}
 SEND_BUFFER_BYTES: Final = 8 * 1024 * 1024
 _HOSTS_OWN: Final = (
     Hello,
@@ -273,6 +278,9 @@ class SessionProcess:
         cause = self._fault or describe_status(status)
         if not self._hello.done():
             self._hello.set_exception(StartError("session process", cause))
+        # What it started in its group goes with it, however it ended.
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.pid, signal.SIGKILL)
         left = self._read_pipes()
         self.gone.set()
         self._on_exit(cause, left)
@@ -303,4 +311,5 @@ def describe_status(status: int | None) -> str:
         except ValueError:
             name = f"signal {number}"
         return f"killed by {name}"
-    return f"exited with status {os.WEXITSTATUS(status)}"
+    code = os.WEXITSTATUS(status)
+    return OWN_EXITS.get(code, f"exited with status {code}")

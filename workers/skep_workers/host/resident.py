@@ -220,6 +220,14 @@ class Resident:
         self.intake.expect(seq)
         self._changed.set()
 
+    async def confirm(self) -> None:
+        """Say that the session has its owner, and find cells that were missed."""
+        try:
+            self.intake.expect(await self._host.scripts.confirm(self._claim))
+        except Fenced:
+            self._is_lost = True
+            self._changed.set()
+
     def drain(self) -> None:
         """Take no more cells; the stay ends when what runs has ended."""
         if self._state not in {ResidentState.RELEASED, ResidentState.FENCED}:
@@ -412,7 +420,10 @@ class Resident:
             if not self._runs and self.intake.is_complete:
                 break
             for run in list(self._runs):
-                self._runs.interrupt(run.cell.seq)
+                if run is self._runs.head:
+                    self._runs.interrupt(run.cell.seq)
+                else:
+                    self._runs.cancel(run.cell.seq)
             if not await self._changes_within(INTERRUPT_GRACE_SECONDS) and self._process is not None and self._runs:
                 self._process.kill()
                 await self._process.gone.wait()

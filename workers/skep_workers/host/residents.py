@@ -42,13 +42,27 @@ class Residents:
 
     @property
     def has_room(self) -> bool:
-        """Tell whether another session may come; if not, one that is idle is sent away, so that soon there is."""
-        if self._is_draining:
-            return False
-        if len(self._residents) + len(self._claiming) < self._host.settings.max_resident:
-            return True
-        self._make_room()
-        return False
+        """Tell whether another session may come: into a free place, or into that of one that is idle."""
+        return not self._is_draining and (self._is_below_capacity or self._longest_idle() is not None)
+
+    @property
+    def _is_below_capacity(self) -> bool:
+        return len(self._residents) + len(self._claiming) < self._host.settings.max_resident
+
+    def _longest_idle(self) -> Resident | None:
+        idle = [
+            (since, resident)
+            for resident in self._residents.values()
+            if resident.can_hibernate and (since := resident.idle_since) is not None and not resident.is_leaving
+        ]
+        return min(idle, key=lambda pair: pair[0])[1] if idle else None
+
+    def _make_room(self) -> bool:
+        """Send the session away that has been idle longest; False if none is idle."""
+        resident = self._longest_idle()
+        if resident is not None:
+            resident.hibernate("room was needed for another session")
+        return resident is not None
 
     async def wait_for_room(self, seconds: float) -> None:
         """Return when a session has left, or after so many seconds."""
@@ -56,18 +70,6 @@ class Residents:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._left.wait()
-
-    def _make_room(self) -> None:
-        """Hibernate the session that has been idle longest, unless one is on its way out already."""
-        if any(resident.is_leaving for resident in self._residents.values()):
-            return
-        idle = [
-            (since, resident)
-            for resident in self._residents.values()
-            if resident.can_hibernate and (since := resident.idle_since) is not None
-        ]
-        if idle:
-            min(idle, key=lambda pair: pair[0])[1].hibernate("room was needed for another session")
 
     def hibernate_idle(self) -> None:
         """Hibernate the sessions that have been idle for too long."""
@@ -79,10 +81,14 @@ class Residents:
 
     async def activate(self, session_id: str) -> None:
         """Make a session resident here, if nobody alive has it; harmless to repeat. Raises what the driver raises."""
-        resident = self._residents.get(session_id)
-        if resident is not None or not self.has_room:
-            if resident is None:
-                await self._on_pending(session_id)
+        while (resident := self._residents.get(session_id)) is not None:
+            if not resident.is_leaving:
+                await resident.confirm()
+                return
+            # It is on its way out, perhaps released already: whoever comes next claims anew.
+            await asyncio.wait({self._stays[session_id]})
+        if self._is_draining or not (self._is_below_capacity or self._make_room()):
+            await self._on_pending(session_id)
             return
         task = self._claiming.get(session_id)
         if task is None:
@@ -115,8 +121,6 @@ class Residents:
             resident.drain()
         task = self._group.create_task(self._host_stay(resident), name=f"session {claim.session_id}")
         self._stays[claim.session_id] = task
-        if len(self._residents) >= self._host.settings.max_resident:
-            self._make_room()  # before it is asked for
 
     async def _host_stay(self, resident: Resident) -> None:
         pending = 0

@@ -13,8 +13,10 @@ from typing import Any, Final
 
 from skep_shared.frames import InputRequest
 from skep_workers.session.link import CellLink, current_writer
+from skep_workers.session.tracebacks import shortened
 
 DEFAULT_DEADLINE_SECONDS: Final = 3600.0
+MAX_PROMPT_CHARS: Final = 16 * 1024
 
 
 class Asker:
@@ -37,11 +39,11 @@ class Asker:
 
     def ask(self, prompt: Any = "", /) -> str:
         """Ask for a line. Raises EOFError."""
-        return self._ask(str(prompt), is_password=False)
+        return self._ask(shortened(str(prompt), MAX_PROMPT_CHARS), is_password=False)
 
     def ask_password(self, prompt: Any = "Password: ", stream: Any = None) -> str:
         """Ask for a password; it is told in no event. Raises EOFError."""
-        return self._ask(str(prompt), is_password=True)
+        return self._ask(shortened(str(prompt), MAX_PROMPT_CHARS), is_password=True)
 
     def answer(self, number: int, text: str | None) -> None:
         """Take an answer, from the control thread; one to another question is late and dropped."""

@@ -15,8 +15,8 @@ import threading
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
-from skep_workers.session.interrupts import Shield
 from skep_workers.session.link import NOBODY, CellLink, Writer
+from skep_workers.session.shield import Shield
 
 READ_BYTES: Final = 64 * 1024
 STREAMS: Final = ("stdout", "stderr")
@@ -125,7 +125,8 @@ class CellStream(io.TextIOBase):
         return self._fd
 
     def flush(self) -> None:
-        """Do nothing: what was written is on its way."""
+        """Hand what was written on, so that it is not lost with the process."""
+        self._link.flush()
 
     def isatty(self) -> bool:
         """It is no terminal."""

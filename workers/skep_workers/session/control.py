@@ -5,6 +5,7 @@ and 2, and the link's wake-up descriptor, until the next deadline. An idle sessi
 socket ends, the host has gone and so must the whole process group.
 """
 
+import errno
 import os
 import select
 import signal
@@ -36,6 +37,7 @@ from skep_workers.session.operations import Operations
 
 RECEIVE_BYTES: Final = 64 * 1024
 PROTOCOL_EXIT: Final = 70  # EX_SOFTWARE of sysexits.h
+CLOSED_EXIT: Final = 74  # EX_IOERR
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +90,12 @@ class ControlThread:
                 if any(fd in ready for fd in self._reader.streams):
                     self._reader.drain()
                 self._link.send()
-        except (OSError, ProtocolError):
-            _leave_with_everyone()
+        except OSError as exc:
+            if exc.errno in {errno.EBADF, errno.ENOTSOCK}:
+                os._exit(CLOSED_EXIT)  # user code has closed our descriptors
+            leave_with_everyone()
+        except ProtocolError:
+            os._exit(PROTOCOL_EXIT)
 
     def _milliseconds_to_wait(self, controls: Controls) -> float | None:
         controls.interrupter.tick()
@@ -99,7 +105,7 @@ class ControlThread:
     def _receive(self, controls: Controls) -> None:
         data = self._socket.recv(RECEIVE_BYTES)
         if not data:
-            _leave_with_everyone()
+            leave_with_everyone()
         for frame in self._decoder.feed(data):
             match frame:
                 case Interrupt(seq, attempt):
@@ -118,7 +124,7 @@ class ControlThread:
                     raise ProtocolError(f"{type(frame).__name__} does not belong on the control socket")
 
 
-def _leave_with_everyone() -> None:
+def leave_with_everyone() -> None:
     """End this process and what it started in its group; there is nobody left to talk to."""
     os.killpg(0, signal.SIGKILL)
     os._exit(PROTOCOL_EXIT)  # a process that left its group

@@ -3,8 +3,10 @@
 They are built-ins of the session: there without an import, and free to be bound to something else by a cell.
 """
 
+import contextlib
 import sys
 import uuid
+from types import TracebackType
 from typing import Any
 
 from skep_shared.frames import Cleared, Display
@@ -69,16 +71,36 @@ class DisplayPublisher:
         pyplot = sys.modules.get("matplotlib.pyplot")
         if pyplot is None:
             return
-        for number in pyplot.get_fignums():
-            figure = pyplot.figure(number)
-            png = figure_png(figure)
-            if png is not None:
-                self._put({"image/png": png, "text/plain": repr(figure)}, None, updates=False)
-        pyplot.close("all")
+        try:
+            for number in pyplot.get_fignums():
+                figure = pyplot.figure(number)
+                bundle = {"image/png": figure_png(figure), "text/plain": repr(figure)}
+                self._put(raw_bundle(bundle), None, updates=False)
+        finally:
+            pyplot.close("all")  # one that can't be drawn fails this cell, not the later ones
 
     def _put(self, bundle: dict[str, Any], display_id: str | None, *, updates: bool) -> None:
         writer = current_writer.get()
         self._link.put(Display(writer.seq, writer.attempt, bundle, display_id, updates))
+
+
+class FiguresAtEnd:
+    """Shows the figures that are open when a cell's code ends, also when it fails; a context manager."""
+
+    def __init__(self, publisher: DisplayPublisher) -> None:
+        self._publisher = publisher
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self._publisher.show_figures()
+        elif issubclass(kind, Exception):  # one that was interrupted has no time for drawing
+            with contextlib.suppress(Exception):  # what the cell itself raised is what counts
+                self._publisher.show_figures()
 
 
 _publisher: DisplayPublisher | None = None

@@ -5,7 +5,7 @@ thread outside of the loop (`run_outside`). Both end in `_finish`, which sends w
 """
 
 import asyncio
-import sys
+import os
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -20,7 +20,7 @@ from skep_workers.session.async_executor import AsyncExecutor
 from skep_workers.session.checkpoint.keeping import Keeper
 from skep_workers.session.compiling import CellCompiler, CompiledCell, cell_filename, register_source
 from skep_workers.session.detection import DetectionPolicy, ExecutionMode
-from skep_workers.session.displays import DisplayPublisher
+from skep_workers.session.displays import DisplayPublisher, FiguresAtEnd
 from skep_workers.session.interrupts import Interrupter, Reason
 from skep_workers.session.link import CellLink, Writer, current_writer
 from skep_workers.session.loop import SessionLoop
@@ -169,11 +169,13 @@ class Engine:
                     self._interrupter.enter()
                     if prepared.is_timed:
                         self._magics.start_timer()
-                    if compiled.awaits:
-                        value = await self._async.execute(compiled)
-                    else:
-                        value = self._async.execute_now(compiled)
-                    frame = self._after(prepared, compiled, value)
+                    with FiguresAtEnd(self._publisher):
+                        if compiled.awaits:
+                            value = await self._async.execute(compiled)
+                        else:
+                            value = self._async.execute_now(compiled)
+                        frame = self._after(prepared, compiled, value)
+                    self._interrupter.check()
                 finally:
                     self._interrupter.leave()
                 ending = Ending(CellStatus.FINISHED, frame)
@@ -190,8 +192,10 @@ class Engine:
                 self._interrupter.enter()
                 if prepared.is_timed:
                     self._magics.start_timer()
-                value = self._threaded.execute(compiled, carries_loop=carries_loop)
-                frame = self._after(prepared, compiled, value)
+                with FiguresAtEnd(self._publisher):
+                    value = self._threaded.execute(compiled, carries_loop=carries_loop)
+                    frame = self._after(prepared, compiled, value)
+                self._interrupter.check()
             finally:
                 self._interrupter.leave()
         except BaseException as exc:  # noqa: BLE001 - see above
@@ -208,8 +212,6 @@ class Engine:
             if compiled.shows_value:
                 frame = Result(cell.seq, cell.attempt, mime_bundle(value), value_as_data(value))
             self.namespace.push_result(value)
-        if "matplotlib.pyplot" in sys.modules:
-            self._publisher.show_figures()
         for change in compiled.rewrites:
             self._link.put(Notice(cell.seq, cell.attempt, "rewritten", change))
         return frame
@@ -234,6 +236,8 @@ class Engine:
         return _failed(cell, exc, status)
 
     def _finish(self, prepared: Prepared, ending: Ending) -> None:
+        if self._link.is_forked_copy:
+            os._exit(0)  # a child that user code forked and let run on: it is no session
         self._drain()
         self._interrupter.forget(prepared.writer)
         run_us = (time.perf_counter_ns() - prepared.started_ns) // 1000

@@ -14,7 +14,6 @@ import asyncio
 import signal
 import threading
 import time
-from collections.abc import Callable
 from enum import StrEnum
 from types import FrameType
 from typing import Final
@@ -22,9 +21,11 @@ from typing import Final
 from skep_workers.session.children import interrupt_children
 from skep_workers.session.escalation import Tracer
 from skep_workers.session.link import NOBODY, Writer
+from skep_workers.session.shield import Shield
 
 HARD_SIGNAL: Final = signal.SIGRTMIN + 6
 HARD_REPEAT_SECONDS: Final = 0.02
+UNHEARD_REPEAT_SECONDS: Final = 0.05
 DEFAULT_GRACE_SECONDS: Final = 2.0
 
 
@@ -33,37 +34,6 @@ class Reason(StrEnum):
 
     INTERRUPT = "interrupt"
     TIMEOUT = "timeout"
-
-
-class Shield:
-    """A part of the engine inside user code that must not be cut in two, as a context manager.
-
-    Only the main thread is interrupted, so only there it counts; other threads pass through.
-    """
-
-    def __init__(self) -> None:
-        self._main_thread: Final = threading.main_thread().ident
-        self._depth = 0
-        self._on_exit: Callable[[], None] | None = None
-
-    def defer(self, action: Callable[[], None]) -> bool:
-        """Tell whether the main thread is inside; if so, `action` runs when it leaves."""
-        if self._depth:
-            self._on_exit = action
-            return True
-        return False
-
-    def __enter__(self) -> None:
-        if threading.get_ident() == self._main_thread:
-            self._depth += 1
-
-    def __exit__(self, *exc_info: object) -> None:
-        if threading.get_ident() != self._main_thread:
-            return
-        self._depth -= 1
-        if not self._depth and self._on_exit is not None:
-            action, self._on_exit = self._on_exit, None
-            action()
 
 
 class Interrupter:
@@ -82,6 +52,8 @@ class Interrupter:
         self._started_at = 0.0
         self._times_out_at: float | None = None
         self._requested: dict[Writer, Reason] = {}
+        self._delivered = NOBODY
+        self._again_at: float | None = None
         self._hard: Writer | None = None
         self._hard_at: float | None = None
         self._tracer = Tracer(lambda: self._hard == self._cell and self._in_user_code)
@@ -104,7 +76,13 @@ class Interrupter:
         """User code starts; raises KeyboardInterrupt if it was to end before."""
         self._in_user_code = True
         if self._cell in self._requested:
+            self._delivered = self._cell
             raise KeyboardInterrupt
+
+    def check(self) -> None:
+        """Raise the KeyboardInterrupt that has not come through yet: os.system, for one, ignores SIGINT meanwhile."""
+        if self._delivered != self._cell and self._has_sigint:
+            self.enter()
 
     def leave(self) -> None:
         """User code has ended; from here on the engine can't be interrupted."""
@@ -119,7 +97,12 @@ class Interrupter:
         self._cell, self._task, self._times_out_at = NOBODY, None, None
         for other in [other for other in self._requested if other.seq <= cell.seq]:
             del self._requested[other]
-        self._hard = self._hard_at = None
+        self._hard = self._hard_at = self._again_at = None
+
+    @property
+    def _has_sigint(self) -> bool:
+        """Tell whether SIGINT is ours; a handler of the user's own decides for itself what it means."""
+        return signal.getsignal(signal.SIGINT) == self._on_sigint
 
     def _on_sigint(self, signum: int, frame: FrameType | None) -> None:
         if not self._shield.defer(self._deliver):
@@ -128,6 +111,7 @@ class Interrupter:
     def _deliver(self) -> None:
         if not self._in_user_code or self._cell not in self._requested:
             return  # late, or not ours
+        self._delivered = self._cell
         task = self._task
         if task is None or self._stepped_task() is task:
             raise KeyboardInterrupt
@@ -141,9 +125,10 @@ class Interrupter:
         if stepped is not None and stepped is not task:
             raise KeyboardInterrupt  # a background task holds the loop up: the cell can't start, or go on
         if self._in_user_code and self._cell == self._hard:
-            if task is not None:
-                self._loop.call_soon_threadsafe(task.cancel)
             self._tracer.install(frame, task.get_coro() if task is not None else None)
+            if task is None or stepped is task:
+                raise KeyboardInterrupt  # it will be caught, but it ends a blocking call, behind which the tracer waits
+            self._loop.call_soon_threadsafe(task.cancel)
 
     def _stepped_task(self) -> asyncio.Task[None] | None:
         if not self._loop.is_running() or asyncio._get_running_loop() is not self._loop:  # noqa: SLF001 - documented
@@ -157,14 +142,19 @@ class Interrupter:
         if cell in self._requested:
             return
         self._requested[cell] = reason
-        self._hard_at = time.monotonic() + self.grace_seconds
+        now = time.monotonic()
+        self._hard_at = now + self.grace_seconds
         if self._cell == cell:
-            signal.pthread_kill(self._main_thread, signal.SIGINT)
-            interrupt_children(since=self._started_at)
+            self._signal(now)
+
+    def _signal(self, now: float) -> None:
+        self._again_at = now + UNHEARD_REPEAT_SECONDS
+        signal.pthread_kill(self._main_thread, signal.SIGINT)
+        interrupt_children(since=self._started_at)
 
     def next_deadline(self) -> float | None:
         """Give the monotonic time at which `tick` wants to be called."""
-        times = [at for at in (self._times_out_at, self._hard_at) if at is not None]
+        times = [at for at in (self._times_out_at, self._again_at, self._hard_at) if at is not None]
         return min(times) if times else None
 
     def tick(self) -> None:
@@ -174,6 +164,10 @@ class Interrupter:
         if self._times_out_at is not None and now >= self._times_out_at:
             self._times_out_at = None
             self.request(cell, Reason.TIMEOUT)
+        if self._again_at is not None and now >= self._again_at:
+            self._again_at = None
+            if cell in self._requested and self._delivered != cell and self._has_sigint:
+                self._signal(now)
         if self._hard_at is not None and now >= self._hard_at:
             self._hard = cell if cell in self._requested else min(self._requested, default=None)
             # Again and again until it has ended, or the host has ended the process.

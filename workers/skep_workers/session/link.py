@@ -6,17 +6,21 @@ of a cell the main thread sends, outside of user code, what is left together wit
 send and no hand-over between threads.
 """
 
+import contextlib
 import os
 import socket
 import threading
 from contextvars import ContextVar
 from typing import Final, NamedTuple
 
-from skep_shared.frames import Frame, Output, Truncated, encode_frame
+from skep_shared.errors import FrameTooLarge
+from skep_shared.frames import Frame, Notice, Output, Truncated, encode_frame
+from skep_workers.session.shield import Shield
 
 HIGH_WATER_CHARS: Final = 1024 * 1024
 CHUNK_CHARS: Final = 64 * 1024
 DEFAULT_OUTPUT_LIMIT_BYTES: Final = 64 * 1024 * 1024
+FLUSH_SECONDS: Final = 0.1
 COUNTED_CELLS: Final = 1000
 
 
@@ -47,8 +51,10 @@ class _Text:
 class CellLink:
     """Collects output and sends frames; one per session process."""
 
-    def __init__(self, sock: socket.socket) -> None:
+    def __init__(self, sock: socket.socket, shield: Shield) -> None:
         self._socket = sock
+        self._shield = shield
+        self._unsent = b""
         self._lock = threading.Lock()
         self._room = threading.Condition(self._lock)
         self._sending = threading.Lock()
@@ -112,12 +118,34 @@ class CellLink:
         """Make the control thread look around."""
         os.eventfd_write(self.wake_fd, 1)
 
+    def flush(self) -> None:
+        """Hand what was collected to the kernel, where it outlives this process; called by user code.
+
+        What doesn't fit in the socket now is sent by the control thread: waiting here could not be interrupted.
+        """
+        if self.is_forked_copy or not self._pending:
+            return
+        with self._shield:
+            if not self._sending.acquire(timeout=FLUSH_SECONDS):
+                return  # somebody is at it, and the host doesn't read
+            try:
+                with self._lock:
+                    pending, self._pending, self._pending_chars = self._pending, [], 0
+                self._unsent += _encode(pending)
+                with contextlib.suppress(BlockingIOError):
+                    self._unsent = self._unsent[self._socket.send(self._unsent, socket.MSG_DONTWAIT) :]
+            finally:
+                self._sending.release()
+        if self._unsent:
+            self.wake()
+
     def send(self, *frames: Frame) -> None:
         """Send what was collected and then these frames, in one piece."""
         with self._sending:
             with self._lock:
                 pending, self._pending, self._pending_chars = self._pending, [], 0
-            data = _encode([*pending, *frames])
+            data = self._unsent + _encode([*pending, *frames])
+            self._unsent = b""
             if data:
                 self._socket.sendall(data)
         with self._lock:
@@ -147,5 +175,13 @@ def _encode(pending: list[_Text | Frame]) -> bytes:
                 chunk = text[start : start + CHUNK_CHARS]
                 parts.append(encode_frame(Output(item.writer.seq, item.writer.attempt, item.stream, chunk)))
         else:
-            parts.append(encode_frame(item))  # type: ignore[arg-type]
+            try:
+                parts.append(encode_frame(item))  # type: ignore[arg-type]
+            except FrameTooLarge as exc:  # nobody reads such a frame: this is said in its place
+                parts.append(encode_frame(_too_large(item, exc)))  # type: ignore[arg-type]
     return b"".join(parts)
+
+
+def _too_large(frame: Frame, exc: FrameTooLarge) -> Notice:
+    seq, attempt = getattr(frame, "seq", 0), getattr(frame, "attempt", 0)
+    return Notice(seq, attempt, "left_out", f"{type(frame).__name__} is left out: {exc}")

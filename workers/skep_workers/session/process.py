@@ -26,14 +26,15 @@ from skep_workers.session.asking import DEFAULT_DEADLINE_SECONDS, Asker
 from skep_workers.session.attribution import install_thread_hook
 from skep_workers.session.capture import PipeReader, install_streams
 from skep_workers.session.checkpoint.keeping import Keeper
-from skep_workers.session.control import PROTOCOL_EXIT, Controls, ControlThread
+from skep_workers.session.control import PROTOCOL_EXIT, Controls, ControlThread, leave_with_everyone
 from skep_workers.session.displays import DisplayPublisher, install_publisher
 from skep_workers.session.engine import Ending, Engine, Prepared
 from skep_workers.session.inspection import Inspector
-from skep_workers.session.interrupts import DEFAULT_GRACE_SECONDS, Interrupter, Shield
+from skep_workers.session.interrupts import DEFAULT_GRACE_SECONDS, Interrupter
 from skep_workers.session.link import DEFAULT_OUTPUT_LIMIT_BYTES, CellLink, Writer
 from skep_workers.session.loop import SessionLoop
 from skep_workers.session.operations import Operations
+from skep_workers.session.shield import Shield
 from skep_workers.session.sources import install_class_sources
 
 RECEIVE_BYTES: Final = 256 * 1024
@@ -72,8 +73,8 @@ class SessionMain:
         self._outside: Prepared | None = None
         self._is_leaving = False
         self._loop = SessionLoop()
-        self._link = CellLink(cell_socket)
         shield = Shield()
+        self._link = CellLink(cell_socket, shield)
         self._reader = PipeReader(self._link, shield, *pipes)
         self._interrupter = Interrupter(self._loop, shield)
         self._asker = Asker(self._link)
@@ -131,7 +132,7 @@ class SessionMain:
     def _receive(self) -> None:
         data = self._socket.recv(RECEIVE_BYTES, socket.MSG_DONTWAIT)
         if not data:
-            os._exit(0)  # the host has gone
+            leave_with_everyone()  # the host has gone
         try:
             for frame in self._decoder.feed(data):
                 if isinstance(frame, Configure):

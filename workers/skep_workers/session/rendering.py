@@ -5,10 +5,14 @@ what it raises is named in the text instead.
 """
 
 import base64
-import contextlib
 import io
 import sys
+from asyncio import CancelledError
+from collections.abc import Callable
+from json import dumps, loads
 from typing import Any, Final
+
+from msgpack import packb
 
 from skep_shared.values import ValueEncodingError, encode_value
 from skep_workers.session.tracebacks import shortened
@@ -17,6 +21,8 @@ MAX_REPR_CHARS: Final = 1024 * 1024
 MAX_DATA_BYTES: Final = 4 * 1024 * 1024
 MAX_BUNDLE_BYTES: Final = 8 * 1024 * 1024
 
+# How an interrupt, a timeout or a cancelled task reaches user code: never taken for a fault of a representation.
+_ENDS_THE_CELL: Final = (KeyboardInterrupt, CancelledError, GeneratorExit)
 _REPR_METHODS: Final = {
     "_repr_html_": "text/html",
     "_repr_markdown_": "text/markdown",
@@ -33,13 +39,13 @@ _REPR_METHODS: Final = {
 def mime_bundle(value: object) -> dict[str, Any]:
     """Give the representations of a value, MIME type -> str (bytes as base64), text/plain always."""
     bundle: dict[str, Any] = {}
-    if not isinstance(value, type):  # a class has the methods too, but nothing to show
+    if not issubclass(type(value), type):  # a class has the methods too, but nothing to show
         bundle.update(_own_bundle(value))
         for method, mime in _REPR_METHODS.items():
             if mime not in bundle and (shown := _call(value, method)) is not None:
                 bundle[mime] = shown
-        if "image/png" not in bundle and (png := figure_png(value)) is not None:
-            bundle["image/png"] = png
+        if "image/png" not in bundle:
+            bundle["image/png"] = _contained(lambda: figure_png(value))
     plain = bundle.get("text/plain")
     bundle["text/plain"] = plain if isinstance(plain, str) else safe_repr(value)
     return _bounded({mime: _as_text(shown) for mime, shown in bundle.items() if shown is not None})
@@ -54,16 +60,20 @@ def _own_bundle(value: object) -> dict[str, Any]:
     own = _call(value, "_repr_mimebundle_")
     if isinstance(own, tuple):  # (data, metadata)
         own = own[0] if own else None
-    return dict(own) if isinstance(own, dict) else {}
+    return {mime: shown for mime, shown in own.items() if type(mime) is str} if isinstance(own, dict) else {}
 
 
 def _call(value: object, method: str) -> Any:
     function = getattr(type(value), method, None)
-    if function is None:
-        return None
+    return _contained(lambda: function(value)) if function is not None else None
+
+
+def _contained(represent: Callable[[], Any]) -> Any:
     try:
-        return function(value)
-    except Exception:  # noqa: BLE001 - user code; another representation will do
+        return represent()
+    except _ENDS_THE_CELL:
+        raise
+    except BaseException:  # noqa: BLE001 - user code, even SystemExit; another representation will do
         return None
 
 
@@ -75,46 +85,53 @@ def _as_text(shown: object) -> Any:
     if isinstance(shown, str):
         return shown
     try:
-        encode_value(shown)
-    except (ValueEncodingError, RecursionError):
+        plain = loads(dumps(shown))
+        packb(plain, unicode_errors="surrogatepass")  # as its frame will; numbers may still be too large for that
+    except Exception:  # noqa: BLE001 - what is no JSON says so in many ways
         return safe_repr(shown)
-    return shown
+    return plain
 
 
 def _bounded(bundle: dict[str, Any]) -> dict[str, Any]:
-    """Replace what is too large to send by a word on its size."""
-    bounded = {}
-    for mime, shown in bundle.items():
-        size = len(shown) if isinstance(shown, str) else len(encode_value(shown))
-        if size <= MAX_BUNDLE_BYTES:
-            bounded[mime] = shown
-        else:
-            bounded.setdefault("text/plain", f"<{mime} of {size} bytes, over the limit of {MAX_BUNDLE_BYTES}>")
-    return bounded
+    """Leave out what makes a bundle too large to send, the largest first, and put a word on its size in its place."""
+    sizes = {mime: len(mime) + _size(shown) for mime, shown in bundle.items()}
+    total, kept, notes = sum(sizes.values()), dict(bundle), []
+    for mime in sorted(sizes, key=sizes.__getitem__, reverse=True):
+        if total <= MAX_BUNDLE_BYTES:
+            break
+        total -= sizes[mime]
+        notes.append(f"<{mime} of {_size(kept.pop(mime))} bytes left out, over the limit of {MAX_BUNDLE_BYTES}>")
+    if notes:
+        own = kept.get("text/plain")
+        kept["text/plain"] = shortened("\n".join([*([own] if isinstance(own, str) else []), *notes]), MAX_REPR_CHARS)
+    return kept
+
+
+def _size(shown: Any) -> int:
+    if isinstance(shown, str):
+        return len(shown.encode("utf-8", "surrogatepass"))
+    return len(packb(shown, unicode_errors="surrogatepass"))
 
 
 def safe_repr(value: object, limit: int = MAX_REPR_CHARS) -> str:
     """Give repr(value), shortened; a `__repr__` that raises, or gives no str, is named instead."""
     try:
         text = repr(value)
-    except (KeyboardInterrupt, GeneratorExit):
+    except _ENDS_THE_CELL:
         raise
-    except BaseException as exc:
-        if type(exc).__name__ == "CancelledError":
-            raise
+    except BaseException as exc:  # noqa: BLE001 - user code, even SystemExit
         return f"<{type(value).__qualname__} object whose __repr__ raised {type(exc).__name__}>"
     return shortened(text, limit)
 
 
 def figure_png(value: object) -> str | None:
-    """Give a matplotlib figure as base64 PNG; None for anything else."""
+    """Give a matplotlib figure as base64 PNG; None for anything else. Raises what drawing it raises."""
     module = sys.modules.get("matplotlib.figure")
-    if module is None or not isinstance(value, module.Figure):
+    if module is None or not issubclass(type(value), module.Figure):
         return None
     buffer = io.BytesIO()
-    with contextlib.suppress(Exception):  # an empty or broken figure has no picture
-        value.savefig(buffer, format="png", bbox_inches="tight")
-    return base64.b64encode(buffer.getvalue()).decode() if buffer.getvalue() else None
+    value.savefig(buffer, format="png", bbox_inches="tight")  # type: ignore[attr-defined]
+    return base64.b64encode(buffer.getvalue()).decode()
 
 
 def value_as_data(value: object) -> bytes | None:

@@ -15,13 +15,13 @@ def describe_exception(exc: BaseException) -> tuple[str, str, str]:
     name = kind.__qualname__
     try:
         text = str(exc)
-    except Exception as inner:  # noqa: BLE001 - user code runs in __str__
+    except BaseException as inner:  # noqa: BLE001 - user code runs in __str__, and may even raise SystemExit
         text = f"<str() of it raised {type(inner).__name__}>"
     try:
         summary = traceback.TracebackException(kind, exc, exc.__traceback__)
         _drop_engine_frames(summary, set())
         shown = "".join(summary.format())
-    except Exception as inner:  # noqa: BLE001 - user code runs in __str__, __repr__ and __notes__
+    except BaseException as inner:  # noqa: BLE001 - user code runs in __str__, __repr__ and __notes__
         shown = f"{name}: {text}\n(the traceback can't be shown: {type(inner).__name__})\n"
     return name, shortened(text, MAX_VALUE_CHARS), shortened(shown, MAX_TEXT_CHARS)
 

@@ -1,0 +1,142 @@
+"""Events as people and as programs read them."""
+
+import json
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from pydantic import BaseModel
+from rich.text import Text
+
+from skep.cli.screen import Screen
+from skep_shared.events import (
+    CellFinished,
+    CellQueued,
+    CellRetried,
+    CellStarted,
+    ErrorEvent,
+    Event,
+    InputAnswered,
+    InputRequested,
+    OutputEvent,
+    OutputTruncated,
+    ResultEvent,
+    SessionClosedEvent,
+    SessionMoved,
+    SessionStarted,
+    WarningEvent,
+)
+from skep_shared.states import CellStatus
+from skep_shared.values import decode_value
+
+Printer = Callable[[Event], None]
+
+
+class HasCode(Protocol):
+    """What a heading is made of."""
+
+    code: str
+
+
+def print_json(record: dict[str, Any]) -> None:
+    """Print one JSON object on one line."""
+    print(json.dumps(record, separators=(",", ":")), flush=True)
+
+
+def as_record(model: BaseModel) -> dict[str, Any]:
+    """Give a model's fields as JSON has them; times are ISO 8601."""
+    return model.model_dump(mode="json", exclude={"data"})
+
+
+def print_event_json(event: Event) -> None:
+    """Print an event as JSON; a result has its `value` where JSON can hold it."""
+    record = as_record(event)
+    if isinstance(event, ResultEvent) and event.data is not None:
+        try:
+            value = decode_value(event.data)
+            json.dumps(value, allow_nan=False)
+        except (TypeError, ValueError):
+            pass  # bytes, NaN and the like: the text/plain representation has to do
+        else:
+            record["value"] = value
+    print_json(record)
+
+
+class LivePrinter:
+    """Prints what one cell puts out, as its own terminal would have shown it."""
+
+    def __init__(self, screen: Screen) -> None:
+        self._screen = screen
+
+    def __call__(self, event: Event) -> None:
+        """Print the event, if there is something to see."""
+        screen = self._screen
+        match event:
+            case OutputEvent():
+                screen.write(event.stream, event.text)
+            case ErrorEvent():
+                screen.traceback(event.traceback)
+            case WarningEvent():
+                screen.note(f"warning: {event.message}", "yellow")
+            case OutputTruncated():
+                screen.note(f"warning: output was cut at {event.limit_bytes} bytes", "yellow")
+            case InputRequested():
+                screen.write("stdout", event.prompt)
+            case CellRetried():
+                screen.note(f"attempt {event.attempt}: {event.reason}; what it said before counts no more", "yellow")
+            case _:
+                text = getattr(event, "bundle", {}).get("text/plain")
+                if text is not None:
+                    screen.line("result", str(text))
+
+
+class RecordPrinter(LivePrinter):
+    """Prints a whole session: what came of it, and each cell under a heading with its code."""
+
+    def __init__(self, screen: Screen) -> None:
+        super().__init__(screen)
+        self._cell_id: str | None = None
+
+    def __call__(self, event: Event) -> None:
+        """Print the event, under a heading when the cell has changed."""
+        screen = self._screen
+        match event:
+            case SessionStarted():
+                screen.note(f"· session started on {event.worker_id}, Python {event.python}")
+            case SessionMoved():
+                screen.note(f"· session moved to {event.worker_id}: {event.reason}", "yellow")
+            case SessionClosedEvent():
+                screen.note("· session closed")
+            case CellQueued():
+                self._cell_id = event.cell_id
+                screen.print(with_label(f"[{event.seq}] ", screen.code(event.code)))
+            case CellFinished():
+                if event.status is not CellStatus.FINISHED:
+                    word = event.status.replace("_", " ")
+                    screen.note(f"· cell {event.seq} {word} after {duration(event.run_ms)}")
+            case CellStarted():
+                pass
+            case InputAnswered():
+                screen.write("answer", "…\n" if event.text is None else f"{event.text}\n")
+            case _:
+                if event.cell_id != self._cell_id and event.seq is not None:
+                    self._cell_id = event.cell_id
+                    screen.print(Text(f"[{event.seq}] …", "bold cyan"))
+                super().__call__(event)
+
+
+def with_label(label: str, code: Text) -> Text:
+    """Give code with a label before its first line and the others aligned with it."""
+    lines = code.split("\n", allow_blank=True)
+    labels = [(label, "bold cyan"), *[(" " * len(label), "")] * (len(lines) - 1)]
+    return Text("\n").join(Text.assemble(label, line) for label, line in zip(labels, lines, strict=True))
+
+
+def duration(milliseconds: float) -> str:
+    """Give a time span in the unit that suits it."""
+    if milliseconds < 10:
+        return f"{milliseconds:.1f} ms"
+    if milliseconds < 1000:
+        return f"{milliseconds:.0f} ms"
+    if milliseconds < 120_000:
+        return f"{milliseconds / 1000:.1f} s"
+    return f"{milliseconds / 60_000:.0f} min"

@@ -1,0 +1,84 @@
+"""Exit statuses, and what is said when a command can't do its work: one line on stderr, never a traceback."""
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Coroutine
+from enum import IntEnum
+from typing import Any
+
+from skep_shared.errors import (
+    BacklogFull,
+    InvalidArgument,
+    NotFound,
+    SessionClosed,
+    SkepError,
+)
+
+_REFUSALS = (InvalidArgument, NotFound, SessionClosed, BacklogFull)
+
+
+class ExitCode(IntEnum):
+    """What the shell gets."""
+
+    OK = 0
+    CELL_FAILED = 1
+    REFUSED = 2
+    UNAVAILABLE = 3
+    INTERRUPTED = 130  # 128 + SIGINT, as shells say it
+    BROKEN_PIPE = 141  # 128 + SIGPIPE
+
+
+class RefusedInput(Exception):
+    """Something the user named can't be used; the text says what and why."""
+
+
+class StepFailed(Exception):
+    """A step of the tour went wrong; the text says which and how."""
+
+
+def complain(text: object) -> None:
+    """Say on stderr, in one line, what is wrong."""
+    print(f"skep: {' '.join(str(text).split())}", file=sys.stderr, flush=True)
+
+
+def run_to_exit(work: Coroutine[Any, Any, int]) -> int:
+    """Run a command's coroutine; gives its exit status, having told what stopped it."""
+    try:
+        status = asyncio.run(_cancelled_by_ctrl_c(work))
+        sys.stdout.flush()
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        return ExitCode.INTERRUPTED
+    except BrokenPipeError:
+        silence_stdout()
+        return ExitCode.BROKEN_PIPE
+    except StepFailed as exc:
+        complain(exc)
+        return ExitCode.CELL_FAILED
+    except (RefusedInput, *_REFUSALS) as exc:
+        complain(exc)
+        return ExitCode.REFUSED
+    except SkepError as exc:
+        complain(exc)
+        return ExitCode.UNAVAILABLE
+    return status
+
+
+async def _cancelled_by_ctrl_c(work: Coroutine[Any, Any, int]) -> int:
+    """Do the work; Ctrl-C cancels it between two steps of the loop.
+
+    asyncio.run cancels from the signal handler, in the middle of a step; asyncio.timeout(0), by which redis-py looks
+    for unread bytes, takes that for its own and drops it.
+    """
+    task = asyncio.current_task()
+    assert task is not None  # noqa: S101 - asyncio.run has made it
+    asyncio.get_running_loop().add_signal_handler(signal.SIGINT, task.cancel)
+    return await work
+
+
+def silence_stdout() -> None:
+    """Let what is still buffered go nowhere: the reader of our output has left."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, 1)
+    os.close(null)

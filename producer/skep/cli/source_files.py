@@ -1,0 +1,131 @@
+"""Files as cells: percent scripts, scripts that nbconvert wrote, notebooks, and plain Python."""
+
+import io
+import json
+import re
+import sys
+import tokenize
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from skep.cli.exits import RefusedInput
+
+STDIN: Final = "-"
+MAX_TITLE_CHARS: Final = 60
+# `# %% title [markdown] key="value"` as VS Code and Jupytext write it, and `# In[3]:` of nbconvert.
+_PERCENT: Final = re.compile(r"#\s?%%(?!%)(?P<rest>.*)")
+_NBCONVERT: Final = re.compile(r"# In\s?\[[\s\d*]*\]:?\s*")
+_KIND: Final = re.compile(r"\[(?P<kind>markdown|md|raw)\]")
+_METADATA: Final = re.compile(r"\s*(\[|\{|\b[\w.-]+=).*")
+
+
+@dataclass(frozen=True, slots=True)
+class SourceCell:
+    """One cell of a file: its code and what to call it on a progress line."""
+
+    code: str
+    title: str
+
+
+def read_cells(name: str) -> list[SourceCell]:
+    """Give the cells of a file, of stdin for `-`; none for a file without code. Raises RefusedInput."""
+    if name == STDIN:
+        return split_script(_decoded(STDIN, sys.stdin.buffer.read()))
+    try:
+        content = Path(name).read_bytes()
+    except (OSError, ValueError) as exc:
+        reason = exc.strerror if isinstance(exc, OSError) and exc.strerror else str(exc)
+        raise RefusedInput(f"{name}: {reason[:1].lower()}{reason[1:]}") from exc
+    if Path(name).suffix == ".ipynb":
+        return list(_notebook_cells(name, content))
+    return split_script(_decoded(name, content))
+
+
+def split_script(text: str) -> list[SourceCell]:
+    """Give the cells of a script: all of it as one, unless it has cell markers; cells without code are left out."""
+    lines = io.StringIO(text).readlines()  # as the tokenizer counts them
+    cells = []
+    start, title, is_code = 0, "", True
+    for number, line in [*_markers(text, lines), (len(lines), "")]:
+        code = "".join(lines[start:number])
+        if is_code and _has_code(code):
+            cells.append(_cell(code, title))
+        match = _PERCENT.match(line)
+        rest = match["rest"] if match else ""
+        start, is_code = number + 1, not _KIND.search(rest)
+        title = _METADATA.sub("", rest).strip()
+    return cells
+
+
+def _markers(text: str, lines: list[str]) -> Iterator[tuple[int, str]]:
+    """Yield the lines that begin a cell, counted from 0; the same text inside a string is none."""
+    found = {n for n, line in enumerate(lines) if _PERCENT.match(line) or _NBCONVERT.fullmatch(line)}
+    if found:
+        try:
+            tokens = list(tokenize.generate_tokens(io.StringIO(text).readline))
+        except (tokenize.TokenError, SyntaxError):
+            pass  # what isn't Python is split all the same: the cell that is wrong will say so
+        else:
+            found &= {token.start[0] - 1 for token in tokens if token.type == tokenize.COMMENT}
+    for number in sorted(found):
+        yield number, lines[number]
+
+
+def _notebook_cells(name: str, content: bytes) -> Iterator[SourceCell]:
+    """Yield the code cells of a notebook, format 4 or 3. Raises RefusedInput."""
+    try:
+        notebook = json.loads(content)
+    except (ValueError, RecursionError) as exc:
+        raise RefusedInput(f"{name}: this is no notebook: it is not JSON ({exc})") from exc
+    for cell in _raw_cells(name, notebook):
+        if not isinstance(cell, dict) or cell.get("cell_type") != "code":
+            continue
+        source = cell.get("source", cell.get("input", ""))
+        lines = [source] if isinstance(source, str) else source
+        if not isinstance(lines, list) or not all(isinstance(line, str) for line in lines):
+            raise RefusedInput(f"{name}: this is no notebook: the source of a cell is neither text nor lines")
+        code = "".join(lines)
+        if _has_code(code):
+            yield _cell(code, "")
+
+
+def _raw_cells(name: str, notebook: Any) -> list[Any]:
+    """Give the list of cells; format 3 has them in worksheets."""
+    holders = [notebook]
+    if isinstance(notebook, dict) and isinstance(notebook.get("worksheets"), list):
+        holders = notebook["worksheets"]
+    cells: list[Any] = []
+    for holder in holders:
+        found = holder.get("cells") if isinstance(holder, dict) else None
+        if not isinstance(found, list):
+            raise RefusedInput(f"{name}: this is no notebook: it has no list of cells")
+        cells += found
+    return cells
+
+
+def _decoded(name: str, content: bytes) -> str:
+    """Give the text, in the encoding that its first lines declare, else UTF-8. Raises RefusedInput."""
+    try:
+        encoding, _ = tokenize.detect_encoding(io.BytesIO(content).readline)
+        return io.TextIOWrapper(io.BytesIO(content), encoding).read()
+    except (SyntaxError, UnicodeDecodeError, LookupError) as exc:
+        raise RefusedInput(f"{name}: this is no Python source: {exc}") from exc
+
+
+def _cell(code: str, title: str) -> SourceCell:
+    shown = title or next(line.strip() for line in code.splitlines() if _is_code(line))
+    shown = " ".join(shown.split())
+    if len(shown) > MAX_TITLE_CHARS:
+        shown = shown[: MAX_TITLE_CHARS - 1] + "…"
+    return SourceCell(code, shown)
+
+
+def _has_code(text: str) -> bool:
+    return any(_is_code(line) for line in text.splitlines())
+
+
+def _is_code(line: str) -> bool:
+    stripped = line.strip()
+    return bool(stripped) and not stripped.startswith("#")

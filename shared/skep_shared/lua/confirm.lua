@@ -1,0 +1,10 @@
+-- Takes a session that has its owner off the waiting list.
+--
+-- KEYS 1 session (hash)  2 waiting (zset)
+-- ARGV 1 session id  2 owner token  3 epoch
+-- Returns {'OK', seq} or {'FENCED', epoch}
+-- Invariant: only the owner says that nobody needs to be found; it never makes anybody the owner.
+local h = redis.call('HMGET', KEYS[1], 'token', 'epoch', 'seq')
+if h[1] ~= ARGV[2] or h[2] ~= ARGV[3] then return {'FENCED', tonumber(h[2] or 0)} end
+redis.call('ZREM', KEYS[2], ARGV[1])
+return {'OK', tonumber(h[3])}

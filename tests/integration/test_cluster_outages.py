@@ -1,0 +1,157 @@
+"""Redis goes away, comes back, freezes, or drops every connection: what was acknowledged happens, once."""
+
+import asyncio
+import secrets
+from hashlib import sha256
+
+import pytest
+
+import skep
+from skep_shared.settings import Settings
+
+from .oracle_client import ORACLE_CELL
+
+pytestmark = pytest.mark.anyio
+
+CELLS = 50
+
+
+@pytest.fixture
+async def redis_server(tmp_path, stoppable_redis):
+    """A server of the test's own, in place of the shared one."""
+    return await stoppable_redis(tmp_path)
+
+
+@pytest.fixture
+async def shard(redis_server):
+    """A client that soon notices when the server doesn't answer."""
+    settings = Settings.load(
+        redis_url=redis_server.url, prefix=f"t-{secrets.token_hex(6)}", command_timeout_seconds=0.5, block_seconds=0.5
+    )
+    async with skep.connect(settings=settings) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+async def worker(start_worker):
+    """A worker that notices as soon."""
+    return await start_worker("--command-timeout-seconds", "0.5", "--block-seconds", "0.5")
+
+
+async def submit_oracle_cells(session, count=CELLS):
+    """Submit cells that each absorb their id into a hash chain."""
+    ids = [f"{session.id}/{secrets.token_hex(4)}" for _ in range(count)]
+    return await session.submit_many(
+        [{"code": ORACLE_CELL, "cell_id": cell_id, "inputs": {"cell_id": cell_id}} for cell_id in ids]
+    )
+
+
+async def check_history(session, outcomes, first_seq=1):
+    """Check that the cells took effect in order, once each, in one namespace, and that the stream is dense."""
+    chain = ""
+    for count, outcome in enumerate(outcomes, start=1):
+        chain = sha256((chain + outcome.cell_id).encode()).hexdigest()
+        assert (outcome.status, outcome.value) == (skep.CellStatus.FINISHED, (count, chain))
+    events = [event async for event in session.events()]
+    assert [event.id for event in events] == [f"{number}-0" for number in range(1, len(events) + 1)]
+    finished = [event.cell_id for event in events if event.kind == "cell.finished"]
+    assert finished[first_seq - 1 :][: len(outcomes)] == [outcome.cell_id for outcome in outcomes]
+
+
+async def test_a_storm_of_cut_connections_loses_and_doubles_nothing(shard, worker):
+    session = shard.session("stormy")
+    cells = await submit_oracle_cells(session)
+    for waiting in asyncio.as_completed([cell.outcome() for cell in cells]):
+        await waiting
+        async with skep.connect(settings=shard.settings) as admin:
+            await admin._link.redis.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+
+    await check_history(session, [await cell.outcome() for cell in cells])
+
+
+async def test_submits_go_through_a_storm_once_each(shard, worker):
+    session = shard.session("stormy")
+    stop = asyncio.Event()
+
+    async def storm():
+        while not stop.is_set():
+            async with skep.connect(settings=shard.settings) as admin:
+                await admin._link.redis.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+
+    storming = asyncio.create_task(storm())
+    cells = []
+    for _ in range(20):
+        cells += await submit_oracle_cells(session, 1)
+    stop.set()
+    await storming
+
+    await check_history(session, [await cell.outcome() for cell in cells])
+
+
+async def test_a_killed_redis_comes_back_and_everything_goes_on(shard, worker, redis_server, gate, first_output):
+    session = shard.session("patient")
+    await session.run("import os; kept = os.getpid()")
+    running = await session.submit(f"print('ready')\n{gate.wait}\nos.getpid() == kept")
+    queued = await submit_oracle_cells(session)
+    waits = [asyncio.create_task(cell.outcome()) for cell in (running, *queued)]
+    await first_output(running)
+
+    redis_server.kill()
+    gate.open()  # the cells run while nothing can be stored
+    late = asyncio.create_task(session.submit("os.getpid() == kept"))
+    await redis_server.start()
+
+    outcomes = await asyncio.gather(*waits)
+    assert outcomes[0].value is True
+    await check_history(session, outcomes[1:], first_seq=3)
+    assert (await (await late).outcome()).value is True
+
+
+async def test_a_redis_that_is_killed_time_and_again_loses_nothing(shard, worker, redis_server):
+    session = shard.session("patient")
+    cells = []
+    for _ in range(3):
+        cells += await submit_oracle_cells(session, 20)
+        redis_server.kill()
+        await redis_server.start()
+
+    await check_history(session, [await cell.outcome() for cell in cells])
+
+
+async def test_a_session_that_waits_for_a_worker_is_not_forgotten_by_a_restart(shard, redis_server, start_worker):
+    cell = await shard.session("patient").submit("6 * 7")
+    redis_server.kill()
+    await redis_server.start()
+    await start_worker()
+
+    assert (await cell.outcome()).value == 42
+
+
+async def test_a_redis_that_freezes_longer_than_any_timeout_is_waited_for(shard, worker, redis_server, first_output):
+    session = shard.session("patient")
+    await session.run("import os; kept = os.getpid()")
+    running = await session.submit("print('ready')\nimport time\ntime.sleep(0.01)\nos.getpid() == kept")
+    waiting = asyncio.create_task(running.outcome())
+    await first_output(running)
+
+    redis_server.freeze()
+    impatient = shard.settings.model_copy(update={"outage_seconds": 0.0, "command_timeout_seconds": 2.0})
+    with pytest.raises(skep.RedisUnavailable):  # the signal that more than the lease has passed
+        async with skep.connect(settings=impatient):
+            pass
+    redis_server.thaw()
+
+    assert (await waiting).value is True
+    assert (await session.run("os.getpid() == kept")).value is True
+
+
+async def test_a_client_gives_up_when_its_patience_has_run_out(shard, redis_server):
+    impatient = shard.settings.model_copy(update={"outage_seconds": 0.1})
+    async with skep.connect(settings=impatient) as client:
+        cell = await client.session("s").submit("1")
+        redis_server.kill()
+        with pytest.raises(skep.RedisUnavailable):
+            await client.session("s").submit("2")
+        with pytest.raises(skep.RedisUnavailable):
+            await cell.outcome()
+        await redis_server.start()

@@ -1,0 +1,163 @@
+"""A cell that ends its own process is `crashed`, with the cause; the cells behind it run, the host lives."""
+
+import asyncio
+
+import pytest
+
+import skep
+
+pytestmark = pytest.mark.anyio
+
+FIND_SOCKETS = """
+import os, socket, stat
+def own_sockets():
+    for name in os.listdir("/proc/self/fd"):
+        try:
+            if stat.S_ISSOCK(os.fstat(int(name)).st_mode):
+                yield int(name)
+        except OSError:
+            pass
+"""
+
+
+@pytest.mark.parametrize(
+    ("code", "cause"),
+    [
+        ("import ctypes; ctypes.string_at(0)", "SIGSEGV"),
+        ("import os; os._exit(0)", "status 0"),
+        ("import os; os._exit(7)", "status 7"),
+        ("import os; os.abort()", "SIGABRT"),
+        ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", "SIGKILL"),
+        ("import os, signal; os.kill(os.getpid(), signal.SIGTERM)", "SIGTERM"),
+        ("import os, signal; os.killpg(0, signal.SIGKILL)", "SIGKILL"),
+        ("import os; os.closerange(3, 65536)", "it closed its connection to the host"),
+    ],
+)
+async def test_the_cell_is_crashed_with_the_cause(session, code, cause):
+    outcome = await session.run(code)
+
+    assert (outcome.status, outcome.error.ename, outcome.attempt) == (skep.CellStatus.CRASHED, "SessionCrashed", 1)
+    assert cause in outcome.error.evalue
+    with pytest.raises(skep.SessionCrashed):
+        outcome.raise_for_status()
+    assert (await session.run("6 * 7")).value == 42
+
+
+async def test_what_was_flushed_before_the_crash_is_kept(session):
+    outcomes = [await session.run("import os\nprint('last words', flush=True)\nos._exit(1)") for _ in range(5)]
+
+    assert [outcome.text for outcome in outcomes] == ["last words\n"] * 5
+
+
+async def test_what_was_written_to_descriptor_1_before_the_crash_is_kept(session):
+    outcomes = [await session.run("import os\nos.write(1, b'last words\\n')\nos._exit(1)") for _ in range(5)]
+
+    assert [outcome.text for outcome in outcomes] == ["last words\n"] * 5
+
+
+async def test_cells_that_were_queued_behind_it_run(session):
+    cells = await session.submit_many(["1", "import os; os._exit(1)", *["2"] * 100])
+    outcomes = [await cell.outcome() for cell in cells]
+
+    assert outcomes[1].status is skep.CellStatus.CRASHED
+    assert [outcome.value for outcome in (outcomes[0], *outcomes[2:])] == [1, *[2] * 100]
+    assert {outcome.attempt for outcome in outcomes} == {1}
+
+
+async def test_the_stream_stays_dense_over_crashes(session):
+    await session.submit_many(["print('x')\nimport os; os._exit(1)", "print('y')"] * 5)
+    await session.run("1")
+
+    events = [event async for event in session.events()]
+    assert [event.id for event in events] == [f"{number}-0" for number in range(1, len(events) + 1)]
+    assert [event.kind for event in events].count("cell.finished") == 11
+    kinds = [event.kind for event in events]
+    assert kinds.count("session.started") + kinds.count("session.restored") == 6
+
+
+async def test_the_traceback_of_a_segfault_is_in_the_output(session):
+    outcome = await session.run("import ctypes\nctypes.string_at(0)")
+
+    assert "Segmentation fault" in outcome.text
+
+
+async def test_garbage_in_every_descriptor_ends_the_session_process_only(cluster, session):
+    owner = (await session.run("1")) and (await session.info()).owner
+    code = """
+import os
+for fd in range(3, 2048):
+    try:
+        os.write(fd, b"\\xff" * 64)
+    except OSError:
+        pass
+while True: pass
+"""
+    outcome = await session.run(code)
+
+    assert outcome.status is skep.CellStatus.CRASHED
+    assert (await session.run("6 * 7")).value == 42
+    assert (await session.info()).owner == owner
+
+
+GARBAGE = {
+    "huge frame": b"\xff\xff\xff\xff",
+    "no msgpack": b"\x00\x00\x00\x04\xc1\xc1\xc1\xc1",
+    "unknown code": b"\x00\x00\x00\x02\x91\x7f",
+    "forged hello": b"\x00\x00\x00\x02\x91\x00",
+    "no array": b"\x00\x00\x00\x01\xc0",
+    "empty": b"\x00\x00\x00\x00",
+}
+
+
+@pytest.mark.parametrize("garbage", GARBAGE.values(), ids=GARBAGE.keys())
+async def test_garbage_on_the_protocol_socket_ends_the_session_process_only(session, garbage):
+    await session.run("1")
+    owner = (await session.info()).owner
+    code = f"{FIND_SOCKETS}\nfor fd in own_sockets():\n    os.write(fd, {garbage!r})\nwhile True: pass"
+    outcome = await session.run(code)
+
+    assert outcome.status is skep.CellStatus.CRASHED
+    assert "protocol" in outcome.error.evalue
+    assert (await session.run("6 * 7")).value == 42
+    assert (await session.info()).owner == owner
+
+
+async def test_half_a_frame_hangs_nobody_for_good(cluster, session, tmp_path):
+    # The host takes what the process says next for the rest; an interrupt gets the session out of that.
+    patient = cluster.session(f"{session.id}-half", options=skep.SessionOptions(interrupt_grace=0.1))
+    write = f"for fd in own_sockets(): os.write(fd, b'\\x00\\xff\\xff\\xffabc')\nos.mkfifo({str(tmp_path / 'written')!r})"
+    cell = await patient.submit(f"{FIND_SOCKETS}\n{write}\n7")
+    while not (tmp_path / "written").exists():
+        await asyncio.sleep(0.01)
+    await cell.interrupt()
+
+    assert not (await cell.outcome()).ok
+    assert (await patient.run("6 * 7")).value == 42
+
+
+async def test_a_crash_in_one_session_leaves_the_others_alone(cluster, session):
+    other = cluster.session(f"{session.id}-other")
+    pid = (await other.run("import os; os.getpid()")).value
+    await session.run("import os; os.abort()")
+
+    assert (await other.run("os.getpid()")).value == pid
+
+
+async def test_a_process_that_dies_between_cells_is_replaced(session, process_end):
+    pid = (await session.run("import os; os.getpid()")).value
+    await session.run("import threading; threading.Timer(0.01, os._exit, [3]).start()")
+    await process_end(pid)
+
+    outcome = await session.run("6 * 7")
+    assert outcome.ok or outcome.status is skep.CellStatus.CRASHED
+    assert (await session.run("6 * 7")).value == 42
+
+
+async def test_a_dead_zygote_is_replaced(cluster, session, process_end):
+    zygote = (await session.run("import os; os.getppid()")).value
+    await session.run("import signal; os.kill(os.getppid(), signal.SIGKILL)")
+    await process_end(zygote)
+
+    assert (await session.run("6 * 7")).value == 42
+    others = [cluster.session(f"{session.id}-{number}") for number in range(4)]
+    assert [(await other.run("1")).value for other in others] == [1] * 4

@@ -1,0 +1,97 @@
+"""stdout and stderr of a cell: complete, in the order of writing, whoever writes."""
+
+import pytest
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_every_way_of_writing_is_in_one_order(session):
+    code = r"""
+import ctypes, os, subprocess, sys
+libc = ctypes.CDLL(None)
+for round in range(20):
+    print("a")
+    os.write(1, b"b\n")
+    libc.puts(b"c"); libc.fflush(None)
+    subprocess.run(["echo", "d"])
+    sys.stdout.buffer.write(b"e\n")
+    sys.stderr.write("f\n")
+    os.write(2, b"g\n")
+    sys.stdout.write("h\n")
+"""
+    assert (await session.run(code)).text == "a\nb\nc\nd\ne\nf\ng\nh\n" * 20
+
+
+async def test_streams_are_told_apart(session):
+    await session.run("import sys, os\nprint('out')\nprint('err', file=sys.stderr)\nos.write(1, b'o\\n')\nos.write(2, b'e\\n')")
+
+    texts = [(event.stream, event.text) async for event in session.events() if event.kind == "output"]
+    assert texts == [("stdout", "out\n"), ("stderr", "err\n"), ("stdout", "o\n"), ("stderr", "e\n")]
+
+
+async def test_a_hundred_thousand_lines_are_complete(session):
+    outcome = await session.run("for line in range(100_000): print(line)")
+
+    assert outcome.text == "".join(f"{line}\n" for line in range(100_000))
+
+
+async def test_a_long_line_is_complete(session):
+    assert (await session.run("print('x' * 5_000_000)")).text == "x" * 5_000_000 + "\n"
+
+
+async def test_lines_of_a_child_process_are_complete(session):
+    outcome = await session.run("import subprocess; subprocess.run(['seq', '50000']).returncode")
+
+    assert outcome.value == 0
+    assert outcome.text == "".join(f"{line}\n" for line in range(1, 50_001))
+
+
+async def test_text_that_is_not_utf_8_is_shown_with_replacements(session):
+    assert (await session.run("import os; os.write(1, b'a\\xffb\\n')")).text == "a\ufffdb\n"
+
+
+async def test_characters_cut_between_writes_are_whole(session):
+    code = "import os\nfor byte in 'häß€😀\\n'.encode(): os.write(1, bytes([byte]))"
+
+    assert (await session.run(code)).text == "häß€😀\n"
+
+
+async def test_lone_surrogates_get_through(session):
+    assert (await session.run("print('a\\udcffb')")).text == "a\udcffb\n"
+
+
+async def test_output_comes_while_the_cell_runs(session, first_output, gate):
+    cell = await session.submit(f"print('early')\n{gate.wait}")
+
+    assert await first_output(cell) == "early\n"
+    gate.open()
+    await cell.outcome()
+
+
+async def test_late_output_of_a_task_belongs_to_its_cell(session):
+    starts = "import asyncio\nasync def later():\n    await event.wait()\n    print('late')\nevent = asyncio.Event()\n"
+    first = await session.run(f"{starts}task = asyncio.create_task(later())\nawait asyncio.sleep(0)")
+    await session.run("event.set()\nawait task\nprint('own')")
+
+    texts = [(event.cell_id, event.text) async for event in session.events() if event.kind == "output"]
+    assert (first.cell_id, "late\n") in texts
+    assert [text for cell_id, text in texts if cell_id != first.cell_id] == ["own\n"]
+
+
+async def test_a_closed_stdout_silences_no_later_cell(session):
+    await session.run("import sys; sys.stdout.close()")
+
+    assert (await session.run("print('still here')")).text == "still here\n"
+
+
+async def test_a_replaced_stdout_is_the_session_s_own_business(session):
+    await session.run("import sys, io\nkept, sys.stdout = sys.stdout, io.StringIO()\nprint('hidden')")
+    outcome = await session.run("text = sys.stdout.getvalue(); sys.stdout = kept; print('shown'); text")
+
+    assert (outcome.text, outcome.value) == ("shown\n", "hidden\n")
+
+
+async def test_a_closed_descriptor_1_ends_no_session(session):
+    await session.run("import os; os.close(1)")
+
+    assert (await session.run("print('python still writes'); 1")).value == 1

@@ -1,0 +1,142 @@
+"""SIGTERM: what runs may end, what waits goes to another worker, and the process leaves with status 0."""
+
+import os
+import signal
+
+import pytest
+
+import skep
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+async def draining(shard, run_logged, gate, first_output):
+    """Give a worker that has got SIGTERM while its one session runs a cell that waits at the gate, and that cell."""
+
+    async def drain(*flags, code="print('ready')\n{wait}\n'done'", **options):
+        settings = shard.settings
+        worker = await run_logged(
+            "-m", "skep_workers", "--redis", settings.redis_url, "--prefix", settings.prefix, *flags
+        )
+        await worker.says("worker.ready")
+        cell = await shard.session("s").submit(code.format(wait=gate.wait), **options)
+        await first_output(cell)
+        worker.send_signal(signal.SIGTERM)
+        await worker.says("worker.draining")
+        return worker, cell
+
+    return drain
+
+
+async def test_the_running_cell_ends_within_the_grace_period(draining, gate):
+    worker, cell = await draining()
+    gate.open()
+
+    outcome = await cell.outcome()
+    assert (outcome.status, outcome.value, outcome.attempt) == (skep.CellStatus.FINISHED, "done", 1)
+    assert await worker.exit_status() == 0
+
+
+async def test_cells_that_came_too_late_run_on_the_other_worker(shard, draining, start_worker, gate):
+    worker, cell = await draining()
+    late = await shard.session("s").submit_many(["1", "2", "3"])
+    other = await start_worker()
+    gate.open()
+
+    assert await worker.exit_status() == 0
+    assert [(await each.outcome()).value for each in late] == [1, 2, 3]
+    assert (await cell.outcome()).ok
+    assert (await shard.session("s").info()).owner == other.worker_id
+
+
+async def test_the_move_is_told_and_no_cell_is_retried(shard, draining, start_worker, gate):
+    worker, _ = await draining()
+    late = await shard.session("s").submit("1")
+    other = await start_worker()
+    gate.open()
+    await worker.exit_status()
+
+    assert (await late.outcome()).attempt == 1
+    events = [event async for event in shard.session("s").events()]
+    [moved] = [event for event in events if event.kind == "session.moved"]
+    assert (moved.worker_id, moved.epoch) == (other.worker_id, 2)
+    assert "released" in moved.reason
+    assert "cell.retried" not in {event.kind for event in events}
+
+
+async def test_cells_behind_the_running_one_wait_for_another_worker(shard, run_logged, start_worker, gate, first_output):
+    settings = shard.settings
+    flags = ["--redis", settings.redis_url, "--prefix", settings.prefix, "--commit-window", "1"]
+    worker = await run_logged("-m", "skep_workers", *flags)
+    await worker.says("worker.ready")
+    running, *queued = await shard.session("s").submit_many([f"print('ready')\n{gate.wait}", "1", "2", "3"])
+    await first_output(running)
+    worker.send_signal(signal.SIGTERM)
+    await worker.says("worker.draining")
+    gate.open()
+    assert await worker.exit_status() == 0
+    assert (await shard.session("s").info()).pending == 3
+
+    await start_worker()
+    assert [(await each.outcome()).value for each in queued] == [1, 2, 3]
+
+
+async def test_a_draining_worker_takes_no_session(shard, draining, start_worker, gate):
+    worker, _ = await draining()
+    late = await shard.session("another").submit("1")
+    other = await start_worker()
+
+    assert (await late.outcome()).ok
+    assert (await shard.session("another").info()).owner == other.worker_id
+    gate.open()
+    await worker.exit_status()
+
+
+async def test_a_cell_that_outlasts_the_grace_period_is_interrupted(draining):
+    worker, cell = await draining("--grace-seconds", "0.1")
+
+    assert (await cell.outcome()).status is skep.CellStatus.INTERRUPTED
+    assert await worker.exit_status() == 0
+
+
+async def test_a_second_signal_ends_the_grace_period(draining):
+    worker, cell = await draining("--grace-seconds", "3600")
+    worker.send_signal(signal.SIGTERM)
+
+    assert (await cell.outcome()).status is skep.CellStatus.INTERRUPTED
+    assert await worker.exit_status() == 0
+
+
+async def test_an_idle_session_is_released_at_once(shard, start_worker):
+    worker = await start_worker()
+    await shard.session("s").run("n = 1")
+
+    assert await worker.stop() == 0
+    info = await shard.session("s").info()
+    assert (info.owner, info.pending, info.state) == (None, 0, skep.SessionState.OPEN)
+
+
+async def test_a_worker_leaves_no_file_and_no_process(shard, run_logged, process_end, tmp_path):
+    settings = shard.settings
+    flags = ["--redis", settings.redis_url, "--prefix", settings.prefix]
+    worker = await run_logged("-m", "skep_workers", *flags, TMPDIR=str(tmp_path))
+    await worker.says("worker.ready")
+    code = "import os; open('left', 'w').close(); (os.getpid(), os.getppid(), os.getcwd())"
+    pid, zygote, directory = (await shard.session("s").run(code)).value
+    assert directory.startswith(str(tmp_path))
+    worker.send_signal(signal.SIGTERM)
+    await worker.exit_status()
+
+    await process_end(pid)
+    await process_end(zygote)
+    assert os.listdir(tmp_path) == []
+
+
+async def test_nothing_of_a_worker_that_left_stays_in_redis(shard, start_worker):
+    worker = await start_worker()
+    await shard.session("s").run("1")
+    await worker.stop()
+
+    left = [key.decode() async for key in shard._link.redis.scan_iter(match=f"{shard.settings.prefix}:worker*")]
+    assert left == []

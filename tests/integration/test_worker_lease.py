@@ -1,0 +1,98 @@
+"""A worker whose lease has run out while it was away: fenced if another one came, else it goes on."""
+
+import asyncio
+import os
+import signal
+
+import pytest
+
+import skep
+
+pytestmark = pytest.mark.anyio
+
+
+async def lapse(shard, worker):
+    """Let the worker's lease run out now, as Redis would."""
+    await shard._link.redis.delete(shard._link.keys.worker(worker.worker_id))
+
+
+async def is_alive(shard, worker):
+    """Tell whether the worker has beaten since."""
+    return worker.worker_id in {info.id async for info in shard.workers()}
+
+
+async def test_a_worker_that_wakes_too_late_is_fenced(shard, start_worker, gate, first_output, process_end):
+    first = await start_worker()
+    session = shard.session("s")
+    running = await session.submit(f"import os; print(os.getpid())\n{gate.wait}\nos.getpid()")
+    old_pid = int(await first_output(running))
+    os.kill(first.pid, signal.SIGSTOP)
+    second = await start_worker()
+    gate.open(2)  # both attempts end; only one of them can commit
+
+    outcome = await running.outcome()
+    os.kill(first.pid, signal.SIGCONT)
+    await process_end(old_pid)
+
+    assert (outcome.attempt, outcome.value != old_pid) == (2, True)
+    assert (await session.info()).owner == second.worker_id
+    events = [event async for event in session.events()]
+    assert [event.id for event in events] == [f"{number}-0" for number in range(1, len(events) + 1)]
+    assert [event.kind for event in events].count("cell.finished") == 1
+    assert [event.epoch for event in events] == sorted(event.epoch for event in events)
+
+
+async def test_a_fenced_worker_goes_on_with_other_sessions(shard, start_worker, process_end):
+    first = await start_worker()
+    pid = (await shard.session("s").run("import os; os.getpid()")).value
+    os.kill(first.pid, signal.SIGSTOP)
+    second = await start_worker()
+    assert (await shard.session("s").run("1")).ok  # taken over
+    os.kill(first.pid, signal.SIGCONT)
+    await process_end(pid)
+    await second.stop()
+
+    assert (await shard.session("other").run("1")).ok
+
+
+async def test_a_lapse_that_nobody_used_changes_nothing(shard, start_worker):
+    worker = await start_worker()
+    session = shard.session("s")
+    pid = (await session.run("import os; os.getpid()")).value
+    await lapse(shard, worker)
+
+    assert (await session.run("os.getpid()")).value == pid
+    assert (await session.info()).epoch == 1
+
+
+async def test_a_cell_that_came_during_a_lapse_runs(shard, start_worker):
+    worker = await start_worker()
+    session = shard.session("s")
+    await session.run("kept = 1")
+    await lapse(shard, worker)
+    cells = await session.submit_many(["kept"] * 5)
+
+    assert [(await cell.outcome()).value for cell in cells] == [1] * 5
+
+
+async def test_a_session_that_came_through_a_lapse_waits_for_nobody(shard, start_worker):
+    worker = await start_worker()
+    session = shard.session("s")
+    await session.run("1")
+    await lapse(shard, worker)
+    await session.run("2")
+    while not await is_alive(shard, worker):
+        await asyncio.sleep(0.05)  # until its next beat
+
+    # Whoever stays in the index is activated again every two seconds, for ever.
+    async with asyncio.timeout(10):
+        while await shard._link.redis.zcard(shard._link.keys.waiting):
+            await asyncio.sleep(0.05)
+
+
+async def test_a_submit_wakes_a_worker_for_a_session_that_lost_its_owner(shard, start_worker):
+    await (await start_worker()).kill()
+    cell = await shard.session("s").submit("1")
+    await start_worker()
+
+    assert (await cell.outcome()).status is skep.CellStatus.FINISHED

@@ -1,0 +1,317 @@
+"""Cells in real session processes, forked from a real zygote; and a whole cluster for what goes from client to client.
+
+`session` is the short way: a process of the test's own, without Redis and without a worker. A cell is submitted as the
+host does it, and what the process says of it is collected until its Done, and after.
+"""
+
+import asyncio
+import functools
+import inspect
+import itertools
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from skep_shared.frames import (
+    Answer,
+    Cleared,
+    Configure,
+    Display,
+    Done,
+    Execute,
+    Failure,
+    Frame,
+    InputRequest,
+    Interrupt,
+    Notice,
+    Output,
+    Reply,
+    Request,
+    Result,
+    Truncated,
+    Withdraw,
+)
+from skep_shared.models import SessionOptions
+from skep_shared.values import decode_value, encode_value
+from skep_workers.host.process import SessionProcess
+from skep_workers.host.zygote import Zygote
+
+TEST_SECONDS: Final = 50.0  # inside the loop, so that a test that hangs says where
+START_SECONDS: Final = 20.0
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Give each test a deadline inside its event loop, which leaves the loop that modules share intact."""
+    if isinstance(item, pytest.Function) and inspect.iscoroutinefunction(item.obj):
+        test = item.obj
+
+        @functools.wraps(test)
+        async def with_deadline(**arguments: Any) -> None:
+            async with asyncio.timeout(TEST_SECONDS):
+                await test(**arguments)
+
+        item.obj = with_deadline
+
+
+class Cell:
+    """One cell, and everything its process has said of it so far."""
+
+    def __init__(self, seq: int, session: "LiveSession") -> None:
+        self.seq: Final = seq
+        self.frames: list[Frame] = []
+        self._session = session
+
+    def _all(self, kind: type) -> list[Any]:
+        return [frame for frame in self.frames if isinstance(frame, kind)]
+
+    def _one(self, kind: type) -> Any:
+        found = self._all(kind)
+        assert len(found) <= 1, found
+        return found[0] if found else None
+
+    async def until(self, is_enough: Callable[["Cell"], bool]) -> "Cell":
+        """Wait until the process has said enough; its end before that is a failure."""
+        session = self._session
+        async with session.news:
+            await session.news.wait_for(lambda: is_enough(self) or session.exit_cause is not None)
+        assert is_enough(self), (session.exit_cause, session.left)
+        return self
+
+    async def said(self, text: str) -> "Cell":
+        """Wait until this is among the output."""
+        return await self.until(lambda cell: text in cell.text)
+
+    async def ended(self) -> "Cell":
+        """Wait for its Done."""
+        return await self.until(lambda cell: cell.done is not None)
+
+    @property
+    def done(self) -> Done | None:
+        done: Done | None = self._one(Done)
+        return done
+
+    @property
+    def status(self) -> str:
+        assert self.done is not None
+        return self.done.status
+
+    @property
+    def mode(self) -> str:
+        assert self.done is not None
+        return self.done.mode
+
+    @property
+    def detected(self) -> dict[str, Any]:
+        assert self.done is not None
+        return self.done.detected
+
+    @property
+    def result(self) -> Result | None:
+        result: Result | None = self._one(Result)
+        return result
+
+    @property
+    def value(self) -> Any:
+        """The last expression's value where it travelled as data; it fails where there is none."""
+        assert self.error is None, self.error.traceback
+        assert self.result is not None
+        assert self.result.data is not None, self.result.bundle
+        return decode_value(self.result.data)
+
+    @property
+    def plain(self) -> str | None:
+        """The text/plain of the last expression's value, None without a value."""
+        return self.result.bundle["text/plain"] if self.result is not None else None
+
+    @property
+    def error(self) -> Failure | None:
+        error: Failure | None = self._one(Failure)
+        return error
+
+    @property
+    def outputs(self) -> list[tuple[str, str]]:
+        """(stream, text) in order, neighbours of one stream joined."""
+        joined: list[tuple[str, str]] = []
+        for frame in self._all(Output):
+            if joined and joined[-1][0] == frame.stream:
+                joined[-1] = (frame.stream, joined[-1][1] + frame.text)
+            else:
+                joined.append((frame.stream, frame.text))
+        return joined
+
+    @property
+    def text(self) -> str:
+        return "".join(text for _, text in self.outputs)
+
+    @property
+    def stdout(self) -> str:
+        return "".join(text for stream, text in self.outputs if stream == "stdout")
+
+    @property
+    def stderr(self) -> str:
+        return "".join(text for stream, text in self.outputs if stream == "stderr")
+
+    @property
+    def kinds(self) -> list[str]:
+        """What was said, by kind, in order; neighbours of one kind count once."""
+        return [kind for kind, _ in itertools.groupby(type(frame).__name__ for frame in self.frames)]
+
+    @property
+    def displays(self) -> list[Display]:
+        return self._all(Display)
+
+    @property
+    def clearings(self) -> list[Cleared]:
+        return self._all(Cleared)
+
+    @property
+    def notices(self) -> list[Notice]:
+        return self._all(Notice)
+
+    @property
+    def questions(self) -> list[InputRequest]:
+        return self._all(InputRequest)
+
+    @property
+    def truncation(self) -> Truncated | None:
+        truncated: Truncated | None = self._one(Truncated)
+        return truncated
+
+
+class LiveSession:
+    """A session process as a host has it, without the host."""
+
+    def __init__(self) -> None:
+        self.process = SessionProcess(self._on_frame, self._on_exit)
+        self.cells: dict[int, Cell] = {0: Cell(0, self)}  # 0: what is nobody's
+        self.exit_cause: str | None = None
+        self.left: list[tuple[str, str]] = []
+        self.news = asyncio.Condition()
+        self._replies: dict[int, asyncio.Future[Reply]] = {}
+        self._notifying: set[asyncio.Task[None]] = set()
+
+    async def start(self, zygote: Zygote, directory: Path, options: dict[str, Any]) -> None:
+        """Fork the process and tell it its options: those of a session, and `ast_cache_size`."""
+        await self.process.start(zygote, directory, START_SECONDS)
+        cache_size = options.pop("ast_cache_size", None)
+        # Nobody is here to keep checkpoints; they have tests of their own.
+        configured = SessionOptions(**{"durability": "none"} | options).model_dump() | {"ast_cache_size": cache_size}
+        self.process.execute([Configure(configured)])
+
+    def submit_all(self, *codes: str, timeout: float | None = None, inputs: dict[str, Any] | None = None) -> list[Cell]:
+        """Hand cells over in one piece."""
+        cells, frames = [], []
+        for code in codes:
+            cell = Cell(len(self.cells), self)
+            self.cells[cell.seq] = cell
+            cells.append(cell)
+            bound = encode_value(inputs) if inputs is not None else None
+            frames.append(Execute(cell.seq, 1, f"cell-{cell.seq}", code, bound, timeout))
+        self.process.execute([*frames])
+        return cells
+
+    def submit(self, code: str, **options: Any) -> Cell:
+        """Hand one cell over."""
+        return self.submit_all(code, **options)[0]
+
+    async def run(self, code: str, **options: Any) -> Cell:
+        """Run a cell to its end."""
+        return await self.submit(code, **options).ended()
+
+    async def value(self, code: str, **options: Any) -> Any:
+        """Run a cell and give its value."""
+        return (await self.run(code, **options)).value
+
+    async def text(self, code: str) -> str:
+        """Run a cell that must not fail, and give what it printed."""
+        cell = await self.run(code)
+        assert cell.error is None, cell.error.traceback
+        return cell.text
+
+    def interrupt(self, cell: Cell) -> None:
+        self.process.control(Interrupt(cell.seq, 1))
+
+    def withdraw(self, cell: Cell) -> None:
+        self.process.control(Withdraw(cell.seq, 1))
+
+    def answer(self, cell: Cell, text: str | None) -> None:
+        """Answer the cell's latest question."""
+        self.process.control(Answer(cell.questions[-1].request, text))
+
+    def request(self, kind: str, deadline: float = 30.0, **question: Any) -> asyncio.Future[Reply]:
+        """Start an operation."""
+        number = len(self._replies) + 1
+        self._replies[number] = asyncio.get_running_loop().create_future()
+        self.process.control(Request(number, kind, encode_value(question), deadline))
+        return self._replies[number]
+
+    async def ask(self, kind: str, **question: Any) -> Any:
+        """Give the result of an operation."""
+        reply = await self.request(kind, **question)
+        answer = decode_value(reply.payload)
+        assert not reply.is_error, answer
+        return answer
+
+    async def refusal(self, kind: str, deadline: float = 30.0, **question: Any) -> str:
+        """Give the reason why an operation had no result."""
+        reply = await self.request(kind, deadline, **question)
+        assert reply.is_error
+        return str(decode_value(reply.payload))
+
+    def _on_frame(self, frame: Frame) -> None:
+        if isinstance(frame, Reply):
+            self._replies[frame.operation].set_result(frame)
+            return
+        self.cells[frame.seq].frames.append(frame)  # type: ignore[union-attr]
+        self._notify()
+
+    def _on_exit(self, cause: str, left: list[tuple[str, str]]) -> None:
+        self.exit_cause, self.left = cause, left
+        self._notify()
+
+    def _notify(self) -> None:
+        if not self._notifying:
+            task = asyncio.get_running_loop().create_task(self._tell_waiters())
+            self._notifying.add(task)
+            task.add_done_callback(self._notifying.discard)
+
+    async def _tell_waiters(self) -> None:
+        async with self.news:
+            self.news.notify_all()
+
+
+StartSession = Callable[..., Awaitable[LiveSession]]
+
+
+@pytest.fixture(scope="module")
+async def zygote() -> AsyncIterator[Zygote]:
+    """What a module's sessions are forked from."""
+    zygote = Zygote(preload=[], pass_env=[], start_seconds=START_SECONDS)
+    await zygote.ensure_started()
+    yield zygote
+    await zygote.stop()
+
+
+@pytest.fixture
+async def start_session(zygote: Zygote, tmp_path: Path) -> AsyncIterator[StartSession]:
+    """Give a function that starts a session with these options, in the test's own directory."""
+    sessions = []
+
+    async def start(**options: Any) -> LiveSession:
+        sessions.append(LiveSession())
+        await sessions[-1].start(zygote, tmp_path, options)
+        return sessions[-1]
+
+    yield start
+    for session in sessions:
+        session.process.kill()
+    for session in sessions:
+        await session.process.gone.wait()
+
+
+@pytest.fixture
+async def session(start_session: StartSession) -> LiveSession:
+    """A session with every option as it comes."""
+    return await start_session()

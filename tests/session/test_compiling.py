@@ -1,0 +1,260 @@
+"""Compiling: await wherever Python's grammar has it, future imports, what the transforms mend, and what nothing does."""
+
+import pytest
+
+pytestmark = pytest.mark.anyio
+
+ASYNC_TOOLS = """
+import asyncio, contextlib
+async def give(value=42):
+    await asyncio.sleep(0)
+    return value
+async def count(n):
+    for i in range(n):
+        await asyncio.sleep(0)
+        yield i
+class Plain:
+    async def __aenter__(self): return "inside"
+    async def __aexit__(self, *exc): return False
+"""
+
+AWAITING_CELLS = {
+    "expression": ("await give()", 42),
+    "assignment": ("x = await give()\nx", 42),
+    "augmented assignment": ("x = 1\nx += await give()\nx", 43),
+    "annotated assignment": ("x: int = await give()\nx", 42),
+    "tuple assignment": ("a, *b = await give(), await give(1), 2\n(a, b)", (42, [1, 2])),
+    "walrus": ("(y := await give()) + y", 84),
+    "call argument": ("max(await give(1), await give(2))", 2),
+    "call target": ("(await give(str))(5)", "5"),
+    "keyword argument": ("dict(a=await give(1))", {"a": 1}),
+    "starred argument": ("max(*await give([1, 3]))", 3),
+    "attribute of it": ("(await give('a')).upper()", "A"),
+    "subscript": ("[1, 2, 3][await give(1)]", 2),
+    "slice": ("[1, 2, 3][await give(1):]", [2, 3]),
+    "list literal": ("[await give(1), await give(2)]", [1, 2]),
+    "dict literal": ("{await give('k'): await give('v')}", {"k": "v"}),
+    "set literal": ("sorted({await give(2), await give(1)})", [1, 2]),
+    "f-string": ("f'{await give()!r:>4}'", "  42"),
+    "nested f-string": ("f'{await give(3.14159):{await give(4)}.{await give(1)}f}'", " 3.1"),
+    "conditional": ("await give(1) if await give(False) else await give(2)", 2),
+    "boolean": ("await give(0) or await give(7)", 7),
+    "comparison chain": ("1 < await give(2) < await give(3)", True),
+    "list comprehension": ("[await give(i) for i in range(3)]", [0, 1, 2]),
+    "dict comprehension": ("{i: await give(i * i) for i in range(3)}", {0: 0, 1: 1, 2: 4}),
+    "set comprehension": ("sorted({await give(i % 2) for i in range(4)})", [0, 1]),
+    "comprehension source": ("[i for i in await give([1, 2])]", [1, 2]),
+    "async comprehension": ("[i async for i in count(3)]", [0, 1, 2]),
+    "async comprehension with a condition": ("[i async for i in count(4) if await give(i % 2)]", [1, 3]),
+    "async generator expression": ("[i async for i in (j + 1 async for j in count(2))]", [1, 2]),
+    "nested comprehensions": ("[[j async for j in count(i)] for i in range(3)]", [[], [0], [0, 1]]),
+    "async for": ("seen = []\nasync for i in count(3): seen.append(i)\nseen", [0, 1, 2]),
+    "async for with else": ("async for i in count(0): pass\nelse: i = await give('else')\ni", "else"),
+    "async with": ("async with Plain() as p:\n    got = p\ngot", "inside"),
+    "nested async contexts": (
+        "async with Plain() as p, asyncio.timeout(5), Plain() as q:\n"
+        "    async with contextlib.AsyncExitStack() as stack:\n"
+        "        r = await stack.enter_async_context(Plain())\n"
+        "[p, q, r]",
+        ["inside"] * 3,
+    ),
+    "task group": (
+        "async with asyncio.TaskGroup() as group:\n    tasks = [group.create_task(give(i)) for i in range(3)]\n"
+        "[task.result() for task in tasks]",
+        [0, 1, 2],
+    ),
+    "if": ("if await give(True):\n    x = await give('then')\nx", "then"),
+    "while": ("n = 0\nwhile await give(n < 3): n += 1\nn", 3),
+    "for": ("for i in await give([1, 2]): await give(i)\ni", 2),
+    "with": ("with contextlib.suppress(ZeroDivisionError):\n    1 / await give(0)\n'suppressed'", "suppressed"),
+    "try": ("try:\n    1 / await give(0)\nexcept ZeroDivisionError:\n    x = await give('e')\nfinally:\n    await give()\nx", "e"),
+    "exception type": ("try:\n    1 / 0\nexcept (await give(ZeroDivisionError)):\n    x = 'caught'\nx", "caught"),
+    "raise": ("try:\n    raise await give(KeyError('k'))\nexcept KeyError as e:\n    x = e.args[0]\nx", "k"),
+    "assert": ("assert await give(True), await give('message')\n'held'", "held"),
+    "delete": ("d = {1: 2}\ndel d[await give(1)]\nd", {}),
+    "match": (
+        "match await give((1, 2)):\n    case (1, y) if await give(True):\n        x = await give(y)\nx",
+        2,
+    ),
+    "decorator": ("@(await give(lambda f: f() + 1))\ndef x(): return 1\nx", 2),
+    "default argument": ("def f(a=await give(), *, b=await give(1)): return a + b\nf()", 43),
+    "lambda default": ("(lambda a=await give(): a)()", 42),
+    "class base": ("class C(await give(int)): pass\nC(3) + 0", 3),
+    "class decorator": ("@(await give(lambda c: c.__name__))\nclass C: pass\nC", "C"),
+    "annotation": ("def f(a: await give(int)): pass\nf.__annotations__['a'] is int", True),
+    "gather": ("await asyncio.gather(give(1), give(2))", [1, 2]),
+    "lines that go on": ("(await\n    give())", 42),
+    "several on a line": ("a = await give(1); b = await give(2); a + b", 3),
+    "await of an await": ("await (await give(give(5)))", 5),
+    "await in the middle only": ("x = 1\nx = await give(2)\nx + 1", 3),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("code", "value"), AWAITING_CELLS.values(), ids=AWAITING_CELLS.keys())
+async def test_await_works_at_top_level_in_a(session, code, value):
+    await session.run(ASYNC_TOOLS)
+
+    cell = await session.run(code)
+
+    assert cell.value == value
+    assert cell.mode == "top_level_await"
+
+
+async def test_an_async_generator_of_one_cell_is_read_in_the_next(session):
+    await session.run(ASYNC_TOOLS)
+    await session.run("numbers = count(10)\nfirst = await anext(numbers)")
+
+    assert await session.value("[first, await anext(numbers), [i async for i in numbers][-1]]") == [0, 1, 9]
+
+
+async def test_future_imports_of_the_engine_do_not_leak_in(session):
+    assert await session.value("def f(a: 1 + 1): pass\nf.__annotations__") == {"a": 2}
+
+
+async def test_a_future_import_holds_for_its_own_cell(session):
+    code = "from __future__ import annotations\ndef f(a: 1 + 1): pass\nf.__annotations__"
+
+    assert await session.value(code) == {"a": "1 + 1"}
+
+
+async def test_a_future_import_holds_for_later_cells(session):
+    await session.run("from __future__ import annotations")
+
+    assert await session.value("def f(a: no_such_name): pass\nf.__annotations__") == {"a": "no_such_name"}
+
+
+async def test_a_future_import_does_not_hold_for_other_sessions(session, start_session):
+    await session.run("from __future__ import annotations")
+    other = await start_session()
+
+    assert await other.value("def f(a: 1 + 1): pass\nf.__annotations__") == {"a": 2}
+
+
+async def test_a_future_import_of_a_cell_with_a_syntax_error_holds_nowhere(session):
+    await session.run("from __future__ import annotations\nreturn")
+
+    assert await session.value("def f(a: 1 + 1): pass\nf.__annotations__") == {"a": 2}
+
+
+async def test_a_def_whose_body_awaits_is_made_async(session):
+    await session.run(ASYNC_TOOLS)
+    cell = await session.run("def fetch():\n    return await give(7)")
+
+    assert [(notice.category, notice.message) for notice in cell.notices] == [
+        ("rewritten", "line 1: def fetch awaits, so it was made async")
+    ]
+    assert await session.value("await fetch()") == 7
+
+
+@pytest.mark.parametrize(
+    ("body", "value"),
+    [
+        ("def outer():\n    def inner():\n        return await give(8)\n    return inner\nawait outer()()", 8),
+        ("def total():\n    return sum([i async for i in count(3)])\nawait total()", 3),
+        ("def enter():\n    async with Plain() as p: return p\nawait enter()", "inside"),
+        ("class C:\n    def method(self): return await give(9)\nawait C().method()", 9),
+        ("class C:\n    @staticmethod\n    def method(a=1, *b, c=2): return await give((a, b, c))\nawait C.method(5)", (5, (), 2)),
+    ],
+    ids=["inner function", "async comprehension", "async with", "method", "static method"],
+)  # fmt: skip
+async def test_every_kind_of_def_that_awaits_is_made_async(session, body, value):
+    await session.run(ASYNC_TOOLS)
+    cell = await session.run(body)
+
+    assert cell.value == value
+    assert len(cell.notices) == 1
+
+
+async def test_a_def_around_an_async_def_stays_as_it_is(session):
+    cell = await session.run("def make():\n    async def inner(): return await inner()\n    return 5\nmake()")
+
+    assert (cell.value, cell.notices) == (5, [])
+
+
+async def test_a_zero_argument_lambda_that_awaits_becomes_an_async_helper(session):
+    await session.run(ASYNC_TOOLS)
+    cell = await session.run("helper = lambda: await give('x')\nawait helper()")
+
+    assert cell.value == "x"
+    assert [notice.message for notice in cell.notices] == ["line 1: a lambda awaits, so it was made an async function"]
+
+
+async def test_a_lambda_inside_a_function_that_awaits_sees_the_functions_names(session):
+    await session.run(ASYNC_TOOLS)
+
+    assert await session.value("def make(v):\n    return lambda: await give(v)\nawait make(3)()") == 3
+
+
+async def test_a_lambda_with_arguments_that_awaits_stays_an_error(session):
+    cell = await session.run("lambda x: await x")
+
+    assert (cell.error.ename, cell.error.evalue) == (
+        "SyntaxError",
+        "'await' outside async function (<cell 1>, line 1)",
+    )
+
+
+async def test_a_rewritten_cell_keeps_its_line_numbers(session):
+    await session.run(ASYNC_TOOLS)
+    cell = await session.run("f = lambda: await give(1)\n\n1 / 0")
+
+    assert 'File "<cell 2>", line 3' in cell.error.traceback
+
+
+SYNTAX_ERRORS = {
+    "def f(:": '  File "<cell 1>", line 1\n    def f(:\n          ^\nSyntaxError: invalid syntax\n',
+    "x = 1\nif x\n    pass": "  File \"<cell 1>\", line 2\n    if x\n        ^\nSyntaxError: expected ':'\n",
+    "return 5": '  File "<cell 1>", line 1\n    return 5\n    ^^^^^^^^\nSyntaxError: \'return\' outside function\n',
+    "yield 5": '  File "<cell 1>", line 1\n    yield 5\n    ^^^^^^^\nSyntaxError: \'yield\' outside function\n',
+    "break": '  File "<cell 1>", line 1\n    break\n    ^^^^^\nSyntaxError: \'break\' outside loop\n',
+    "  x = 1": '  File "<cell 1>", line 1\n    x = 1\nIndentationError: unexpected indent\n',
+    "f(**{'a': 1}, *b)": (
+        "  File \"<cell 1>\", line 1\n    f(**{'a': 1}, *b)\n                  ^\n"
+        "SyntaxError: iterable argument unpacking follows keyword argument unpacking\n"
+    ),
+    "class C:\n    await x": (
+        '  File "<cell 1>", line 2\n    await x\n    ^^^^^^^\nSyntaxError: \'await\' outside function\n'
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("code", SYNTAX_ERRORS)
+async def test_a_syntax_error_shows_its_line_and_caret_and_nothing_else(session, code):
+    cell = await session.run(code)
+
+    assert cell.status == "failed"
+    assert cell.error.traceback == SYNTAX_ERRORS[code]
+
+
+async def test_a_cell_with_a_syntax_error_runs_nothing_of_it(session):
+    await session.run("x = 1\nprint('ran')\ndef f(:")
+
+    assert await session.value("'x' in globals()") is False
+
+
+@pytest.mark.parametrize("code", ["", "\n\n", "# only a comment", "   ", "pass", "x = 0"])
+async def test_a_cell_without_a_value_gives_none(session, code):
+    cell = await session.run(code)
+
+    assert (cell.status, cell.result, cell.text) == ("finished", None, "")
+
+
+@pytest.mark.parametrize("code", ["x = 'a\0b'", "\ud800 = 1", "'\ud800'.encode()"], ids=["null", "name", "string"])
+async def test_source_that_is_no_text_fails_and_the_session_goes_on(session, code):
+    cell = await session.run(code)
+
+    assert cell.status == "failed"
+    assert await session.value("1") == 1
+
+
+async def test_source_nested_too_deeply_fails_and_the_session_goes_on(session):
+    cell = await session.run("(" * 5000 + ")" * 5000)
+
+    assert cell.error.ename in {"SyntaxError", "MemoryError", "RecursionError"}
+    assert await session.value("1") == 1
+
+
+async def test_warnings_of_the_compiler_are_shown_once_with_their_cell(session):
+    cell = await session.run("x = 1\n1 is 1\nx")
+
+    assert cell.stderr == '<cell 1>:2: SyntaxWarning: "is" with a literal. Did you mean "=="?\n  1 is 1\n'

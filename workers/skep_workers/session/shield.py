@@ -1,0 +1,36 @@
+"""Keeping interrupts out of the parts of the engine that run inside user code."""
+
+import threading
+from collections.abc import Callable
+from typing import Final
+
+
+class Shield:
+    """A part of the engine inside user code that must not be cut in two, as a context manager.
+
+    Only the main thread is interrupted, so only there it counts; other threads pass through.
+    """
+
+    def __init__(self) -> None:
+        self._main_thread: Final = threading.main_thread().ident
+        self._depth = 0
+        self._on_exit: Callable[[], None] | None = None
+
+    def defer(self, action: Callable[[], None]) -> bool:
+        """Tell whether the main thread is inside; if so, `action` runs when it leaves."""
+        if self._depth:
+            self._on_exit = action
+            return True
+        return False
+
+    def __enter__(self) -> None:
+        if threading.get_ident() == self._main_thread:
+            self._depth += 1
+
+    def __exit__(self, *exc_info: object) -> None:
+        if threading.get_ident() != self._main_thread:
+            return
+        self._depth -= 1
+        if not self._depth and self._on_exit is not None:
+            action, self._on_exit = self._on_exit, None
+            action()
