@@ -151,7 +151,7 @@ async def embedded(
     With `data_dir` sessions are kept there and a later call goes on from them; without, all of it is gone at the end.
     Raises InvalidArgument, StartError.
     """
-    if not 1 <= workers <= MAX_WORKERS:
+    if type(workers) is not int or not 1 <= workers <= MAX_WORKERS:
         raise InvalidArgument("workers", workers, f"1 to {MAX_WORKERS}")
     async with AsyncExitStack() as stack:
         server = await stack.enter_async_context(RedisServer(data_dir=data_dir))

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 from weakref import WeakValueDictionary
 
+from redis.exceptions import RedisError
+
 from skep.link import ShardLink
 from skep.outcome import Outcome, fold_outcome
 from skep.reader import stored_events
@@ -66,6 +68,7 @@ class ReplyReader:
         self._tickets: WeakValueDictionary[tuple[str, str], Ticket] = WeakValueDictionary()
         self._operations: WeakValueDictionary[str, Operation] = WeakValueDictionary()
         self._task: asyncio.Task[None] | None = None
+        self._was_used = False
 
     def ticket(self, session_id: str, cell_id: str) -> Ticket:
         """Give the cell's ticket; before it is submitted, so that no reply can come too early."""
@@ -83,6 +86,7 @@ class ReplyReader:
         return operation
 
     def _ensure_running(self) -> None:
+        self._was_used = True
         if self._task is None:
             self._task = asyncio.get_running_loop().create_task(self._run(), name="skep replies")
 
@@ -94,8 +98,10 @@ class ReplyReader:
                 await self._task
         for ticket in list(self._tickets.values()):
             ticket.reply.cancel()
-        with contextlib.suppress(SkepError):
-            await self._link.persist(lambda: self._link.redis.delete(self._link.keys.replies(self.client_id)))
+        # Tried once: the stream has a TTL, and whoever leaves must not wait for a Redis that is away.
+        if self._was_used:
+            with contextlib.suppress(RedisError, OSError):
+                await self._link.redis.delete(self._link.keys.replies(self.client_id))
 
     async def outcome(self, ticket: Ticket) -> Outcome:
         """Wait for the cell's outcome. Raises RedisUnavailable if Redis stays away."""

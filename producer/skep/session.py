@@ -31,6 +31,7 @@ from skep_shared.scripts import ControlStatus
 from skep_shared.submission import append_cells, build_cell
 from skep_shared.values import encode_value
 
+MAX_DEFER_SECONDS: Final = 366 * 86_400.0
 CLOSE_SECONDS: Final = 30.0
 OPERATION_SECONDS: Final = 20.0
 
@@ -95,7 +96,7 @@ class Session:
         """Append cells in this order, all or none, in one round trip; at most 1,000. Raises what `submit` raises."""
         if not 1 <= len(cells) <= MAX_BATCH_CELLS:
             raise InvalidArgument("cells", len(cells), f"1 to {MAX_BATCH_CELLS} cells at a time")
-        requests = [_read_request({"code": cell} if isinstance(cell, str) else cell) for cell in cells]
+        requests = [_read_request(cell) for cell in cells]
         tickets = [self._replies.ticket(self.id, cell_id) for cell_id, _ in requests]
         submitted = await self._link.persist(
             lambda: append_cells(
@@ -270,12 +271,16 @@ class Session:
     ) -> Cell:
         if defer_by is not None and defer_until is not None:
             raise InvalidArgument("defer_until", defer_until, "either defer_by or defer_until, not both")
-        if defer_until is not None and defer_until.tzinfo is None:
+        if defer_until is not None and (not isinstance(defer_until, datetime) or defer_until.tzinfo is None):
             raise InvalidArgument("defer_until", defer_until, "a time with a time zone is needed")
-        cell_id, _ = _read_request({"code": code, **options})
+        seconds = defer_by.total_seconds() if isinstance(defer_by, timedelta) else defer_by
+        if seconds is not None:
+            check_number("defer_by", seconds, low=0, high=MAX_DEFER_SECONDS)
+        cell_id, spec = _read_request({"code": code, **options})
         ticket = self._replies.ticket(self.id, cell_id)
         loose = {name: value for name, value in options.items() if name != "cell_id" and value is not None}
-        seconds = defer_by.total_seconds() if isinstance(defer_by, timedelta) else defer_by
+        if spec.inputs is not None:
+            loose["inputs"] = spec.inputs  # encoded: in arq's encoding tuples would be lists, and big ints text
         try:
             await enqueue_cell(
                 self._link.arq,
@@ -290,8 +295,11 @@ class Session:
         return Cell(self._link, self._replies, ticket, is_deferred=True)
 
 
-def _read_request(request: CellRequest) -> tuple[str, CellSpec]:
+def _read_request(cell: str | CellRequest) -> tuple[str, CellSpec]:
     """Check everything about a cell before anything is sent. Raises InvalidArgument."""
+    request = CellRequest(code=cell) if isinstance(cell, str) else cell
+    if not isinstance(request, Mapping) or "code" not in request:
+        raise InvalidArgument("cell", cell, "its code is needed, or a mapping with its code and options")
     known = CellRequest.__annotations__
     for name in request:
         if name not in known:

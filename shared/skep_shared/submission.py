@@ -17,6 +17,7 @@ from skep_shared.limits import (
 )
 from skep_shared.models import CellSpec, OnWorkerLoss
 from skep_shared.scripts import Scripts, SubmitStatus, Submitted
+from skep_shared.values import decode_value
 
 CELL_OPTIONS: Final = ("timeout", "on_worker_loss", "max_attempts", "inputs", "labels")
 
@@ -54,6 +55,12 @@ def cell_from_options(code: str, options: Mapping[str, Any]) -> CellSpec:
     for name in options:
         if name not in CELL_OPTIONS:
             raise InvalidArgument("option", name, f"one of {', '.join(CELL_OPTIONS)} is known")
+    inputs = options.get("inputs")
+    if isinstance(inputs, bytes):  # encoded, as our own client defers them
+        try:
+            options = {**options, "inputs": decode_value(inputs)}
+        except ValueError as exc:
+            raise InvalidArgument("inputs", inputs, str(exc)) from exc
     return build_cell(code, **options)
 
 

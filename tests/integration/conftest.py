@@ -147,7 +147,7 @@ class StoppableRedis:
                 with contextlib.suppress(OSError, RedisError):
                     await client.ping()
                     return
-                await asyncio.sleep(0.01)  # a socket's appearing has no other signal
+                await asyncio.sleep(0.01)  # a socket's appearing sends no signal
 
     def freeze(self) -> None:
         """Stop it where it stands."""
@@ -253,6 +253,17 @@ async def run_logged() -> AsyncIterator[Callable[..., Awaitable[LoggedProcess]]]
     yield start
     for process in processes:
         await process.kill()
+
+
+@pytest.fixture
+def eventually() -> Callable[[Callable[[], Awaitable[object]]], Awaitable[None]]:
+    """Give a function that waits until something holds that sends no signal."""
+
+    async def wait(holds: Callable[[], Awaitable[object]]) -> None:
+        while not await holds():  # noqa: ASYNC110 - see above
+            await asyncio.sleep(0.02)
+
+    return wait
 
 
 @pytest.fixture

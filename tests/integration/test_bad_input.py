@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from datetime import datetime
+from datetime import UTC, datetime
 
 import pytest
 
@@ -154,7 +154,7 @@ async def test_an_input_that_can_not_travel_is_named(shard, keys_before, value):
 @pytest.mark.parametrize(
     ("times", "field"),
     [
-        ({"defer_by": 1, "defer_until": datetime.max}, "defer_until"),
+        ({"defer_by": 1, "defer_until": datetime.now(UTC)}, "defer_until"),
         ({"defer_until": datetime(2030, 1, 1)}, "defer_until"),  # noqa: DTZ001
         ({"defer_by": "soon"}, "defer_by"),
         ({"defer_by": float("nan")}, "defer_by"),
@@ -273,7 +273,12 @@ async def test_a_redis_of_an_old_version_is_unsuitable():
 async def test_unknown_frames_in_the_mailbox_and_queue_harm_no_worker(shard, start_worker):
     worker = await start_worker()
     keys, redis = shard._link.keys, shard._link.redis
-    for fields in ({"k": "bogus", "s": "s"}, {"x": "y"}, {"k": "cell", "s": "s", "q": "no number"}, {"k": b"\xff", "s": b"\xff"}):
+    for fields in (
+        {"k": "bogus", "s": "s"},
+        {"x": "y"},
+        {"k": "cell", "s": "s", "q": "no number"},
+        {"k": b"\xff", "s": b"\xff"},
+    ):
         await shard.session("s").run("1")
         await redis.xadd(keys.mailbox(worker.worker_id), fields)
     await redis.zadd(keys.arq_queue, {"no such job": 1})

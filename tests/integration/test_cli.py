@@ -331,10 +331,11 @@ def test_a_redis_that_is_not_there_is_told_in_one_line(env, arguments):
     assert result.stderr.count("\n") == 1
 
 
-def test_nothing_to_start_a_redis_with_is_told_in_one_line(env, tmp_path):
-    result = skep("run", "-", env={**env, "TMPDIR": str(tmp_path / ("x" * 120))}, stdin="1")
-    (tmp_path / ("x" * 120)).mkdir()
-    result = skep("run", "-", env={**env, "TMPDIR": str(tmp_path / ("x" * 120))}, stdin="1")
+def test_a_redis_that_cannot_be_started_is_told_in_one_line(env, tmp_path):
+    folder = tmp_path / ("x" * 120)
+    folder.mkdir()
+    result = skep("run", "-", env={**env, "TMPDIR": str(folder)}, stdin="1")
+    assert list(folder.iterdir()) == []
     assert result.returncode == 3
     assert "redis-server did not start" in result.stderr
     assert result.stderr.count("\n") == 1
@@ -486,7 +487,6 @@ def test_without_a_worker_the_user_is_told_so_and_can_leave(env, redis_url, sess
     with start("exec", "1", "--session", session_id, "--redis", redis_url, "--prefix", "empty", env=env) as process:
         assert process.stderr is not None
         assert "no worker is alive there" in process.stderr.readline()
-        # Pressed until it is heard: before its loop runs the process would end by the same status.
         process.send_signal(signal.SIGINT)
         process.communicate()
         assert process.returncode == 130
@@ -547,6 +547,7 @@ def test_the_tour_tells_its_whole_story_in_a_pipe_and_leaves_nothing(env):
     assert "KeyError: 'coffee'" in result.stdout
     assert "SIGKILL for worker" in result.stdout
     assert "attempt 2" in result.stdout
+    assert "`area` is from step 2" in result.stdout
     assert "none missing, none twice" in result.stdout
 
 

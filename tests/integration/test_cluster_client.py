@@ -68,7 +68,9 @@ async def test_a_client_that_was_cancelled_in_a_wait_can_wait_again(session, gat
 
 async def test_many_waits_for_one_cell_get_one_outcome(cluster, session, gate):
     cell = await session.submit(f"{gate.wait}\n7")
-    waits = [asyncio.create_task(each.outcome()) for each in (cell, session.cell(cell.id), cluster.cell(session.id, cell.id))]
+    waits = [
+        asyncio.create_task(each.outcome()) for each in (cell, session.cell(cell.id), cluster.cell(session.id, cell.id))
+    ]
     await session.info()
     gate.open()
 

@@ -48,6 +48,14 @@ async def test_each_cell_has_one_terminal_event_and_the_session_s_is_the_last(se
     assert events[-1].kind == "session.closed"
 
 
+async def test_closing_right_after_the_submit_ends_the_session(cluster, session):
+    for number in range(20):  # one of the requests arrives while a worker is taking the session
+        own = cluster.session(f"{session.id}-{number}")
+        cell = await own.submit("import time; time.sleep(3600)")
+        await own.close(timeout=10)
+        assert not (await cell.outcome()).ok
+
+
 async def test_a_cell_that_will_not_be_interrupted_ends_all_the_same(session, first_output):
     code = "print('ready')\nwhile True:\n    try:\n        while True: pass\n    except BaseException: pass"
     cell = await session.submit(code)

@@ -63,6 +63,24 @@ async def test_a_queued_cell_that_is_named_ends_when_it_starts(session, gate):
     assert (await after.outcome()).value is False
 
 
+async def test_an_interrupt_right_after_the_submit_is_not_lost(cluster, session):
+    for number in range(20):  # one of them arrives while a worker is taking the session
+        cell = await cluster.session(f"{session.id}-{number}").submit("import time; time.sleep(3600)")
+        assert await cell.interrupt() is True
+        assert (await cell.outcome(timeout=10)).status is skep.CellStatus.INTERRUPTED
+
+
+async def test_a_queued_cell_of_a_session_that_nobody_has_yet_can_be_interrupted(shard, start_worker):
+    cell, after = await shard.session("s").submit_many(["ran = True", "'ran' in globals()"])
+    interrupting = asyncio.create_task(cell.interrupt())
+    await shard.session("s").info()  # a round trip: the request is on its way
+    await start_worker()
+
+    assert await interrupting is True
+    assert (await cell.outcome()).status is skep.CellStatus.INTERRUPTED
+    assert (await after.outcome()).value is False
+
+
 async def test_a_queued_cell_beyond_the_window_ends_when_it_starts(session, gate):
     cells = await session.submit_many([gate.wait, *["1"] * 200, "ran = True", "'ran' in globals()"])
 

@@ -91,7 +91,7 @@ async def test_event_ids_are_dense_from_1(run):
 
 
 async def test_a_replay_from_every_id_gives_the_same_suffix(run):
-    for session_id in list(run.events)[:2]:
+    for session_id in list(run.events)[:1]:
         session, events = run.cluster.session(session_id), run.events[session_id]
         for number, after in enumerate(["0-0", *(event.id for event in events)]):
             assert [event async for event in session.events(after)] == events[number:]

@@ -163,6 +163,13 @@ async def test_inputs_are_bound_before_their_cell_only(session):
     assert (await second.outcome()).value == "later"
 
 
+async def test_inputs_of_a_deferred_cell_are_the_same_values(session):
+    values = {"a": (1, [2]), "b": b"\0", "c": 2**100}
+    cell = await session.submit("(a, b, c)", inputs=values, defer_by=0.01)
+
+    assert (await cell.outcome()).value == tuple(values.values())
+
+
 async def test_labels_travel_with_the_cell(session):
     await session.run("1", labels={"user": "ada"})
 

@@ -1,7 +1,5 @@
 """A cell that ends its own process is `crashed`, with the cause; the cells behind it run, the host lives."""
 
-import asyncio
-
 import pytest
 
 import skep
@@ -122,13 +120,16 @@ async def test_garbage_on_the_protocol_socket_ends_the_session_process_only(sess
     assert (await session.info()).owner == owner
 
 
-async def test_half_a_frame_hangs_nobody_for_good(cluster, session, tmp_path):
+async def test_half_a_frame_hangs_nobody_for_good(cluster, session, tmp_path, eventually):
     # The host takes what the process says next for the rest; an interrupt gets the session out of that.
     patient = cluster.session(f"{session.id}-half", options=skep.SessionOptions(interrupt_grace=0.1))
-    write = f"for fd in own_sockets(): os.write(fd, b'\\x00\\xff\\xff\\xffabc')\nos.mkfifo({str(tmp_path / 'written')!r})"
-    cell = await patient.submit(f"{FIND_SOCKETS}\n{write}\n7")
-    while not (tmp_path / "written").exists():
-        await asyncio.sleep(0.01)
+    write = "for fd in own_sockets(): os.write(fd, b'\\x00\\xff\\xff\\xffabc')"
+    cell = await patient.submit(f"{FIND_SOCKETS}\n{write}\nos.mkfifo({str(tmp_path / 'written')!r})")
+
+    async def is_written():
+        return (tmp_path / "written").exists()
+
+    await eventually(is_written)
     await cell.interrupt()
 
     assert not (await cell.outcome()).ok

@@ -22,7 +22,11 @@ async def session(shard, run_logged):
 
 def secrets_of(shard):
     """Give every text that must not be found."""
-    return [*SECRETS.values(), shard.settings.redis_url, shard.settings.redis_url.removeprefix("unix://").partition("?")[0]]
+    return [
+        *SECRETS.values(),
+        shard.settings.redis_url,
+        shard.settings.redis_url.removeprefix("unix://").partition("?")[0],
+    ]
 
 
 @pytest.mark.parametrize(
@@ -120,9 +124,7 @@ async def test_a_preloaded_library_is_there_at_once(shard, start_worker):
 
 
 async def test_a_library_that_can_not_be_preloaded_stops_the_worker(run_logged, shard):
-    worker = await run_logged(
-        "-m", "skep_workers", "--redis", shard.settings.redis_url, "--preload", "no_such_library"
-    )
+    worker = await run_logged("-m", "skep_workers", "--redis", shard.settings.redis_url, "--preload", "no_such_library")
 
     assert await worker.exit_status() == 1
     assert "no_such_library" in "\n".join(worker.lines)

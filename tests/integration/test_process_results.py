@@ -109,7 +109,9 @@ async def test_sessions_run_at_the_same_time(cluster, session, gate):
 
 
 async def test_background_tasks_run_between_cells(session, first_output, gate):
-    await session.run("import asyncio\nseen = []\nasync def tick():\n    seen.append(1)\n    done.set()\ndone = asyncio.Event()")
+    await session.run(
+        "import asyncio\nseen = []\nasync def tick():\n    seen.append(1)\n    done.set()\ndone = asyncio.Event()"
+    )
     await session.run("task = asyncio.create_task(tick())")
 
     assert (await session.run("await done.wait(); seen")).value == [1]
@@ -168,7 +170,9 @@ async def test_threads_of_a_cell_may_print_and_outlive_it(session):
 
 async def test_every_cell_commits_whoever_saves_its_state(session):
     # While a thread of the user's lives, a forked child saves the namespace, and says so on a socket of its own.
-    await session.run("import threading\nend = threading.Event()\nthreading.Thread(target=end.wait, daemon=True).start()")
+    await session.run(
+        "import threading\nend = threading.Event()\nthreading.Thread(target=end.wait, daemon=True).start()"
+    )
     for number in range(150):
         assert (await session.run(f"n = {number}\nn")).value == number
 

@@ -1,6 +1,5 @@
 """SIGTERM: what runs may end, what waits goes to another worker, and the process leaves with status 0."""
 
-import os
 import signal
 
 import pytest
@@ -65,7 +64,9 @@ async def test_the_move_is_told_and_no_cell_is_retried(shard, draining, start_wo
     assert "cell.retried" not in {event.kind for event in events}
 
 
-async def test_cells_behind_the_running_one_wait_for_another_worker(shard, run_logged, start_worker, gate, first_output):
+async def test_cells_behind_the_running_one_wait_for_another_worker(
+    shard, run_logged, start_worker, gate, first_output
+):
     settings = shard.settings
     flags = ["--redis", settings.redis_url, "--prefix", settings.prefix, "--commit-window", "1"]
     worker = await run_logged("-m", "skep_workers", *flags)
@@ -130,7 +131,7 @@ async def test_a_worker_leaves_no_file_and_no_process(shard, run_logged, process
 
     await process_end(pid)
     await process_end(zygote)
-    assert os.listdir(tmp_path) == []
+    assert list(tmp_path.iterdir()) == []
 
 
 async def test_nothing_of_a_worker_that_left_stays_in_redis(shard, start_worker):

@@ -75,19 +75,18 @@ async def test_a_cell_that_came_during_a_lapse_runs(shard, start_worker):
     assert [(await cell.outcome()).value for cell in cells] == [1] * 5
 
 
-async def test_a_session_that_came_through_a_lapse_waits_for_nobody(shard, start_worker):
+async def test_a_session_that_came_through_a_lapse_waits_for_nobody(shard, start_worker, eventually):
     worker = await start_worker()
     session = shard.session("s")
     await session.run("1")
     await lapse(shard, worker)
     await session.run("2")
-    while not await is_alive(shard, worker):
-        await asyncio.sleep(0.05)  # until its next beat
 
-    # Whoever stays in the index is activated again every two seconds, for ever.
-    async with asyncio.timeout(10):
-        while await shard._link.redis.zcard(shard._link.keys.waiting):
-            await asyncio.sleep(0.05)
+    async def nobody_waits():
+        return await is_alive(shard, worker) and not await shard._link.redis.zcard(shard._link.keys.waiting)
+
+    async with asyncio.timeout(10):  # who stays there is activated every two seconds, for ever
+        await eventually(nobody_waits)
 
 
 async def test_a_submit_wakes_a_worker_for_a_session_that_lost_its_owner(shard, start_worker):

@@ -50,7 +50,7 @@ async def test_all_cells_of_a_killed_worker_finish_on_the_other(shard, kill_owne
     assert [(await cell.outcome()).value for cell in before] == [1, 2]
     running = await session.submit(f"import os; print(os.getpid())\n{gate.wait}\n'ran'")
     queued = await session.submit_many([f"print('{number}')\n{number}" for number in range(100)])
-    owner, other = await kill_owner(session, running)
+    _, other = await kill_owner(session, running)
     gate.open()
 
     assert (await running.outcome()).value == "ran"
@@ -136,7 +136,10 @@ async def test_processes_of_a_killed_worker_are_gone(shard, start_worker, proces
 async def test_a_cell_that_must_not_run_again_is_lost(shard, kill_owner, gate):
     session = shard.session("s")
     running, after = await session.submit_many(
-        [{"code": f"import os; print(os.getpid())\n{gate.wait}", "on_worker_loss": "fail"}, {"code": "1", "on_worker_loss": "fail"}]
+        [
+            {"code": f"import os; print(os.getpid())\n{gate.wait}", "on_worker_loss": "fail"},
+            {"code": "1", "on_worker_loss": "fail"},
+        ]
     )
     await kill_owner(session, running)
 
@@ -169,13 +172,16 @@ async def test_idle_sessions_of_a_killed_worker_go_on_elsewhere(shard, pair):
     assert {(await session.info()).owner for session in sessions} == {other.worker_id}
 
 
-async def test_a_killed_worker_is_forgotten(shard, pair):
+async def test_a_killed_worker_is_forgotten(shard, pair, eventually):
     await pair[0].kill()
     await shard.session("s").run("1")
 
     keys, redis = shard._link.keys, shard._link.redis
-    while await redis.zscore(keys.workers, pair[0].worker_id) is not None:
-        await asyncio.sleep(0.05)  # a beat of the other one sees to it
+
+    async def is_forgotten():  # a beat of the other one sees to it
+        return await redis.zscore(keys.workers, pair[0].worker_id) is None
+
+    await eventually(is_forgotten)
     names = [name async for name in redis.scan_iter(match=f"{shard.settings.prefix}:worker:*")]
     assert not [name for name in names if pair[0].worker_id.encode() in name]
 

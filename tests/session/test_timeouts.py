@@ -46,16 +46,12 @@ async def test_a_cell_that_is_quick_enough_is_not_touched_by_its_timeout(session
 
 
 async def test_the_time_in_the_queue_does_not_count(session):
-    first = session.submit("import time\nprint('ready')\ninput()")
-    second = session.submit("'in time'", timeout=0.5)
-    await first.until(lambda cell: cell.questions)
-    third = session.submit("time.sleep(3600)", timeout=0.01)
-    # A cell of its own runs into a timeout longer than the waiting cell's while that one waits.
-    session.answer(first, "")
-    await third.ended()
+    longer = session.submit("import time\ntime.sleep(0.3)")
+    waiting = session.submit("'in time'", timeout=0.2)
+    await waiting.ended()
 
-    assert (second.status, second.value) == ("finished", "in time")
-    assert third.status == "timed_out"
+    assert longer.done.run_us > 200_000
+    assert waiting.value == "in time"
 
 
 async def test_code_may_go_on_after_its_timeout_and_then_ends_as_it_ends(session):

@@ -13,6 +13,7 @@ from skep_shared.events import (
     CellQueued,
     CellRetried,
     CellStarted,
+    CheckpointPartial,
     ErrorEvent,
     Event,
     InputAnswered,
@@ -21,7 +22,10 @@ from skep_shared.events import (
     OutputTruncated,
     ResultEvent,
     SessionClosedEvent,
+    SessionHibernated,
     SessionMoved,
+    SessionRestored,
+    SessionRolledBack,
     SessionStarted,
     WarningEvent,
 )
@@ -81,6 +85,8 @@ class LivePrinter:
                 screen.note(f"warning: output was cut at {event.limit_bytes} bytes", "yellow")
             case InputRequested():
                 screen.write("stdout", event.prompt)
+            case CheckpointPartial():
+                screen.note(f"warning: not saved with the session: {_named(event.lost)}", "yellow")
             case CellRetried():
                 screen.note(f"attempt {event.attempt}: {event.reason}; what it said before counts no more", "yellow")
             case _:
@@ -102,6 +108,14 @@ class RecordPrinter(LivePrinter):
         match event:
             case SessionStarted():
                 screen.note(f"· session started on {event.worker_id}, Python {event.python}")
+            case SessionRestored():
+                screen.note(f"· session restored on {event.worker_id} from checkpoint {event.checkpoint}")
+                if event.lost:
+                    screen.note(f"  not brought back: {_named(event.lost)}", "yellow")
+            case SessionHibernated():
+                screen.note(f"· session hibernated: {event.reason}")
+            case SessionRolledBack():
+                screen.note(f"· session rolled back to checkpoint {event.checkpoint}", "yellow")
             case SessionMoved():
                 screen.note(f"· session moved to {event.worker_id}: {event.reason}", "yellow")
             case SessionClosedEvent():
@@ -129,6 +143,10 @@ def with_label(label: str, code: Text) -> Text:
     lines = code.split("\n", allow_blank=True)
     labels = [(label, "bold cyan"), *[(" " * len(label), "")] * (len(lines) - 1)]
     return Text("\n").join(Text.assemble(label, line) for label, line in zip(labels, lines, strict=True))
+
+
+def _named(lost: dict[str, str]) -> str:
+    return "; ".join(f"{name} ({reason})" for name, reason in lost.items())
 
 
 def duration(milliseconds: float) -> str:

@@ -19,7 +19,7 @@ SPINNER_DELAY_SECONDS: Final = 0.15
 CODE_THEME: Final = "ansi_dark"  # the terminal's own sixteen colours, so that it fits light and dark ones
 _STYLES: Final = {"stdout": "", "stderr": "dim red", "result": "green", "answer": "cyan"}
 _ESCAPES: Final = re.compile(
-    r"\x1b\[[0-9;:]*[ABCDGJKm]"  # kept: colours, moving in and clearing of lines
+    r"\x1b\[[0-9;:]*[ABCDGKm]"  # kept: colours, moving in and clearing of lines
     r"|(\x1b\[[0-?]*[ -/]*[@-~]|\x1b[PX^_\]][^\x1b\x07]*(?:\x07|\x1b\\)?|\x1b[ -/]*[0-~]?"
     r"|[\x00-\x07\x0b-\x0c\x0e-\x1a\x1c-\x1f\x7f-\x9f])"
 )

@@ -19,13 +19,23 @@ from skep.embedded import EmbeddedCluster, WorkerProcess
 from skep.session import Session
 from skep_shared.connection import redacted
 from skep_shared.errors import NotFound
-from skep_shared.events import CellFinished, CellRetried, CellStarted, Event, OutputEvent, SessionMoved, event_number
+from skep_shared.events import (
+    CellFinished,
+    CellRetried,
+    CellStarted,
+    Event,
+    OutputEvent,
+    SessionMoved,
+    SessionRestored,
+    event_number,
+)
 from skep_shared.states import CellStatus
 
 # A dead worker is found when its lease has run out; a short one keeps the tour short.
 TOUR_FLAGS: Final = ("--lease-seconds", "1")
 
 NAMES = ("import math\nradius = 3", "area = math.pi * radius**2\nround(area, 2)")
+AREA: Final = 28.27
 AWAIT = 'import asyncio\nawait asyncio.sleep(0.1)\nf"an area of {area:.1f}, after an await"'
 LINES = """\
 import sys, time
@@ -154,19 +164,9 @@ async def _worker_dies(guide: Guide, session: Session, cluster: EmbeddedCluster)
         outcomes = [await cell.outcome(STEP_SECONDS) for cell in cells]
         expect(all(outcome.ok for outcome in outcomes), "not every cell finished")
         guide.say(f"All three cells finished; the takeover took {duration(watch.takeover_ms)} (the lease here is 1 s).")
-        await _be_honest(guide, session)
-
-
-async def _be_honest(guide: Guide, session: Session) -> None:
-    outcome = await guide.run(session, '"radius" in globals()')
-    if not outcome.value:
-        guide.say(
-            "In this version the queue, the order and the output survive a worker; the namespace does not yet:"
-            " `radius` is gone.",
-            "yellow",
-        )
-    else:
-        guide.say("The namespace came along: `radius` is still there.")
+        outcome = await guide.run(session, "round(area, 2)")
+        expect(outcome.value == AREA, f"the names of earlier cells are gone: the cell {outcome.status}")
+        guide.say("`area` is from step 2: names are saved with every cell that ends, and come along.")
 
 
 class _Takeover:
@@ -199,6 +199,8 @@ class _Takeover:
                 self.takeover_ms = (time.monotonic() - self.killed_at) * 1000
                 self._guide.screen.idle()
                 self._guide.say(f"→ worker {event.worker_id} takes over: {event.reason}", "bold green")
+            case SessionRestored():
+                self._guide.say("→ it restores the session's names as the last finished cell left them", "bold green")
             case CellRetried():
                 self.was_retried = True
                 self._guide.say(

@@ -41,6 +41,7 @@ KILL_SECONDS: Final = 2.0
 # With which the process ends itself; user code that exits so is told the same.
 OWN_EXITS: Final = {
     70: "the engine failed, or met bytes that are no frames (exit status 70)",
+    71: "it could not start (exit status 71)",
     74: "it closed its connection to the host (exit status 74)",
 }
 SEND_BUFFER_BYTES: Final = 8 * 1024 * 1024

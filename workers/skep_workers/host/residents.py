@@ -137,6 +137,12 @@ class Residents:
 
     def on_entry(self, fields: dict[bytes, Any]) -> None:
         """Take a mailbox entry; one for a session that isn't here is passed over, its stream has the cell."""
+        try:
+            self._hand_on(fields)
+        except (KeyError, ValueError) as exc:  # of another version, or nobody of ours wrote it; a hint at most
+            log.warning("mailbox.malformed", error=repr(exc))
+
+    def _hand_on(self, fields: dict[bytes, Any]) -> None:
         resident = self._residents.get(fields[b"s"].decode())
         if resident is None:
             return

@@ -123,7 +123,7 @@ class Engine:
         register_source(cell.code, filename)
         token = current_writer.set(writer)  # warnings of the compiler are the cell's output
         try:
-            translated = translate(cell.code)
+            translated = translate(cell.code, filename)
             compiled = self._compiler.compile(translated.source, filename)
             route = self._router.route(compiled.analysis)
             if cell.inputs is not None:

@@ -5,9 +5,10 @@ in two steps, and a third is the host's, which kills the process.
 
 1. The control thread sends SIGINT to the main thread, which also cuts blocking system calls short. The handler, in the
    main thread, decides: code that runs gets KeyboardInterrupt where it stands, a cell that awaits has its task
-   cancelled. Child processes that the cell started get SIGINT too, as in a terminal.
-2. After the grace period the same again with a signal of our own, whose handler user code hasn't replaced, and with a
-   tracer that raises where nothing catches. A background task that holds up the loop is ended then as well.
+   cancelled. Child processes that the cell started get SIGINT too, as in a terminal. What doesn't come through
+   (os.system ignores SIGINT while it waits) is sent again, as a signal of our own.
+2. After the grace period the same again with that signal, whose handler user code hasn't replaced, and with a tracer
+   that raises where nothing catches. A background task that holds up the loop is ended then as well.
 """
 
 import asyncio
@@ -119,7 +120,10 @@ class Interrupter:
         self._loop.call_soon_threadsafe(task.cancel)
 
     def _on_hard_signal(self, signum: int, frame: FrameType | None) -> None:
-        if self._hard is None or self._shield.defer(lambda: self._on_hard_signal(signum, None)):
+        if self._hard is None:
+            self._on_sigint(signum, frame)  # it was not heard as SIGINT
+            return
+        if self._shield.defer(lambda: self._on_hard_signal(signum, None)):
             return
         task, stepped = self._task, self._stepped_task()
         if stepped is not None and stepped is not task:
@@ -145,11 +149,11 @@ class Interrupter:
         now = time.monotonic()
         self._hard_at = now + self.grace_seconds
         if self._cell == cell:
-            self._signal(now)
+            self._signal(signal.SIGINT, now)
 
-    def _signal(self, now: float) -> None:
+    def _signal(self, number: int, now: float) -> None:
         self._again_at = now + UNHEARD_REPEAT_SECONDS
-        signal.pthread_kill(self._main_thread, signal.SIGINT)
+        signal.pthread_kill(self._main_thread, number)
         interrupt_children(since=self._started_at)
 
     def next_deadline(self) -> float | None:
@@ -167,7 +171,7 @@ class Interrupter:
         if self._again_at is not None and now >= self._again_at:
             self._again_at = None
             if cell in self._requested and self._delivered != cell and self._has_sigint:
-                self._signal(now)
+                self._signal(HARD_SIGNAL, now)
         if self._hard_at is not None and now >= self._hard_at:
             self._hard = cell if cell in self._requested else min(self._requested, default=None)
             # Again and again until it has ended, or the host has ended the process.

@@ -17,7 +17,7 @@ from skep_workers.session.namespace import NamespaceManager
 
 TIMEIT_SECONDS: Final = 0.2
 TIMEIT_REPEATS: Final = 7
-_VARIABLE: Final = re.compile(r"(?<![\\$])(?:\$|\{)([^\W\d]\w*)\}?")
+_VARIABLE: Final = re.compile(r"(?<![\\$])(?:\$([^\W\d]\w*)|\{([^\W\d]\w*)\})")  # `${name}` is the shell's own
 
 
 class MagicCalls:
@@ -133,7 +133,12 @@ class MagicCalls:
 
     def _expanded(self, command: str) -> str:
         names = self._namespace.names
-        return _VARIABLE.sub(lambda m: str(names[m[1]]) if m[1] in names else m[0], command)
+
+        def value_of(found: re.Match[str]) -> str:
+            name = found[1] or found[2]
+            return str(names[name]) if name in names else found[0]
+
+        return _VARIABLE.sub(value_of, command)
 
 
 def _duration(seconds: float) -> str:

@@ -11,11 +11,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
+Place = tuple[str, int, int, str]  # as SyntaxError takes it: file, line, column, text
+
 HELPER: Final = "__skep_magic__"  # a built-in name, see magic_calls.py
 
 
 class UnknownMagic(SyntaxError):
     """A magic that is not in the table; the text names it and those that are."""
+
+    __module__ = "builtins"  # tracebacks then name it without a module, which tells its readers nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +41,7 @@ def _time(rest: str) -> str:
     try:
         compile(rest, "<magic>", "eval", ast.PyCF_ONLY_AST | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
     except SyntaxError:
-        return f"{HELPER}.start_timer(); {rest}; {HELPER}.stop_timer()"
+        return f"{HELPER}.start_timer(); {rest.rstrip('; ')}; {HELPER}.stop_timer()"
     return f"{HELPER}.stop_timer({HELPER}.start_timer(), ({rest}))"
 
 
@@ -66,8 +70,8 @@ _ASSIGNED: Final = re.compile(r"^(\s*)([^\W\d][\w.]*)\s*=\s*([!%])\s*(.*)$")
 _HELP: Final = re.compile(r"^(\s*)(\?{1,2})?\s*([^\W\d][\w.]*)\s*(\?{1,2})?\s*$")
 
 
-def translate(source: str) -> Translated:
-    """Give Python source for a cell. Raises UnknownMagic; source that is wrong otherwise comes back as it is."""
+def translate(source: str, filename: str = "<cell>") -> Translated:
+    """Give Python source for a cell. Raises UnknownMagic; lines that are wrong otherwise come back as they are."""
     head, is_timed = source.lstrip("\n"), False
     if head.startswith("%%"):
         first, _, body = head.partition("\n")
@@ -75,7 +79,7 @@ def translate(source: str) -> Translated:
         if name != "time":
             make = CELL_MAGICS.get(name)
             if make is None:
-                raise _unknown(f"%%{name}", [f"%%{known}" for known in (*CELL_MAGICS, "time")], 1, first)
+                raise _unknown(f"%%{name}", [f"%%{known}" for known in (*CELL_MAGICS, "time")], (filename, 1, 1, first))
             return Translated(make(rest.strip(), body))
         source, is_timed = f"{rest.strip()}\n{body}", True
     if not any(mark in source for mark in "%!?"):
@@ -85,9 +89,9 @@ def translate(source: str) -> Translated:
         wrong = _first_wrong_line("\n".join(lines))
         if wrong is None or wrong > len(lines):
             break
-        replaced = _translate_line(lines[wrong - 1], wrong)
+        replaced = _translate_line(lines[wrong - 1], (filename, wrong, 1, lines[wrong - 1]))
         if replaced is None:
-            return Translated(source, is_timed)
+            break
         lines[wrong - 1] = replaced
     return Translated("\n".join(lines), is_timed)
 
@@ -102,7 +106,7 @@ def _first_wrong_line(source: str) -> int | None:
     return None
 
 
-def _translate_line(line: str, number: int) -> str | None:
+def _translate_line(line: str, place: Place) -> str | None:
     """Give the Python for a line that is a magic, None for one that isn't."""
     indent = line[: len(line) - len(line.lstrip())]
     text = line.strip()
@@ -111,24 +115,24 @@ def _translate_line(line: str, number: int) -> str | None:
         indent, target, mark, rest = assigned.groups()
         if mark == "!":
             return f"{indent}{target} = {HELPER}.shell_lines({rest!r})"
-        return f"{indent}{target} = {_line_magic(rest, number, line)}"
+        return f"{indent}{target} = {_line_magic(rest, place)}"
     if text.startswith("!"):
         return f"{indent}{HELPER}.shell({text.lstrip('!')!r})"
     if text.startswith("%"):
-        return indent + _line_magic(text.lstrip("%"), number, line)
+        return indent + _line_magic(text.lstrip("%"), place)
     helped = _HELP.match(line)
     if helped and (helped.group(2) or helped.group(4)):
         return f"{indent}{HELPER}.help({helped.group(3)!r})"
     return None
 
 
-def _line_magic(text: str, number: int, line: str) -> str:
+def _line_magic(text: str, place: Place) -> str:
     name, _, rest = text.strip().partition(" ")
     make = LINE_MAGICS.get(name)
     if make is None:
-        raise _unknown(f"%{name}", [f"%{known}" for known in LINE_MAGICS], number, line)
+        raise _unknown(f"%{name}", [f"%{known}" for known in LINE_MAGICS], place)
     return make(rest.strip())
 
 
-def _unknown(name: str, known: list[str], number: int, line: str) -> UnknownMagic:
-    return UnknownMagic(f"unknown magic {name}; known are {', '.join(known)}", ("<cell>", number, 1, line))
+def _unknown(name: str, known: list[str], place: Place) -> UnknownMagic:
+    return UnknownMagic(f"unknown magic {name}; known are {', '.join(known)}", place)

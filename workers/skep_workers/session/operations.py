@@ -16,6 +16,7 @@ from skep_shared.states import OperationState, OperationStep, next_operation
 from skep_shared.values import decode_value, encode_value
 
 MAX_WAITING: Final = 64
+MAX_ANSWER_BYTES: Final = 8 * 1024 * 1024
 
 
 class Operation:
@@ -94,8 +95,10 @@ class Operations:
 
     def _run(self, request: Request) -> Reply:
         try:
-            result = self._handlers[request.kind](decode_value(request.payload))
-            return Reply(request.operation, is_error=False, payload=encode_value(result))
-        except Exception as exc:  # noqa: BLE001 - the session's objects may raise anything when looked at
+            payload = encode_value(self._handlers[request.kind](decode_value(request.payload)))
+            if len(payload) > MAX_ANSWER_BYTES:
+                raise ValueError(f"the answer has {len(payload)} bytes, over the limit of {MAX_ANSWER_BYTES}")
+            return Reply(request.operation, is_error=False, payload=payload)
+        except BaseException as exc:  # noqa: BLE001 - the session's objects may raise anything when looked at
             reason = encode_value(f"{type(exc).__name__}: {exc}"[:1000])
             return Reply(request.operation, is_error=True, payload=reason)

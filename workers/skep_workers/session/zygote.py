@@ -10,6 +10,7 @@ Messages, each one packet of msgpack on a SOCK_SEQPACKET socket:
 The zygote leaves when its socket ends.
 """
 
+import errno
 import gc
 import importlib
 import os
@@ -22,6 +23,7 @@ from typing import Any, Final
 
 import msgpack
 
+from skep_workers.session.control import CLOSED_EXIT
 from skep_workers.session.process import Descriptors, run_session
 
 PACKET_BYTES: Final = 64 * 1024
@@ -75,6 +77,10 @@ class Zygote:
             os.close(self._wake_write)
             run_session(Descriptors(*fds), directory)
             status = 0
+        except OSError as exc:
+            # Once it runs, only user code that closes descriptors takes them away from the loop.
+            status = CLOSED_EXIT if exc.errno in {errno.EBADF, errno.ENOTSOCK} else START_FAILED_EXIT
+            traceback.print_exc(file=sys.__stderr__)
         except BaseException:  # noqa: BLE001 - the process ends here; its last words go to the session's stderr
             traceback.print_exc(file=sys.__stderr__)
         finally:

@@ -1,0 +1,234 @@
+"""Notebook habits: every magic of the table, and Python that only looks like one."""
+
+import re
+
+import pytest
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_a_command_line_puts_its_output_among_the_cells(session):
+    cell = await session.run("print('before')\n!echo from the shell\nprint('after')")
+
+    assert cell.text == "before\nfrom the shell\nafter\n"
+
+
+async def test_a_command_line_of_a_shell_may_be_anything(session):
+    assert await session.text("!for i in 1 2 3; do echo $i; done | tail -n 1 && echo 'a b' \"c\"") == "3\na b c\n"
+
+
+IN_COMMAND_LINES = {
+    "!echo $word": "w\n",
+    "!echo {word}": "w\n",
+    "!echo $word{word}!": "ww!\n",
+    "!echo ${word}x": "x\n",  # the shell's own
+    "!echo '{nothing}' '$nothing'": "{nothing} $nothing\n",
+    "!echo \\$word": "$word\n",
+    "!echo '{ $word}'": "{ w}\n",
+    "!bash -c 'echo {word,b}'": "word b\n",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("line", "text"), IN_COMMAND_LINES.items())
+async def test_names_in_a_command_line_are_variables_of_the_session(session, line, text):
+    assert await session.text(f"word = 'w'\n{line}") == text
+
+
+async def test_a_command_that_fails_leaves_its_status(session):
+    cell = await session.run("!exit 3")
+
+    assert cell.status == "finished"
+    assert await session.value("_exit_code") == 3
+
+
+async def test_the_output_of_a_command_can_be_assigned(session):
+    cell = await session.run("lines = !printf 'a\\nb\\n'\nlines")
+
+    assert (cell.value, cell.text) == (["a", "b"], "")
+
+
+async def test_a_command_line_in_a_block_keeps_its_place(session):
+    assert await session.text("for i in range(2):\n    if i:\n        !echo {i}\n    else:\n        pass") == "1\n"
+
+
+async def test_cd_changes_the_directory_and_says_so(session, tmp_path):
+    (tmp_path / "inner").mkdir()
+    cell = await session.run("%cd inner")
+
+    assert cell.text == f"{tmp_path}/inner\n"
+    assert await session.value("import os\nos.getcwd()") == f"{tmp_path}/inner"
+
+
+async def test_pwd_gives_the_directory(session, tmp_path):
+    assert await session.value("%pwd") == str(tmp_path)
+    assert await session.value("here = %pwd\nhere") == str(tmp_path)
+
+
+async def test_env_sets_and_shows_variables(session):
+    assert await session.text("%env ANSWER=42") == "env: ANSWER=42\n"
+    assert await session.value("%env ANSWER") == "42"
+    assert await session.value("import os\nos.environ['ANSWER']") == "42"
+    assert (await session.value("all_of_it = %env\nall_of_it"))["ANSWER"] == "42"
+    assert await session.text("!echo $ANSWER") == "42\n"
+
+
+async def test_env_takes_a_value_after_a_space(session):
+    assert await session.text("%env WORDS two words") == "env: WORDS=two words\n"
+
+
+async def test_pip_runs_for_the_sessions_interpreter(session):
+    assert await session.text("%pip --version") == await session.text("import sys\nexe = sys.executable\n!$exe -m pip --version")
+
+
+async def test_a_pip_that_fails_fails_the_cell(session):
+    cell = await session.run("%pip no-such-command")
+
+    assert cell.error.ename == "CalledProcessError"
+
+
+TIMES = re.compile(r"CPU times: total: [\d.]+ (ns|μs|ms|s)\nWall time: [\d.]+ (ns|μs|ms|s)\n")
+
+
+@pytest.mark.parametrize("code", ["%time 6 * 7", "%%time\n6 * 7", "%%time\nx = 6\n\nx * 7", "import asyncio\n%time await asyncio.sleep(0, 42)"])
+async def test_time_prints_times_and_keeps_the_value(session, code):
+    cell = await session.run(code)
+
+    assert cell.value == 42
+    assert TIMES.fullmatch(cell.text)
+
+
+@pytest.mark.parametrize("code", ["%time x = 42", "%%time\nx = 42", "%%time x = 42", "%time x = 41; x += 1;"])
+async def test_time_takes_statements(session, code):
+    cell = await session.run(code)
+
+    assert TIMES.fullmatch(cell.text)
+    assert await session.value("x") == 42
+
+
+async def test_time_of_an_error_is_an_error(session):
+    assert (await session.run("%time 1 / 0")).error.ename == "ZeroDivisionError"
+
+
+async def test_a_semicolon_hides_the_value_that_was_timed(session):
+    cell = await session.run("%time 1;")
+
+    assert cell.result is None
+    assert TIMES.fullmatch(cell.text)
+
+
+@pytest.mark.parametrize("code", ["%timeit leftover = x + 1", "%%timeit y = 2\nleftover = x + y"])
+async def test_timeit_prints_a_mean_and_leaves_no_names(session, code):
+    await session.run("x = 1")
+    text = await session.text(code)
+
+    assert re.fullmatch(r"[\d.]+ (ns|μs|ms|s) ± [\d.]+ (ns|μs|ms|s) per loop \(mean ± std\. dev\. of 7 runs, [\d,]+ loops? each\)\n", text)
+    assert await session.value("{'leftover', 'y'} & globals().keys() == set()") is True
+
+
+async def test_bash_runs_a_script(session):
+    assert await session.text("%%bash\nfor i in {1..3}; do echo $i; done\necho done") == "1\n2\n3\ndone\n"
+
+
+async def test_sh_is_bash_too(session):
+    assert await session.text("%%sh\necho x") == "x\n"
+
+
+async def test_a_script_that_fails_fails_the_cell(session):
+    cell = await session.run("%%bash\necho before\nexit 3")
+
+    assert (cell.text, cell.error.ename) == ("before\n", "CalledProcessError")
+
+
+async def test_writefile_writes_appends_and_says_so(session, tmp_path):
+    assert await session.text("%%writefile notes.txt\nline one\n%not a magic") == "Writing notes.txt\n"
+    assert await session.text("%%writefile -a notes.txt\nline three\n") == "Appending to notes.txt\n"
+    assert await session.text("%%writefile 'with space.txt'\nx") == "Writing with space.txt\n"
+
+    assert (tmp_path / "notes.txt").read_text() == "line one\n%not a magicline three\n"
+    assert await session.text("%%writefile notes.txt\nnew") == "Overwriting notes.txt\n"
+
+
+@pytest.mark.parametrize("line", ["%matplotlib inline", "%config InlineBackend.figure_format = 'retina'", "%load_ext autoreload", "%autoreload 2"])
+async def test_magics_without_a_meaning_here_are_accepted(session, line):
+    cell = await session.run(f"{line}\nx = 5\nx")
+
+    assert (cell.value, cell.text) == (5, "")
+
+
+async def test_capture_runs_its_cell(session):
+    assert await session.value("%%capture\nx = 5\nx") == 5
+
+
+@pytest.mark.parametrize("code", ["area?", "?area", "area??", "x = 1\narea?"])
+async def test_a_question_mark_tells_what_is_known(session, code):
+    await session.run("def area(r: float) -> float:\n    '''Give the area.'''")
+    cell = await session.run(code)
+
+    assert "Signature: area(r: float) -> float" in cell.text
+    assert "Give the area." in cell.text
+
+
+async def test_a_question_about_nothing_says_so(session):
+    assert await session.text("nothing_here?") == "Object `nothing_here` not found.\n"
+
+
+@pytest.mark.parametrize("code", ["%levitate", "%levitate now", "x = %levitate", "%%levitate\nbody", "if True:\n    %levitate"])
+async def test_an_unknown_magic_is_an_error_that_names_it_and_the_known_ones(session, code):
+    cell = await session.run(f"ran = True\n{code}" if not code.startswith("%%") else code)
+
+    assert (cell.status, cell.error.ename) == ("failed", "UnknownMagic")
+    assert re.match(r"unknown magic %%?levitate; known are %%?\w+, ", cell.error.evalue)
+    assert 'File "<cell 1>"' in cell.error.traceback
+    assert await session.value("'ran' in globals()") is False
+
+
+ONLY_LOOKING_LIKE_ONE = {
+    "string": ("'''\n%time x\n!ls\nx?\n'''", "\n%time x\n!ls\nx?\n"),
+    "single line string": ("'%pwd !ls ?'", "%pwd !ls ?"),
+    "f-string": ("x = 5\nf'''\n%cd {x}\n'''", "\n%cd 5\n"),
+    "modulo": ("a, b = 7, 4\na \\\n% b", 3),
+    "modulo in brackets": ("x = (7\n% 4)\nx", 3),
+    "format": ("('%s-%s'\n% (1, 2))", "1-2"),
+    "not equal": ("x = (1\n!= 2)\nx", True),
+    "comment": ("x = 1  # what? !ls %time\nx", 1),
+    "string with a question": ("x = 'why?'\nx", "why?"),
+    "dict over lines": ("{\n'%a': 1,\n'b?': 2}", {"%a": 1, "b?": 2}),
+}
+
+
+@pytest.mark.parametrize(("code", "value"), ONLY_LOOKING_LIKE_ONE.values(), ids=ONLY_LOOKING_LIKE_ONE.keys())
+async def test_python_that_only_looks_like_a_magic_stays_as_it_is(session, code, value):
+    cell = await session.run(code)
+
+    assert (cell.value, cell.text) == (value, "")
+
+
+async def test_magics_and_strings_that_look_like_them_live_in_one_cell(session):
+    cell = await session.run("text = '''\n!echo no\n'''\n!echo yes\ntext")
+
+    assert (cell.text, cell.value) == ("yes\n", "\n!echo no\n")
+
+
+@pytest.mark.parametrize("first", ["!true", "%cd .", "x = !true", "%time 1", "len?", "%matplotlib inline"])
+async def test_line_numbers_stay_behind_magics(session, first):
+    cell = await session.run(f"{first}\n\n1 / 0")
+
+    assert 'File "<cell 1>", line 3, in <module>\n    1 / 0' in cell.error.traceback
+
+
+async def test_line_numbers_of_a_cell_magic_are_those_of_the_cell(session):
+    cell = await session.run("%%time\nx = 1\n1 / 0")
+
+    assert 'File "<cell 1>", line 3, in <module>\n    1 / 0' in cell.error.traceback
+
+
+async def test_a_syntax_error_beside_magics_is_the_users_own(session):
+    cell = await session.run("!true\ndef f(:\n    pass")
+
+    assert cell.error.traceback == '  File "<cell 1>", line 2\n    def f(:\n          ^\nSyntaxError: invalid syntax\n'
+
+
+async def test_magics_leave_no_name_behind(session):
+    await session.run("!true\n%cd .")
+
+    assert await session.ask("variables") == []
