@@ -21,6 +21,8 @@ from skep_shared.settings import Settings
 READY_SECONDS: Final = 30.0
 STOP_SECONDS: Final = 30.0
 MAX_WORKERS: Final = 64
+# A worker whose Redis has gone with its owner has nobody to wait for; flags that are given count over these.
+OWN_FLAGS: Final = ("--redis-outage-seconds", "15", "--grace-seconds", "2")
 
 
 class WorkerProcess:
@@ -53,7 +55,7 @@ class WorkerProcess:
         ready_read, ready_write = os.pipe()
         alive_read, self._alive_fd = os.pipe()
         command = [
-            sys.executable, "-m", "skep_workers", "--redis", self._redis_url,
+            sys.executable, "-P", "-m", "skep_workers", "--redis", self._redis_url,
             "--ready-fd", str(ready_write), "--alive-fd", str(alive_read), *self._flags,
         ]  # fmt: skip
         with contextlib.ExitStack() as stack:
@@ -158,7 +160,9 @@ async def embedded(
         # A worker that is killed can't remove its temporary files: they are in the server's directory and go with it.
         scratch = Path(server.socket_path).parent
         processes = [
-            WorkerProcess(server.url, flags=worker_flags, log_path=scratch / "workers.log", temp_dir=scratch)
+            WorkerProcess(
+                server.url, flags=(*OWN_FLAGS, *worker_flags), log_path=scratch / "workers.log", temp_dir=scratch
+            )
             for _ in range(workers)
         ]
         for process in processes:

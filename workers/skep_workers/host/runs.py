@@ -77,6 +77,7 @@ class CellRuns:
         self._question: InputRequest | None = None
         self._is_paused = False
         self._lost: tuple[tuple[str, str], ...] = ()
+        self._early: SavedState | None = None
         self._unsaved: dict[int, CellRun] = {}
         self._again: dict[int, CellRun] = {}
         self._verdicts: dict[int, tuple[CellRun, str]] = {}
@@ -209,6 +210,9 @@ class CellRuns:
 
     def on_saved(self, state: SavedState) -> None:
         """The chunks of a checkpoint are stored: the cells up to it may commit."""
+        if state.seq >= self._next_seq:
+            self._early = state  # it came on another socket than the end of the cell, which is still to come
+            return
         for seq in [seq for seq in self._unsaved if seq <= state.seq]:
             del self._unsaved[seq]
         if state.manifest and state.lost != self._lost:
@@ -227,6 +231,7 @@ class CellRuns:
     def on_exit(self, cause: str, left: list[tuple[str, str]], *, keep_head: bool) -> None:
         """The process has ended, leaving this in its pipes; with `keep_head` the running cell may run again."""
         self._process = None
+        self._early = None
         self._stop_timers()
         head = self.head
         for stream, text in left:
@@ -314,6 +319,10 @@ class CellRuns:
         self._next_seq = ended.cell.seq + 1
         if self.is_saving:
             self._unsaved[ended.cell.seq] = ended
+        early = self._early
+        if early is not None and early.seq < self._next_seq:
+            self._early = None
+            self.on_saved(early)
         if self._runs:
             self._begin(self._runs[0])
         self._on_change()
