@@ -313,14 +313,25 @@ class Scripts:
         status: str = reply[0].decode()
         return status
 
-    async def release(self, claim: Claim, worker_id: str, *, closing_event: bytes = b"", first_event: int = 0) -> int:
+    async def release(
+        self,
+        claim: Claim,
+        worker_id: str,
+        *,
+        closing_event: bytes = b"",
+        first_event: int = 0,
+        was_started: bool = False,
+    ) -> int:
         """Give the session back, or end it with its closing event; gives the number of cells still pending.
 
-        Raises Fenced, EventGap. With a closing event and pending cells nothing is done.
+        was_started: the first pending cell has been started here; its next start is another attempt. Raises Fenced,
+        EventGap. With a closing event and pending cells nothing is done.
         """
         k, sid = self.keys, claim.session_id
         keys = (k.session(sid), k.owned(worker_id), k.waiting, k.events(sid))
-        reply = await self._call("release", keys, (sid, claim.token, claim.epoch, closing_event, first_event))
+        reply = await self._call(
+            "release", keys, (sid, claim.token, claim.epoch, closing_event, first_event, int(was_started))
+        )
         _raise_refusal(reply, sid, first_event)
         return 0 if reply[0] == b"DUP" else reply[1]
 

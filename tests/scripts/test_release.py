@@ -139,3 +139,19 @@ async def test_a_closing_event_that_does_not_follow_is_refused(shard, claim, fir
 
     assert (caught.value.expected, caught.value.last) == (first, 1)
     assert await shard.dump() == before
+
+
+async def test_a_pending_cell_that_was_started_counts_as_lost_with_its_owner(shard):
+    await shard.submit("a")
+    claim = await shard.claim("w1")
+
+    assert await shard.scripts.release(claim, "w1", was_started=True) == 1
+    assert (await shard.claim("w2")).losses == 1
+
+
+async def test_a_pending_cell_that_was_not_started_counts_as_new(shard):
+    await shard.submit("a")
+    claim = await shard.claim("w1")
+
+    assert await shard.scripts.release(claim, "w1") == 1
+    assert (await shard.claim("w2")).losses == 0

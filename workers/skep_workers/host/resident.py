@@ -469,7 +469,9 @@ class Resident:
         return True
 
     async def _release(self) -> int:
-        pending = await self._persist(lambda: self._host.scripts.release(self._claim, self._host.worker_id))
+        was_started = self._runs.started_seq > self._journal.cursor
+        release = self._host.scripts.release
+        pending = await self._persist(lambda: release(self._claim, self._host.worker_id, was_started=was_started))
         if self._state is ResidentState.DRAINING:
             self._step(ResidentStep.RELEASE)
         self._log.info("session.released", pending=pending)

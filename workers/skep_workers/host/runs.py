@@ -77,6 +77,7 @@ class CellRuns:
         self._question: InputRequest | None = None
         self._is_paused = False
         self._lost: tuple[tuple[str, str], ...] = ()
+        self.started_seq = claim.cursor  # the highest one that has been with a process as the one that runs
         self._early: SavedState | None = None
         self._unsaved: dict[int, CellRun] = {}
         self._again: dict[int, CellRun] = {}
@@ -275,6 +276,7 @@ class CellRuns:
     def _begin(self, run: CellRun) -> None:
         """The cell is the one that runs from now on; readers hear of it soon even if it says nothing."""
         run.since_ms = self._clock.now_ms()
+        self.started_seq = max(self.started_seq, run.cell.seq)
         delay = self._settings.flush_ms / 1000
         self._announcement = asyncio.get_running_loop().call_later(delay, self._reporter.announce, run)
         if run.is_interrupted:
