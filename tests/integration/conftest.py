@@ -23,7 +23,7 @@ from skep.embedded import WorkerProcess
 from skep.redis_server import RedisServer, find_redis_server
 from skep_shared.settings import Settings
 
-TEST_SECONDS = 45.0
+TEST_SECONDS = 50.0
 LEASE_SECONDS = 1.0  # a death is noticed soon, and on a busy machine the living still beat in time
 
 

@@ -300,9 +300,10 @@ async def start_session(zygote: Zygote, tmp_path: Path) -> AsyncIterator[StartSe
     sessions = []
 
     async def start(**options: Any) -> LiveSession:
-        sessions.append(LiveSession())
-        await sessions[-1].start(zygote, tmp_path, options)
-        return sessions[-1]
+        session = LiveSession()
+        sessions.append(session)
+        await session.start(zygote, tmp_path, options)
+        return session
 
     yield start
     for session in sessions:

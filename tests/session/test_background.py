@@ -8,7 +8,9 @@ TASK = "import asyncio\nasync def work():\n    await go.wait()\n    print('from 
 THREAD = "import threading\ndef work():\n    go.wait()\n    print('from the thread')\ngo = threading.Event()\nthread = threading.Thread(target=work)\nthread.start()"
 
 
-@pytest.mark.parametrize(("start", "text"), [(TASK, "from the task\n"), (THREAD, "from the thread\n")], ids=["task", "thread"])
+@pytest.mark.parametrize(
+    ("start", "text"), [(TASK, "from the task\n"), (THREAD, "from the thread\n")], ids=["task", "thread"]
+)
 async def test_output_after_the_end_of_a_cell_is_still_its_own(session, start, text):
     first = await session.run(start)
     later = await session.run("print('later')\ngo.set()")
@@ -17,7 +19,9 @@ async def test_output_after_the_end_of_a_cell_is_still_its_own(session, start, t
     assert (first.text, later.text) == (text, "later\n")
 
 
-@pytest.mark.parametrize(("start", "text"), [(TASK, "from the task\n"), (THREAD, "from the thread\n")], ids=["task", "thread"])
+@pytest.mark.parametrize(
+    ("start", "text"), [(TASK, "from the task\n"), (THREAD, "from the thread\n")], ids=["task", "thread"]
+)
 async def test_output_during_another_cell_is_not_that_cells(session, start, text):
     first = await session.run(start)
     later = session.submit("go.set()\nprint(input('go on? '))")
@@ -84,7 +88,9 @@ async def test_a_thread_pool_prints_for_the_cell_that_made_its_threads(session):
 
 
 async def test_callbacks_of_the_loop_belong_to_the_cell_that_scheduled_them(session):
-    cell = await session.run("import asyncio\nloop = asyncio.get_running_loop()\nhandle = loop.call_later(0.001, print, 'called')")
+    cell = await session.run(
+        "import asyncio\nloop = asyncio.get_running_loop()\nhandle = loop.call_later(0.001, print, 'called')"
+    )
 
     await cell.said("called\n")
 
@@ -145,7 +151,9 @@ async def test_a_task_goes_on_between_cells(session):
 
 
 async def test_an_exception_of_a_task_ends_only_the_task(session):
-    await session.run("import asyncio\nasync def work(): raise ValueError('in the task')\ntask = asyncio.create_task(work())\nawait asyncio.sleep(0)")
+    await session.run(
+        "import asyncio\nasync def work(): raise ValueError('in the task')\ntask = asyncio.create_task(work())\nawait asyncio.sleep(0)"
+    )
 
     assert await session.value("repr(task.exception())") == "ValueError('in the task')"
 
@@ -158,7 +166,9 @@ async def test_not_even_these_exceptions_of_a_task_end_the_session(session, rais
 
 
 async def test_an_exception_of_a_task_nobody_awaits_is_logged_for_its_cell(session):
-    cell = await session.run("import asyncio\nasync def work(): raise ValueError('lost')\ntask = asyncio.create_task(work())")
+    cell = await session.run(
+        "import asyncio\nasync def work(): raise ValueError('lost')\ntask = asyncio.create_task(work())"
+    )
     await session.run("import asyncio, gc\nawait asyncio.sleep(0)\ndel task\ngc.collect();")
     await session.run("pass")
 
@@ -199,3 +209,25 @@ async def test_a_server_of_one_cell_answers_the_next(session):
     blocking = "import socket\nwith socket.create_connection(('127.0.0.1', port)) as s:\n    s.sendall(b'hello\\n')\n    answer = s.recv(100)\nanswer"
 
     assert await session.value(blocking) == b"hello\n"
+
+
+async def test_a_signal_handler_that_prints_cuts_into_printing_without_harm(session):
+    cell = await session.run(
+        "import signal\nticks = 0\ndef tick(*_):\n    global ticks\n    ticks += 1\n    print('tick\\n', end='')\n"
+        "signal.signal(signal.SIGALRM, tick)\nsignal.setitimer(signal.ITIMER_REAL, 0.001, 0.005)\n"
+        "i = 0\nwhile ticks < 20:\n    print(f'{i}\\n', end='')\n    i += 1\n"
+        "signal.setitimer(signal.ITIMER_REAL, 0)\n(i, ticks)"
+    )
+    count, ticks = cell.value
+
+    assert sorted(cell.text.split()) == sorted([*map(str, range(count)), *["tick"] * ticks])
+
+
+async def test_a_finalizer_that_prints_cuts_into_printing_without_harm(session):
+    cell = await session.run(
+        "import gc\nclass Cycle:\n    def __init__(self): self.me = self\n    def __del__(self): print('gone\\n', end='')\n"
+        "gc.set_threshold(3, 2, 2)\nfor i in range(3000):\n    Cycle()\n    print(f'{i}\\n', end='')\n"
+        "gc.set_threshold(700, 10, 10)\ngc.collect();"
+    )
+
+    assert sorted(cell.text.split()) == sorted([*map(str, range(3000)), *["gone"] * 3000])

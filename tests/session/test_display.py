@@ -41,14 +41,19 @@ async def test_display_shows_every_representation_too(session):
 
 
 async def test_repr_mimebundle_comes_first(session):
-    await session.run(RICH + "    def _repr_mimebundle_(self, include=None, exclude=None):\n        return {'text/html': 'own', 'x/y': 'z'}")
+    await session.run(
+        RICH
+        + "    def _repr_mimebundle_(self, include=None, exclude=None):\n        return {'text/html': 'own', 'x/y': 'z'}"
+    )
     cell = await session.run("Rich()")
 
     assert cell.result.bundle == RICH_BUNDLE | {"text/html": "own", "x/y": "z"}
 
 
 async def test_repr_mimebundle_may_come_with_metadata(session):
-    await session.run("class M:\n    def _repr_mimebundle_(self, **kw): return {'text/html': 'h'}, {'text/html': {'w': 1}}")
+    await session.run(
+        "class M:\n    def _repr_mimebundle_(self, **kw): return {'text/html': 'h'}, {'text/html': {'w': 1}}"
+    )
     cell = await session.run("M()")
 
     assert cell.result.bundle["text/html"] == "h"
@@ -62,7 +67,9 @@ async def test_a_class_shows_its_repr_and_not_its_instances_representations(sess
 
 
 async def test_displays_stand_in_their_place_among_the_output(session):
-    cell = await session.run("print('a')\ndisplay(1)\nprint('b')\ndisplay(2, 3)\nimport sys\nprint('c', file=sys.stderr)\n4")
+    cell = await session.run(
+        "print('a')\ndisplay(1)\nprint('b')\ndisplay(2, 3)\nimport sys\nprint('c', file=sys.stderr)\n4"
+    )
     shown = [getattr(frame, "text", None) or frame.bundle["text/plain"] for frame in cell.frames[:-1]]
 
     assert shown == ["a\n", "1", "b\n", "2", "3", "c\n", "4"]
@@ -96,7 +103,9 @@ async def test_a_display_can_be_updated_by_its_id(session):
 
 
 async def test_display_makes_ids_that_differ(session):
-    cell = await session.run("a, b = display(1, display_id=True), display(2, display_id=True)\n(a.display_id, b.display_id)")
+    cell = await session.run(
+        "a, b = display(1, display_id=True), display(2, display_id=True)\n(a.display_id, b.display_id)"
+    )
 
     first, second = cell.value
     assert first != second
@@ -139,12 +148,18 @@ async def test_what_makes_a_display_too_large_is_replaced_by_a_word_on_its_size(
 async def test_a_picture_over_the_size_limit_leaves_only_a_word_on_its_size(session):
     cell = await session.run("display({'image/png': b'x' * 10_000_000}, raw=True)")
 
-    assert cell.displays[0].bundle == {"text/plain": "<image/png of 13333336 bytes left out, over the limit of 8388608>"}
+    assert cell.displays[0].bundle == {
+        "text/plain": "<image/png of 13333336 bytes left out, over the limit of 8388608>"
+    }
 
 
 @pytest.mark.parametrize(
     "bundle",
-    ["{f'x/{i}': 'x' * 7_000_000 for i in range(6)}", "{'text/html': '😀' * 5_000_000}", "{'application/json': ['x' * 1000] * 20_000}"],
+    [
+        "{f'x/{i}': 'x' * 7_000_000 for i in range(6)}",
+        "{'text/html': '😀' * 5_000_000}",
+        "{'application/json': ['x' * 1000] * 20_000}",
+    ],
     ids=["many", "in bytes, not characters", "data"],
 )
 async def test_the_size_limit_is_that_of_the_whole_display_in_bytes(session, bundle):
@@ -155,13 +170,17 @@ async def test_the_size_limit_is_that_of_the_whole_display_in_bytes(session, bun
 
 
 @pytest.mark.parametrize(
-    "code", ["update_display(1, display_id='x' * 20_000_000)", "display({'x' * 20_000_000: 1}, raw=True)"], ids=["id", "type"]
+    "code",
+    ["update_display(1, display_id='x' * 20_000_000)", "display({'x' * 20_000_000: 1}, raw=True)"],
+    ids=["id", "type"],
 )
 async def test_what_is_too_large_in_any_other_way_is_left_out_with_a_warning(session, code):
     cell = await session.run(f"{code}\n'went on'")
 
     assert cell.value == "went on"
-    assert [notice.category for notice in cell.notices] == ["left_out"] or "left out" in cell.displays[0].bundle["text/plain"]
+    assert [notice.category for notice in cell.notices] == ["left_out"] or "left out" in cell.displays[0].bundle[
+        "text/plain"
+    ]
 
 
 @pytest.mark.parametrize(
@@ -175,13 +194,17 @@ async def test_what_is_too_large_in_any_other_way_is_left_out_with_a_warning(ses
     ],
 )
 async def test_json_that_is_none_comes_as_its_repr(session, data, shown):
-    cell = await session.run(f"class J:\n    def __repr__(self): return 'J'\n    def _repr_json_(self): return {data}\nJ()")
+    cell = await session.run(
+        f"class J:\n    def __repr__(self): return 'J'\n    def _repr_json_(self): return {data}\nJ()"
+    )
 
     assert cell.result.bundle == {"text/plain": "J", "application/json": shown}
 
 
 async def test_types_of_a_bundle_that_are_no_text_are_left_out(session):
-    cell = await session.run("class M:\n    def _repr_mimebundle_(self, **kw): return {5: 'five', 'x/y': 'z'}\n    def __repr__(self): return 'M'\nM()")
+    cell = await session.run(
+        "class M:\n    def _repr_mimebundle_(self, **kw): return {5: 'five', 'x/y': 'z'}\n    def __repr__(self): return 'M'\nM()"
+    )
 
     assert cell.result.bundle == {"text/plain": "M", "x/y": "z"}
 
@@ -205,7 +228,9 @@ async def test_a_repr_is_contained_that(session, body, text):
 
 
 @pytest.mark.parametrize("method", ["_repr_html_", "_repr_mimebundle_", "_repr_png_"])
-@pytest.mark.parametrize("body", ["raise ValueError", "raise SystemExit", "return 5", "return object()", "return b'\\xff'"])
+@pytest.mark.parametrize(
+    "body", ["raise ValueError", "raise SystemExit", "return 5", "return object()", "return b'\\xff'"]
+)
 async def test_a_rich_representation_is_contained_whatever_it_does(session, method, body):
     await session.run(f"class Bad:\n    def __repr__(self): return 'plain'\n    def {method}(self, **kw): {body}")
     cell = await session.run("Bad()")
@@ -223,7 +248,9 @@ async def test_a_huge_repr_is_shortened(session):
 
 
 async def test_a_repr_that_hangs_is_ended_by_an_interrupt(session):
-    await session.run("import time\nclass Slow:\n    def __repr__(self):\n        print('in it')\n        time.sleep(3600)")
+    await session.run(
+        "import time\nclass Slow:\n    def __repr__(self):\n        print('in it')\n        time.sleep(3600)"
+    )
     cell = await session.submit("Slow()").said("in it")
     session.interrupt(cell)
 
@@ -231,7 +258,9 @@ async def test_a_repr_that_hangs_is_ended_by_an_interrupt(session):
 
 
 async def test_attributes_that_pretend_to_be_there_are_no_representations(session):
-    await session.run("class Anything:\n    def __getattr__(self, name): return lambda *a, **k: 'made up'\n    def __repr__(self): return 'plain'")
+    await session.run(
+        "class Anything:\n    def __getattr__(self, name): return lambda *a, **k: 'made up'\n    def __repr__(self): return 'plain'"
+    )
     cell = await session.run("Anything()")
 
     assert cell.result.bundle == {"text/plain": "plain"}

@@ -27,10 +27,16 @@ async def test_a_traceback_shows_the_users_lines_and_nothing_of_the_engine(sessi
 
 
 async def test_a_chained_exception_shows_its_cause(session, first_line):
-    cell = await session.run(f"{first_line}\ntry: 1 / 0\nexcept ZeroDivisionError as e: raise ValueError('outer') from e")
+    cell = await session.run(
+        f"{first_line}\ntry: 1 / 0\nexcept ZeroDivisionError as e: raise ValueError('outer') from e"
+    )
     trace = cell.error.traceback
 
-    assert trace.index("ZeroDivisionError: division by zero") < trace.index("direct cause") < trace.index("ValueError: outer")
+    assert (
+        trace.index("ZeroDivisionError: division by zero")
+        < trace.index("direct cause")
+        < trace.index("ValueError: outer")
+    )
     assert "skep_workers" not in trace
 
 
@@ -48,17 +54,23 @@ async def test_a_suppressed_context_is_not_shown(session):
 
 
 async def test_notes_are_shown_below_their_exception(session, first_line):
-    cell = await session.run(f"{first_line}\ne = ValueError('v')\ne.add_note('note one')\ne.add_note('note two')\nraise e")
+    cell = await session.run(
+        f"{first_line}\ne = ValueError('v')\ne.add_note('note one')\ne.add_note('note two')\nraise e"
+    )
 
     assert cell.error.traceback.endswith("ValueError: v\nnote one\nnote two\n")
     assert cell.error.evalue == "v"
 
 
 async def test_an_exception_group_shows_every_exception(session, first_line):
-    cell = await session.run(f"{first_line}\nraise ExceptionGroup('several', [ValueError('a'), ExceptionGroup('inner', [KeyError('b')])])")
+    cell = await session.run(
+        f"{first_line}\nraise ExceptionGroup('several', [ValueError('a'), ExceptionGroup('inner', [KeyError('b')])])"
+    )
 
     assert cell.error.ename == "ExceptionGroup"
-    assert all(text in cell.error.traceback for text in ("several (2 sub-exceptions)", "ValueError: a", "KeyError: 'b'"))
+    assert all(
+        text in cell.error.traceback for text in ("several (2 sub-exceptions)", "ValueError: a", "KeyError: 'b'")
+    )
     assert "skep_workers" not in cell.error.traceback
 
 
@@ -120,7 +132,9 @@ async def test_an_exception_whose_text_is_bad_is_contained(session, body, evalue
 
 @pytest.mark.parametrize("notes", ["5", "[5]", "[Bad()]"])
 async def test_notes_that_are_no_text_are_contained(session, notes):
-    cell = await session.run(f"class Bad:\n    def __str__(self): raise SystemExit\ne = ValueError('v')\ne.__notes__ = {notes}\nraise e")
+    cell = await session.run(
+        f"class Bad:\n    def __str__(self): raise SystemExit\ne = ValueError('v')\ne.__notes__ = {notes}\nraise e"
+    )
 
     assert (cell.status, cell.error.ename) == ("failed", "ValueError")
     assert await session.value("1") == 1
@@ -140,7 +154,9 @@ async def test_an_endless_chain_of_causes_is_contained(session):
     assert (cell.status, cell.error.ename) == ("failed", "ValueError")
 
 
-@pytest.mark.parametrize("code", ["import sys\nsys.exit(3)", "exit(3)", "quit()", "raise SystemExit('bye')", "raise KeyboardInterrupt"])
+@pytest.mark.parametrize(
+    "code", ["import sys\nsys.exit(3)", "exit(3)", "quit()", "raise SystemExit('bye')", "raise KeyboardInterrupt"]
+)
 async def test_leaving_ends_the_cell_and_not_the_session(session, code, first_line):
     cell = await session.run(f"kept = 1\n{first_line}\n{code}\nprint('not reached')")
 
@@ -202,4 +218,6 @@ async def test_the_source_of_a_class_defined_again_is_the_latest(session):
 
 
 async def test_cells_are_files_to_inspect(session):
-    assert await session.value("import inspect\ndef f(): pass\n(inspect.getsourcefile(f), inspect.getsourcelines(f)[1])") == ("<cell 1>", 2)
+    assert await session.value(
+        "import inspect\ndef f(): pass\n(inspect.getsourcefile(f), inspect.getsourcelines(f)[1])"
+    ) == ("<cell 1>", 2)

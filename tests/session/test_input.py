@@ -65,7 +65,9 @@ async def test_input_works_in_a_thread(session):
 
 
 async def test_two_threads_ask_in_turn(session):
-    cell = session.submit("import asyncio\nsorted(await asyncio.gather(asyncio.to_thread(input, 'a'), asyncio.to_thread(input, 'b')))")
+    cell = session.submit(
+        "import asyncio\nsorted(await asyncio.gather(asyncio.to_thread(input, 'a'), asyncio.to_thread(input, 'b')))"
+    )
     await asked(cell)
     session.answer(cell, "one")
     await asked(cell, 2)

@@ -51,11 +51,16 @@ async def test_an_interrupt_ends_a(session, wait, background):
     assert cell.error.ename in {"KeyboardInterrupt", "CancelledError"}
     assert await session.value("kept") == [1, 2, 3]
     if background:
-        assert await session.value("before = ticks\nwhile ticks == before: await asyncio.sleep(0)\nbackground.done()") is False
+        assert (
+            await session.value("before = ticks\nwhile ticks == before: await asyncio.sleep(0)\nbackground.done()")
+            is False
+        )
 
 
 async def test_blocking_code_gets_keyboard_interrupt(session):
-    cell = await session.submit("import time\ntry:\n    print('ready')\n    time.sleep(3600)\nexcept KeyboardInterrupt: print('got it')").said("ready")
+    cell = await session.submit(
+        "import time\ntry:\n    print('ready')\n    time.sleep(3600)\nexcept KeyboardInterrupt: print('got it')"
+    ).said("ready")
     session.interrupt(cell)
 
     assert (await cell.ended()).status == "finished"
@@ -63,7 +68,9 @@ async def test_blocking_code_gets_keyboard_interrupt(session):
 
 
 async def test_awaiting_code_gets_cancelled_error(session):
-    cell = await session.submit("import asyncio\ntry:\n    print('ready')\n    await asyncio.sleep(3600)\nexcept asyncio.CancelledError: print('got it')").said("ready")
+    cell = await session.submit(
+        "import asyncio\ntry:\n    print('ready')\n    await asyncio.sleep(3600)\nexcept asyncio.CancelledError: print('got it')"
+    ).said("ready")
     session.interrupt(cell)
 
     assert (await cell.ended()).status == "finished"
@@ -71,7 +78,9 @@ async def test_awaiting_code_gets_cancelled_error(session):
 
 
 async def test_the_task_tree_of_an_awaiting_cell_is_cancelled(session):
-    await session.run("import asyncio\nleft = []\nasync def leaf(n):\n    try:\n        print('leaf', n)\n        await asyncio.sleep(3600)\n    finally: left.append(n)")
+    await session.run(
+        "import asyncio\nleft = []\nasync def leaf(n):\n    try:\n        print('leaf', n)\n        await asyncio.sleep(3600)\n    finally: left.append(n)"
+    )
     cell = await session.submit("await asyncio.gather(leaf(1), asyncio.gather(leaf(2), leaf(3)))").said("leaf 3")
     session.interrupt(cell)
     await cell.ended()
@@ -80,7 +89,9 @@ async def test_the_task_tree_of_an_awaiting_cell_is_cancelled(session):
 
 
 async def test_finally_blocks_run(session):
-    cell = await session.submit("import time\ntry:\n    print('ready')\n    time.sleep(3600)\nfinally: cleaned = True").said("ready")
+    cell = await session.submit(
+        "import time\ntry:\n    print('ready')\n    time.sleep(3600)\nfinally: cleaned = True"
+    ).said("ready")
     session.interrupt(cell)
 
     assert (await cell.ended()).status == "interrupted"
@@ -88,7 +99,9 @@ async def test_finally_blocks_run(session):
 
 
 async def test_names_bound_before_the_interrupt_stay(session):
-    cell = await session.submit("import time\npartial = [1]\npartial.append(2)\nprint('ready')\ntime.sleep(3600)\npartial = 'never'").said("ready")
+    cell = await session.submit(
+        "import time\npartial = [1]\npartial.append(2)\nprint('ready')\ntime.sleep(3600)\npartial = 'never'"
+    ).said("ready")
     session.interrupt(cell)
     await cell.ended()
 
@@ -122,7 +135,9 @@ async def test_code_that_swallows_every_exception_is_ended_by_the_second_step(st
 
 async def test_code_that_ignores_the_signal_is_ended_by_the_second_step(start_session):
     session = await start_session(interrupt_grace=0.05)
-    cell = await session.submit("import signal, time\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\nprint('ready')\nwhile True: time.sleep(3600)").said("ready")
+    cell = await session.submit(
+        "import signal, time\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\nprint('ready')\nwhile True: time.sleep(3600)"
+    ).said("ready")
     session.interrupt(cell)
 
     assert (await cell.ended()).status == "interrupted"
@@ -133,7 +148,9 @@ async def test_code_that_ignores_the_signal_is_ended_by_the_second_step(start_se
 
 async def test_a_background_task_that_holds_the_loop_up_is_ended_for_the_cell_behind_it(start_session):
     session = await start_session(interrupt_grace=0.05)
-    await session.run("import asyncio\nasync def hog():\n    await asyncio.sleep(0)\n    print('hogging')\n    while True: pass\ntask = asyncio.create_task(hog())")
+    await session.run(
+        "import asyncio\nasync def hog():\n    await asyncio.sleep(0)\n    print('hogging')\n    while True: pass\ntask = asyncio.create_task(hog())"
+    )
     await session.cells[1].said("hogging")
     cell = session.submit("1")
     session.interrupt(cell)
@@ -144,7 +161,9 @@ async def test_a_background_task_that_holds_the_loop_up_is_ended_for_the_cell_be
 
 async def test_the_second_step_traces_nothing_afterwards(start_session):
     session = await start_session(interrupt_grace=0.05)
-    cell = await session.submit("print('ready')\nwhile True:\n    try:\n        while True: x = 1\n    except BaseException: pass").said("ready")
+    cell = await session.submit(
+        "print('ready')\nwhile True:\n    try:\n        while True: x = 1\n    except BaseException: pass"
+    ).said("ready")
     session.interrupt(cell)
     await cell.ended()
     await session.run("def f(): return 1\nf()")
@@ -215,7 +234,9 @@ async def test_children_of_earlier_cells_are_left_alone(session):
 
 
 async def test_output_before_an_interrupt_is_complete(session):
-    cell = await session.submit("import os\nfor i in range(5000): print(i)\nos.write(1, b'ready\\n')\nwhile True: pass").said("ready")
+    cell = await session.submit(
+        "import os\nfor i in range(5000): print(i)\nos.write(1, b'ready\\n')\nwhile True: pass"
+    ).said("ready")
     session.interrupt(cell)
     await cell.ended()
 
@@ -233,11 +254,16 @@ async def test_a_cell_interrupted_while_it_prints_loses_nothing_of_what_was_prin
 
 
 async def test_the_traceback_of_an_interrupt_shows_where_the_cell_was(session):
-    cell = await session.submit("import time\ndef inner():\n    print('ready'); time.sleep(3600)\ninner()").said("ready")
+    cell = await session.submit("import time\ndef inner():\n    print('ready'); time.sleep(3600)\ninner()").said(
+        "ready"
+    )
     session.interrupt(cell)
     await cell.ended()
 
-    assert 'File "<cell 1>", line 4, in <module>\n    inner()\n  File "<cell 1>", line 3, in inner\n' in cell.error.traceback
+    assert (
+        'File "<cell 1>", line 4, in <module>\n    inner()\n  File "<cell 1>", line 3, in inner\n'
+        in cell.error.traceback
+    )
     assert "skep_workers" not in cell.error.traceback
 
 

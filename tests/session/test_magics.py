@@ -77,7 +77,9 @@ async def test_env_takes_a_value_after_a_space(session):
 
 
 async def test_pip_runs_for_the_sessions_interpreter(session):
-    assert await session.text("%pip --version") == await session.text("import sys\nexe = sys.executable\n!$exe -m pip --version")
+    assert await session.text("%pip --version") == await session.text(
+        "import sys\nexe = sys.executable\n!$exe -m pip --version"
+    )
 
 
 async def test_a_pip_that_fails_fails_the_cell(session):
@@ -89,7 +91,10 @@ async def test_a_pip_that_fails_fails_the_cell(session):
 TIMES = re.compile(r"CPU times: total: [\d.]+ (ns|μs|ms|s)\nWall time: [\d.]+ (ns|μs|ms|s)\n")
 
 
-@pytest.mark.parametrize("code", ["%time 6 * 7", "%%time\n6 * 7", "%%time\nx = 6\n\nx * 7", "import asyncio\n%time await asyncio.sleep(0, 42)"])
+@pytest.mark.parametrize(
+    "code",
+    ["%time 6 * 7", "%%time\n6 * 7", "%%time\nx = 6\n\nx * 7", "import asyncio\n%time await asyncio.sleep(0, 42)"],
+)
 async def test_time_prints_times_and_keeps_the_value(session, code):
     cell = await session.run(code)
 
@@ -121,7 +126,10 @@ async def test_timeit_prints_a_mean_and_leaves_no_names(session, code):
     await session.run("x = 1")
     text = await session.text(code)
 
-    assert re.fullmatch(r"[\d.]+ (ns|μs|ms|s) ± [\d.]+ (ns|μs|ms|s) per loop \(mean ± std\. dev\. of 7 runs, [\d,]+ loops? each\)\n", text)
+    assert re.fullmatch(
+        r"[\d.]+ (ns|μs|ms|s) ± [\d.]+ (ns|μs|ms|s) per loop \(mean ± std\. dev\. of 7 runs, [\d,]+ loops? each\)\n",
+        text,
+    )
     assert await session.value("{'leftover', 'y'} & globals().keys() == set()") is True
 
 
@@ -148,7 +156,10 @@ async def test_writefile_writes_appends_and_says_so(session, tmp_path):
     assert await session.text("%%writefile notes.txt\nnew") == "Overwriting notes.txt\n"
 
 
-@pytest.mark.parametrize("line", ["%matplotlib inline", "%config InlineBackend.figure_format = 'retina'", "%load_ext autoreload", "%autoreload 2"])
+@pytest.mark.parametrize(
+    "line",
+    ["%matplotlib inline", "%config InlineBackend.figure_format = 'retina'", "%load_ext autoreload", "%autoreload 2"],
+)
 async def test_magics_without_a_meaning_here_are_accepted(session, line):
     cell = await session.run(f"{line}\nx = 5\nx")
 
@@ -172,7 +183,9 @@ async def test_a_question_about_nothing_says_so(session):
     assert await session.text("nothing_here?") == "Object `nothing_here` not found.\n"
 
 
-@pytest.mark.parametrize("code", ["%levitate", "%levitate now", "x = %levitate", "%%levitate\nbody", "if True:\n    %levitate"])
+@pytest.mark.parametrize(
+    "code", ["%levitate", "%levitate now", "x = %levitate", "%%levitate\nbody", "if True:\n    %levitate"]
+)
 async def test_an_unknown_magic_is_an_error_that_names_it_and_the_known_ones(session, code):
     cell = await session.run(f"ran = True\n{code}" if not code.startswith("%%") else code)
 

@@ -55,4 +55,6 @@ async def test_inputs_are_fresh_objects_each_time(session):
 async def test_many_inputs_arrive_whole(session):
     inputs = {f"name_{number}": number for number in range(1000)}
 
-    assert await session.value("sum(v for k, v in globals().items() if k.startswith('name_'))", inputs=inputs) == 499_500
+    assert (
+        await session.value("sum(v for k, v in globals().items() if k.startswith('name_'))", inputs=inputs) == 499_500
+    )

@@ -56,7 +56,9 @@ async def hold(session, code="input()"):
 @pytest.fixture(params=["idle", "waiting", "spinning", "awaiting"])
 async def busy_session(session, request):
     """A session with some names, in which a cell may be running."""
-    await session.run("import math\nnumber, words = 5, ['a', 'b']\ndef area(r: float, *, scale: int = 1) -> float:\n    '''Give the area.'''\n    return math.pi * r * r * scale")
+    await session.run(
+        "import math\nnumber, words = 5, ['a', 'b']\ndef area(r: float, *, scale: int = 1) -> float:\n    '''Give the area.'''\n    return math.pi * r * r * scale"
+    )
     code = {"waiting": "print('on')\nimport time\ntime.sleep(3600)", "spinning": "print('on')\nwhile True: pass", "awaiting": "import asyncio\nprint('on')\nawait asyncio.sleep(3600)"}.get(request.param)  # fmt: skip
     if code is not None:
         await session.submit(code).said("on")
@@ -91,12 +93,18 @@ async def test_variables_run_no_user_code(session):
     found = {variable["name"]: variable for variable in await session.ask("variables")}
 
     assert await session.value("calls") == []
-    assert (found["trap"]["type"], found["trap"]["repr"], found["trap"]["length"]) == ("__main__.Trap", "<__main__.Trap>", None)
+    assert (found["trap"]["type"], found["trap"]["repr"], found["trap"]["length"]) == (
+        "__main__.Trap",
+        "<__main__.Trap>",
+        None,
+    )
     assert found["held"]["repr"] == "[<__main__.Trap>, <__main__.Odd>, <__main__.Sub>, <__main__.Text>]"
     assert found["Odd"]["repr"] == "<class Odd>"
 
 
-@pytest.mark.parametrize("name", ["trap", "trap.prop", "trap.anything", "odd", "Odd", "Odd.nothing", "sub", "text", "held", "Trap"])
+@pytest.mark.parametrize(
+    "name", ["trap", "trap.prop", "trap.anything", "odd", "Odd", "Odd.nothing", "sub", "text", "held", "Trap"]
+)
 async def test_inspect_runs_no_user_code(session, name):
     await session.run(TRAPS)
     await session.ask("inspect", name=name)
@@ -104,7 +112,9 @@ async def test_inspect_runs_no_user_code(session, name):
     assert await session.value("calls") == []
 
 
-@pytest.mark.parametrize("code", ["tra", "trap.", "trap.pr", "odd.", "Odd.", "sub.app", "held[0].", "keyed['k'].", "trap[0]."])
+@pytest.mark.parametrize(
+    "code", ["tra", "trap.", "trap.pr", "odd.", "Odd.", "sub.app", "held[0].", "keyed['k'].", "trap[0]."]
+)
 async def test_complete_runs_no_user_code(session, code):
     await session.run(TRAPS)
     await session.ask("complete", code=code, cursor=len(code))
@@ -114,7 +124,14 @@ async def test_complete_runs_no_user_code(session, code):
 
 @pytest.mark.parametrize(
     ("code", "cursor", "match"),
-    [("import math\nmath.sq", 19, "sqrt"), ("wor", 3, "words"), ("x = wor + 1", 7, "words"), ("words.app", 9, "append"), ("prin", 4, "print"), ("whi", 3, "while")],
+    [
+        ("import math\nmath.sq", 19, "sqrt"),
+        ("wor", 3, "words"),
+        ("x = wor + 1", 7, "words"),
+        ("words.app", 9, "append"),
+        ("prin", 4, "print"),
+        ("whi", 3, "while"),
+    ],
 )
 async def test_completions_are_found(busy_session, code, cursor, match):
     found = await busy_session.ask("complete", code=code, cursor=cursor)
@@ -130,7 +147,16 @@ async def test_a_name_nobody_has_bound_is_not_found(session):
 
 @pytest.mark.parametrize(
     ("name", "found"),
-    [("len", True), ("math.pi", True), ("C.method", True), ("c.method", True), ("c.attribute", True), ("math.nothing", False), ("", False), ("1 +", False)],
+    [
+        ("len", True),
+        ("math.pi", True),
+        ("C.method", True),
+        ("c.method", True),
+        ("c.attribute", True),
+        ("math.nothing", False),
+        ("", False),
+        ("1 +", False),
+    ],
 )
 async def test_dotted_names_and_builtins_are_found(session, name, found):
     await session.run("import math\nclass C:\n    def method(self): pass\nc = C()\nc.attribute = 5")
@@ -139,7 +165,9 @@ async def test_dotted_names_and_builtins_are_found(session, name, found):
 
 
 async def test_sizes_of_variables_are_told_where_that_is_safe(session):
-    await session.run("import numpy\narray = numpy.zeros((3, 4))\ntext = 'x' * 1000\nmapping = {1: 2}\nbig = 1 << 100_000")
+    await session.run(
+        "import numpy\narray = numpy.zeros((3, 4))\ntext = 'x' * 1000\nmapping = {1: 2}\nbig = 1 << 100_000"
+    )
     found = {variable["name"]: variable for variable in await session.ask("variables")}
 
     assert (found["array"]["shape"], found["array"]["bytes"], found["array"]["type"]) == ([3, 4], 96, "numpy.ndarray")
@@ -155,7 +183,9 @@ async def test_results_and_names_of_the_engine_are_no_variables(session):
 
 
 async def test_variables_are_told_while_a_cell_binds_and_deletes_names(session):
-    cell = await session.submit("print('on')\ni = 0\nwhile True:\n    i += 1\n    globals()[f'n{i}'] = [i]\n    globals().pop(f'n{i - 5}', None)").said("on")
+    cell = await session.submit(
+        "print('on')\ni = 0\nwhile True:\n    i += 1\n    globals()[f'n{i}'] = [i]\n    globals().pop(f'n{i - 5}', None)"
+    ).said("on")
     for _ in range(20):
         assert await session.ask("variables") is not None
     session.interrupt(cell)
@@ -164,7 +194,9 @@ async def test_variables_are_told_while_a_cell_binds_and_deletes_names(session):
 
 
 async def test_a_container_that_changes_meanwhile_is_no_failure(session):
-    cell = await session.submit("d = {}\nprint('on')\ni = 0\nwhile True:\n    i += 1\n    d[i] = i\n    d.pop(i - 5, None)").said("on")
+    cell = await session.submit(
+        "d = {}\nprint('on')\ni = 0\nwhile True:\n    i += 1\n    d[i] = i\n    d.pop(i - 5, None)"
+    ).said("on")
     for _ in range(50):
         found = [variable["name"] for variable in await session.ask("variables")]
         assert "d" in found

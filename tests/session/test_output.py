@@ -51,7 +51,9 @@ async def test_output_of_all_kinds_stands_in_the_order_of_writing(session):
 
 @pytest.mark.parametrize("setup", ["", "import time; time.sleep(0)", "import asyncio; await asyncio.sleep(0)"])
 async def test_stdout_and_stderr_keep_their_order_in_every_mode(session, setup):
-    cell = await session.run(f"{setup}\nimport sys\nfor i in range(3):\n    print('o', i)\n    print('e', i, file=sys.stderr)")
+    cell = await session.run(
+        f"{setup}\nimport sys\nfor i in range(3):\n    print('o', i)\n    print('e', i, file=sys.stderr)"
+    )
 
     assert cell.outputs == [(stream, f"{stream[3]} {i}\n") for i in range(3) for stream in ("stdout", "stderr")]
 
@@ -177,7 +179,10 @@ async def test_print_takes_all_its_options(session):
 async def test_streams_answer_what_programs_ask(session):
     code = "import sys\n[(s.isatty(), s.encoding, s.writable(), s.readable(), s.fileno(), s.closed) for s in (sys.stdout, sys.stderr)]"
 
-    assert await session.value(code) == [(False, "utf-8", True, False, 1, False), (False, "utf-8", True, False, 2, False)]
+    assert await session.value(code) == [
+        (False, "utf-8", True, False, 1, False),
+        (False, "utf-8", True, False, 2, False),
+    ]
 
 
 async def test_a_write_of_something_else_than_text_is_refused(session):

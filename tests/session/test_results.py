@@ -28,7 +28,17 @@ async def test_results_move_down_one_by_one(session):
 
 @pytest.mark.parametrize(
     "code",
-    ["x = 5", "None", "print('x')", "def f(): return 5", "import math", "5\nx = 6", "for i in [1]: i", "x: int = 1", "del _y"],
+    [
+        "x = 5",
+        "None",
+        "print('x')",
+        "def f(): return 5",
+        "import math",
+        "5\nx = 6",
+        "for i in [1]: i",
+        "x: int = 1",
+        "del _y",
+    ],
 )
 async def test_what_is_no_value_moves_nothing(session, code):
     await session.run("_y = 0\n'first'")
@@ -77,7 +87,8 @@ async def test_a_result_is_the_object_itself(session):
 
 
 @pytest.mark.parametrize(
-    "code", ["5;", "5 ;", "5; # why", "5;\n\n# the end\n", "x = 1\n5;", "'a;b';", "await __import__('asyncio').sleep(0, 5);"]
+    "code",
+    ["5;", "5 ;", "5; # why", "5;\n\n# the end\n", "x = 1\n5;", "'a;b';", "await __import__('asyncio').sleep(0, 5);"],
 )
 async def test_a_trailing_semicolon_hides_the_value(session, code):
     cell = await session.run(code)

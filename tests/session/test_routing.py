@@ -110,10 +110,14 @@ async def test_a_rebound_name_is_not_blocking_any_more(session):
 
 
 async def test_asyncio_run_works_in_a_cell_and_leaves_the_loop_as_it_was(session):
-    await session.run("import asyncio\nasync def main():\n    await asyncio.sleep(0)\n    return 'ran'\nloop = asyncio.get_running_loop()")
+    await session.run(
+        "import asyncio\nasync def main():\n    await asyncio.sleep(0)\n    return 'ran'\nloop = asyncio.get_running_loop()"
+    )
 
     assert await session.value("asyncio.run(main())") == "ran"
-    assert await session.value("await main(), asyncio.get_running_loop() is loop, asyncio.get_event_loop() is loop") == (
+    assert await session.value(
+        "await main(), asyncio.get_running_loop() is loop, asyncio.get_event_loop() is loop"
+    ) == (
         "ran",
         True,
         True,
@@ -127,19 +131,30 @@ async def test_asyncio_run_works_while_background_tasks_live(session):
 
 
 async def test_get_event_loop_run_until_complete_works_on_the_sessions_loop(session):
-    await session.run("import asyncio\nasync def main(): return asyncio.get_running_loop()\nown = asyncio.get_running_loop()")
+    await session.run(
+        "import asyncio\nasync def main(): return asyncio.get_running_loop()\nown = asyncio.get_running_loop()"
+    )
 
     assert await session.value("asyncio.get_event_loop().run_until_complete(main()) is own") is True
 
 
 async def test_run_until_complete_runs_background_tasks_too(session):
-    await session.run("import asyncio\nfuture = asyncio.get_running_loop().create_future()\nasync def work(): future.set_result('done')")
+    await session.run(
+        "import asyncio\nfuture = asyncio.get_running_loop().create_future()\nasync def work(): future.set_result('done')"
+    )
 
-    assert await session.value("loop = asyncio.get_event_loop()\nloop.create_task(work())\nloop.run_until_complete(future)") == "done"
+    assert (
+        await session.value(
+            "loop = asyncio.get_event_loop()\nloop.create_task(work())\nloop.run_until_complete(future)"
+        )
+        == "done"
+    )
 
 
 async def test_create_task_works_in_a_cell_without_await(session):
-    await session.run("import asyncio\nasync def work():\n    await asyncio.sleep(0)\n    return 'worked'\ntask = asyncio.create_task(work())")
+    await session.run(
+        "import asyncio\nasync def work():\n    await asyncio.sleep(0)\n    return 'worked'\ntask = asyncio.create_task(work())"
+    )
 
     assert await session.value("await task") == "worked"
 
@@ -161,7 +176,12 @@ async def test_a_blocking_cell_runs_on_the_main_thread(session):
 async def test_a_blocking_cell_runs_on_the_main_thread_beside_background_tasks_too(session):
     await session.run("import asyncio\ntask = asyncio.create_task(asyncio.sleep(3600))")
 
-    assert await session.value("import threading, time\ntime.sleep(0)\nthreading.current_thread() is threading.main_thread()") is True
+    assert (
+        await session.value(
+            "import threading, time\ntime.sleep(0)\nthreading.current_thread() is threading.main_thread()"
+        )
+        is True
+    )
 
 
 async def test_signal_handlers_can_be_set_in_any_cell(session):

@@ -18,7 +18,12 @@ async def test_every_mode_binds_in_the_one_namespace(session, mode):
     cell = await session.run(BINDING_CELLS[mode])
 
     assert cell.mode == mode
-    assert await session.value("(x, globals()['x'], __import__('__main__').x, locals() is globals())") == (5, 5, 5, True)
+    assert await session.value("(x, globals()['x'], __import__('__main__').x, locals() is globals())") == (
+        5,
+        5,
+        5,
+        True,
+    )
 
 
 @pytest.mark.parametrize("mode", BINDING_CELLS)
@@ -77,7 +82,9 @@ async def test_global_at_top_level_is_allowed(session):
 
 
 async def test_nonlocal_counts_up_across_cells(session):
-    await session.run("def counter():\n    n = 0\n    def step():\n        nonlocal n\n        n += 1\n        return n\n    return step")
+    await session.run(
+        "def counter():\n    n = 0\n    def step():\n        nonlocal n\n        n += 1\n        return n\n    return step"
+    )
     await session.run("step = counter()\nstep()")
 
     assert await session.value("step()") == 2

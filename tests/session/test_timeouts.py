@@ -55,7 +55,9 @@ async def test_the_time_in_the_queue_does_not_count(session):
 
 
 async def test_code_may_go_on_after_its_timeout_and_then_ends_as_it_ends(session):
-    cell = await session.run("import time\ntry: time.sleep(3600)\nexcept KeyboardInterrupt: x = 'cleaned up'\nx", timeout=0.05)
+    cell = await session.run(
+        "import time\ntry: time.sleep(3600)\nexcept KeyboardInterrupt: x = 'cleaned up'\nx", timeout=0.05
+    )
 
     assert (cell.status, cell.value) == ("finished", "cleaned up")
 
@@ -68,7 +70,9 @@ async def test_an_interrupt_before_the_timeout_is_an_interrupt(session):
 
 
 async def test_a_timeout_of_the_users_own_is_a_failure(session):
-    cell = await session.run("import asyncio\nasync with asyncio.timeout(0.01): await asyncio.sleep(3600)", timeout=30.0)
+    cell = await session.run(
+        "import asyncio\nasync with asyncio.timeout(0.01): await asyncio.sleep(3600)", timeout=30.0
+    )
 
     assert (cell.status, cell.error.ename) == ("failed", "TimeoutError")
 

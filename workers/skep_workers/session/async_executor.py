@@ -6,6 +6,7 @@ for the next. `asyncio.create_task` works in a cell without await, and what it s
 
 import asyncio
 import contextvars
+from asyncio import timeout  # bound early: user code may patch asyncio
 from types import TracebackType
 from typing import Any, Self
 
@@ -41,7 +42,7 @@ class AsyncExecutor:
             return self.execute_now(compiled)
         if self.tla_timeout is None:
             return await self._evaluate(compiled)
-        async with asyncio.timeout(self.tla_timeout):
+        async with timeout(self.tla_timeout):
             return await self._evaluate(compiled)
 
     def execute_now(self, compiled: CompiledCell) -> Any:

@@ -11,8 +11,8 @@ import io
 import os
 import select
 import sys
-import threading
 from collections.abc import Callable, Iterable
+from threading import Lock, get_ident, local  # bound early: user code may patch threading
 from typing import Any, Final
 
 from skep_workers.session.link import NOBODY, CellLink, Writer
@@ -22,7 +22,7 @@ READ_BYTES: Final = 64 * 1024
 STREAMS: Final = ("stdout", "stderr")
 
 
-class _Peek(threading.local):
+class _Peek(local):
     """A poll object of each thread's own, since one can't be asked by two threads at a time."""
 
     def __init__(self, fds: Iterable[int]) -> None:
@@ -37,7 +37,7 @@ class PipeReader:
     def __init__(self, link: CellLink, shield: Shield, stdout_fd: int, stderr_fd: int) -> None:
         self._link = link
         self._shield = shield  # between reading and handing over, an interrupt would lose what was read
-        self._lock = threading.Lock()
+        self._lock = Lock()
         self.streams: Final = {stdout_fd: "stdout", stderr_fd: "stderr"}
         self._decoders = {}
         for fd in self.streams:
@@ -45,20 +45,25 @@ class PipeReader:
             self._decoders[fd] = codecs.getincrementaldecoder("utf-8")("replace")
         self._peek = _Peek(list(self.streams))
         self._ended: set[int] = set()
-        self._is_reading = False
+        self._reading_thread = 0
         self.writer = NOBODY  # the cell that is running, or ran last
 
     def drain(self) -> None:
         """Take what is in the pipes now; several threads may call this."""
         # An empty pipe is not enough: what another thread has read and not handed over yet comes first too.
-        if not self._peek.poll.poll(0) and not self._is_reading:
-            return
+        try:
+            if not self._peek.poll.poll(0) and not self._reading_thread:
+                return
+        except RuntimeError:
+            return  # a signal handler of the user's prints, and has cut into this very look
+        if self._reading_thread == get_ident():
+            return  # it, or a __del__, has cut into the reading below, which goes on
         with self._shield, self._lock:
-            self._is_reading = True
+            self._reading_thread = get_ident()
             try:
                 self._read_all()
             finally:
-                self._is_reading = False
+                self._reading_thread = 0
 
     def _read_all(self) -> None:
         for _ in range(64):  # a bound for a writer that never stops; the next look goes on
@@ -82,8 +87,8 @@ class PipeReader:
 
     def become_forked_copy(self) -> None:
         """Leave the pipes to the parent, in a child that user code forked."""
-        self._lock = threading.Lock()
-        self._is_reading = False
+        self._lock = Lock()
+        self._reading_thread = 0
         self._peek = _Peek([])
 
 

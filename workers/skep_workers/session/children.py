@@ -3,10 +3,11 @@
 import contextlib
 import os
 import signal
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
+
+from skep_workers.session.clock import monotonic, seconds_since_boot
 
 _TICKS: Final = os.sysconf("SC_CLK_TCK")
 
@@ -18,7 +19,7 @@ def interrupt_children(*, since: float) -> None:
     process group of their own: a terminal's Ctrl-C doesn't reach them either.
     """
     # A process's start is told in ticks since boot; CLOCK_MONOTONIC and the boot clock differ by time asleep.
-    offset = time.clock_gettime(time.CLOCK_BOOTTIME) - time.monotonic()
+    offset = seconds_since_boot() - monotonic()
     earliest = int((since + offset) * _TICKS) - 1
     group = os.getpgrp()
     for pid in _descendants(os.getpid(), earliest):

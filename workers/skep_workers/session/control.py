@@ -11,9 +11,9 @@ import select
 import signal
 import socket
 import threading
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from threading import get_ident
 from typing import Final
 
 from skep_shared.errors import ProtocolError
@@ -31,6 +31,7 @@ from skep_shared.frames import (
 )
 from skep_workers.session.asking import Asker
 from skep_workers.session.capture import PipeReader
+from skep_workers.session.clock import monotonic
 from skep_workers.session.interrupts import Interrupter
 from skep_workers.session.link import CellLink, Writer
 from skep_workers.session.operations import Operations
@@ -71,6 +72,7 @@ class ControlThread:
             self._socket.sendall(encode_frame(frame))
 
     def _serve(self, controls: Controls) -> None:
+        self._link.sending_thread = get_ident()
         # Signals go to the main thread; here they would only disturb.
         signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals() - {signal.SIGSEGV, signal.SIGBUS})
         poll = select.poll()
@@ -100,7 +102,7 @@ class ControlThread:
     def _milliseconds_to_wait(self, controls: Controls) -> float | None:
         controls.interrupter.tick()
         times = [at for at in (controls.interrupter.next_deadline(), controls.operations.expire()) if at is not None]
-        return max(0.0, (min(times) - time.monotonic()) * 1000) + 0.5 if times else None
+        return max(0.0, (min(times) - monotonic()) * 1000) + 0.5 if times else None
 
     def _receive(self, controls: Controls) -> None:
         data = self._socket.recv(RECEIVE_BYTES)

@@ -6,18 +6,18 @@ thread outside of the loop (`run_outside`). Both end in `_finish`, which sends w
 
 import asyncio
 import os
-import time
+from asyncio import CancelledError, Task, current_task, set_event_loop  # bound early: user code may patch asyncio
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, Final
 
-from skep_shared.frames import Done, Execute, Failure, Frame, Notice, Result
+from skep_shared.frames import Done, Execute, Frame, Notice, Result
 from skep_shared.states import CellStatus
 from skep_shared.values import decode_value
 from skep_workers.session.analysis import CodeAnalyzer
 from skep_workers.session.async_executor import AsyncExecutor
 from skep_workers.session.checkpoint.keeping import Keeper
+from skep_workers.session.clock import perf_counter_ns
 from skep_workers.session.compiling import CellCompiler, CompiledCell, cell_filename, register_source
 from skep_workers.session.detection import DetectionPolicy, ExecutionMode
 from skep_workers.session.displays import DisplayPublisher, FiguresAtEnd
@@ -27,39 +27,12 @@ from skep_workers.session.loop import SessionLoop
 from skep_workers.session.magic_calls import MagicCalls
 from skep_workers.session.magics import translate
 from skep_workers.session.namespace import NamespaceManager
+from skep_workers.session.prepared import Ending, Prepared, failed_ending
 from skep_workers.session.rendering import mime_bundle, value_as_data
 from skep_workers.session.routing import Route, Router
 from skep_workers.session.threaded_executor import ThreadedExecutor
-from skep_workers.session.tracebacks import describe_exception
 
-NO_ROUTE: Final = Route(ExecutionMode.UNKNOWN)
 _ENDINGS: Final = {Reason.INTERRUPT: CellStatus.INTERRUPTED, Reason.TIMEOUT: CellStatus.TIMED_OUT}
-
-
-@dataclass(frozen=True, slots=True)
-class Prepared:
-    """A cell ready to run, or (`ending`) one that has ended before it could."""
-
-    cell: Execute
-    writer: Writer
-    started_ns: int
-    compiled: CompiledCell | None = None
-    route: Route = NO_ROUTE
-    is_timed: bool = False
-    ending: "Ending | None" = None
-
-    @property
-    def runs_outside(self) -> bool:
-        """Tell whether it needs the main thread without a running loop."""
-        return self.route.mode is ExecutionMode.BLOCKING_SYNC
-
-
-@dataclass(frozen=True, slots=True)
-class Ending:
-    """How a cell ended: its status, and the frame that says more, if there is one."""
-
-    status: CellStatus
-    frame: Frame | None = None
 
 
 class Engine:
@@ -115,7 +88,7 @@ class Engine:
     def prepare(self, cell: Execute) -> Prepared:
         """Translate, compile and route a cell; from here on its time runs."""
         writer = Writer(cell.seq, cell.attempt)
-        started = time.perf_counter_ns()
+        started = perf_counter_ns()
         self._interrupter.start(writer, None, cell.timeout_seconds)
         if cell.timeout_seconds is not None:
             self._link.wake()  # the control thread has a deadline to keep
@@ -130,7 +103,7 @@ class Engine:
                 self.namespace.merge(decode_value(cell.inputs))
         except (SyntaxError, ValueError, RecursionError, MemoryError) as exc:
             exc.__traceback__ = None  # all of it is the engine's
-            return Prepared(cell, writer, started, ending=_failed(cell, exc, CellStatus.FAILED))
+            return Prepared(cell, writer, started, ending=failed_ending(cell, exc, CellStatus.FAILED))
         finally:
             current_writer.reset(token)
         if compiled.awaits:  # the compiler knows best
@@ -139,13 +112,13 @@ class Engine:
 
     def spawn(self, prepared: Prepared) -> asyncio.Task[None]:
         """Run the cell as a task of the loop, which is done when the cell's last frame has been sent."""
-        return self._loop.create_task(
-            self._run_inside(prepared), name=f"cell {prepared.cell.seq}", context=self._async.context
-        )
+        # Not by the loop's task factory, which user code may set.
+        name = f"cell {prepared.cell.seq}"
+        return Task(self._run_inside(prepared), loop=self._loop, name=name, context=self._async.context)
 
     def run_outside(self, prepared: Prepared) -> None:
         """Run the cell here, where no loop runs."""
-        asyncio.set_event_loop(self._loop)  # asyncio.run in an earlier cell has taken it away
+        set_event_loop(self._loop)  # asyncio.run in an earlier cell has taken it away
         self._async.context.run(current_writer.set, prepared.writer)
         self._finish(prepared, self._async.context.run(self._execute_outside, prepared))
 
@@ -153,13 +126,17 @@ class Engine:
         """Send the end of a cell whose code does not run."""
         self._finish(prepared, ending)
 
+    def finish_cancelled(self, prepared: Prepared) -> None:
+        """Send the end of a cell whose task user code has cancelled before it began."""
+        self._finish(prepared, self._fault(prepared, CancelledError("the cell's task was cancelled before it began")))
+
     def close(self) -> None:
         """Close what the namespace left open."""
         self._async.close()
 
     async def _run_inside(self, prepared: Prepared) -> None:
         current_writer.set(prepared.writer)
-        task = asyncio.current_task()
+        task = current_task()
         self._interrupter.start(prepared.writer, task, prepared.cell.timeout_seconds)
         ending = prepared.ending
         compiled = prepared.compiled
@@ -224,23 +201,24 @@ class Engine:
             self._keeper.lost.explain(exc)
         reason = self._interrupter.reason(prepared.writer)
         status = CellStatus.FAILED
-        if reason is not None and isinstance(exc, KeyboardInterrupt | asyncio.CancelledError):
+        if reason is not None and isinstance(exc, KeyboardInterrupt | CancelledError):
             status = _ENDINGS[reason]
             if reason is Reason.TIMEOUT:
                 exc.add_note(f"the cell ran into its timeout of {cell.timeout_seconds:g} s")
         elif isinstance(exc, TimeoutError) and prepared.compiled is not None and prepared.compiled.awaits:
             limit = self._async.tla_timeout
-            if limit is not None and time.perf_counter_ns() - prepared.started_ns >= limit * 1e9:
+            if limit is not None and perf_counter_ns() - prepared.started_ns >= limit * 1e9:
                 status = CellStatus.TIMED_OUT
                 exc.add_note(f"cell {cell.cell_id} awaited for longer than its tla_timeout of {limit:g} s")
-        return _failed(cell, exc, status)
+        return failed_ending(cell, exc, status)
 
     def _finish(self, prepared: Prepared, ending: Ending) -> None:
         if self._link.is_forked_copy:
+            self._link.flush()
             os._exit(0)  # a child that user code forked and let run on: it is no session
         self._drain()
         self._interrupter.forget(prepared.writer)
-        run_us = (time.perf_counter_ns() - prepared.started_ns) // 1000
+        run_us = (perf_counter_ns() - prepared.started_ns) // 1000
         cell = prepared.cell
         mode = prepared.route.mode
         detected, self._router.counters = dict(self._router.counters), Counter()
@@ -248,7 +226,3 @@ class Engine:
         saved = self._keeper.after_cell(cell.seq) if self._keeper is not None else []
         self._link.send(*(() if ending.frame is None else (ending.frame,)), done, *saved)
         self._link.end_cell()
-
-
-def _failed(cell: Execute, exc: BaseException, status: CellStatus) -> Ending:
-    return Ending(status, Failure(cell.seq, cell.attempt, *describe_exception(exc)))

@@ -14,12 +14,13 @@ in two steps, and a third is the host's, which kills the process.
 import asyncio
 import signal
 import threading
-import time
+from asyncio import _get_running_loop, current_task  # bound early: user code may patch asyncio
 from enum import StrEnum
 from types import FrameType
 from typing import Final
 
 from skep_workers.session.children import interrupt_children
+from skep_workers.session.clock import monotonic
 from skep_workers.session.escalation import Tracer
 from skep_workers.session.link import NOBODY, Writer
 from skep_workers.session.shield import Shield
@@ -70,7 +71,7 @@ class Interrupter:
     def start(self, cell: Writer, task: asyncio.Task[None] | None, timeout_seconds: float | None) -> None:
         """This cell runs from now on, in `task` or (None) outside of the loop; its time starts."""
         self._cell, self._task = cell, task
-        self._started_at = time.monotonic()
+        self._started_at = monotonic()
         self._times_out_at = self._started_at + timeout_seconds if timeout_seconds is not None else None
 
     def enter(self) -> None:
@@ -135,9 +136,9 @@ class Interrupter:
             self._loop.call_soon_threadsafe(task.cancel)
 
     def _stepped_task(self) -> asyncio.Task[None] | None:
-        if not self._loop.is_running() or asyncio._get_running_loop() is not self._loop:  # noqa: SLF001 - documented
+        if not self._loop.is_running() or _get_running_loop() is not self._loop:
             return None
-        return asyncio.current_task(self._loop)
+        return current_task(self._loop)
 
     # --- the control thread's part --------------------------------------------------------------------------------
 
@@ -146,7 +147,7 @@ class Interrupter:
         if cell in self._requested:
             return
         self._requested[cell] = reason
-        now = time.monotonic()
+        now = monotonic()
         self._hard_at = now + self.grace_seconds
         if self._cell == cell:
             self._signal(signal.SIGINT, now)
@@ -163,7 +164,7 @@ class Interrupter:
 
     def tick(self) -> None:
         """Time a cell out, or go on to the second step, if it is time."""
-        now = time.monotonic()
+        now = monotonic()
         cell = self._cell
         if self._times_out_at is not None and now >= self._times_out_at:
             self._times_out_at = None

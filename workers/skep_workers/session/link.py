@@ -9,8 +9,8 @@ send and no hand-over between threads.
 import contextlib
 import os
 import socket
-import threading
 from contextvars import ContextVar
+from threading import Condition, Lock, RLock, get_ident  # bound early: user code may patch threading
 from typing import Final, NamedTuple
 
 from skep_shared.errors import FrameTooLarge
@@ -18,6 +18,7 @@ from skep_shared.frames import Frame, Notice, Output, Truncated, encode_frame
 from skep_workers.session.shield import Shield
 
 HIGH_WATER_CHARS: Final = 1024 * 1024
+MAX_PARTIAL_LINE_CHARS: Final = 4 * 1024
 CHUNK_CHARS: Final = 64 * 1024
 DEFAULT_OUTPUT_LIMIT_BYTES: Final = 64 * 1024 * 1024
 FLUSH_SECONDS: Final = 0.1
@@ -55,15 +56,19 @@ class CellLink:
         self._socket = sock
         self._shield = shield
         self._unsent = b""
-        self._lock = threading.Lock()
-        self._room = threading.Condition(self._lock)
-        self._sending = threading.Lock()
+        # A signal handler or a __del__ of the user's may print while its own thread is in here.
+        self._lock = RLock()
+        self._room = Condition(self._lock)
+        self._sending = Lock()
         self._pending: list[_Text | Frame] = []
         self._pending_chars = 0
+        self._is_inside = False
+        self._partial_lines: dict[str, str] = {}
         self._written: dict[Writer, int] = {}
         self.output_limit_bytes = DEFAULT_OUTPUT_LIMIT_BYTES
         self.wake_fd: Final = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self.is_forked_copy = False
+        self.sending_thread = 0  # the control thread, once it serves
 
     def write(self, stream: str, text: str, writer: Writer | None = None) -> None:
         """Collect text; the control thread sends it soon.
@@ -73,24 +78,36 @@ class CellLink:
         if not text:
             return
         if self.is_forked_copy:
-            os.write(2 if stream == "stderr" else 1, text.encode("utf-8", "backslashreplace"))
+            self._write_through(stream, text)
             return
         owner = current_writer.get() if writer is None else writer
         with self._lock:
-            while writer is None and self._pending_chars > HIGH_WATER_CHARS:
+            while writer is None and self._pending_chars > HIGH_WATER_CHARS and self._may_wait():
                 self._room.wait()
-            text = self._within_limit(owner, stream, text)
-            if not text:
-                return
-            pending = self._pending
-            last = pending[-1] if pending else None
-            if type(last) is _Text and last.writer == owner and last.stream == stream:
-                last.pieces.append(text)
-            else:
-                pending.append(_Text(owner, stream, text))
-            self._pending_chars += len(text)
-        if last is None:
+            outer, self._is_inside = self._is_inside, True
+            try:
+                is_first = self._append(owner, stream, text)
+            finally:
+                self._is_inside = outer
+        if is_first:
             self.wake()
+
+    def _may_wait(self) -> bool:
+        """Tell whether another thread can make room: not for the one that sends, nor for who has cut into a write."""
+        return not self._is_inside and get_ident() != self.sending_thread
+
+    def _append(self, owner: Writer, stream: str, text: str) -> bool:
+        text = self._within_limit(owner, stream, text)
+        if not text:
+            return False
+        pending = self._pending
+        last = pending[-1] if pending else None
+        if type(last) is _Text and last.writer == owner and last.stream == stream:
+            last.pieces.append(text)
+        else:
+            pending.append(_Text(owner, stream, text))
+        self._pending_chars += len(text)
+        return last is None
 
     def _within_limit(self, owner: Writer, stream: str, text: str) -> str:
         """Give what of the text the cell may still put out; say so, once, where it ends."""
@@ -123,7 +140,11 @@ class CellLink:
 
         What doesn't fit in the socket now is sent by the control thread: waiting here could not be interrupted.
         """
-        if self.is_forked_copy or not self._pending:
+        if self.is_forked_copy:
+            for stream in list(self._partial_lines):
+                _write_all(stream, self._partial_lines.pop(stream))
+            return
+        if not self._pending:
             return
         with self._shield:
             if not self._sending.acquire(timeout=FLUSH_SECONDS):
@@ -131,6 +152,7 @@ class CellLink:
             try:
                 with self._lock:
                     pending, self._pending, self._pending_chars = self._pending, [], 0
+                    self._room.notify_all()
                 self._unsent += _encode(pending)
                 with contextlib.suppress(BlockingIOError):
                     self._unsent = self._unsent[self._socket.send(self._unsent, socket.MSG_DONTWAIT) :]
@@ -156,14 +178,29 @@ class CellLink:
         while len(self._written) > COUNTED_CELLS:
             del self._written[next(iter(self._written))]
 
+    def _write_through(self, stream: str, text: str) -> None:
+        """Write to the pipe, in whole lines: those of several children must not mix."""
+        lines, newline, rest = (self._partial_lines.pop(stream, "") + text).rpartition("\n")
+        if len(rest) > MAX_PARTIAL_LINE_CHARS:
+            lines, newline, rest = lines + newline, rest, ""
+        if rest:
+            self._partial_lines[stream] = rest
+        _write_all(stream, lines + newline)
+
     def become_forked_copy(self) -> None:
         """Make this copy, in a child that user code forked, write to the inherited pipes and send nothing."""
-        self._lock = threading.Lock()
-        self._room = threading.Condition(self._lock)
-        self._sending = threading.Lock()
+        self._lock = RLock()
+        self._room = Condition(self._lock)
+        self._sending = Lock()
         self._pending, self._pending_chars = [], 0
         self.is_forked_copy = True
         self._socket.close()
+
+
+def _write_all(stream: str, text: str) -> None:
+    data = text.encode("utf-8", "backslashreplace")
+    while data:
+        data = data[os.write(2 if stream == "stderr" else 1, data) :]
 
 
 def _encode(pending: list[_Text | Frame]) -> bytes:

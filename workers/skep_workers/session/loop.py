@@ -2,8 +2,11 @@
 
 import asyncio
 import selectors
-import threading
+from asyncio import all_tasks
+from threading import get_ident
 from typing import Any
+
+from skep_workers.session.clock import monotonic
 
 OWN_DESCRIPTORS = 2  # the loop's wake-up socket and the cell socket
 
@@ -15,11 +18,15 @@ class SessionLoop(asyncio.SelectorEventLoop):
         self._chosen = selectors.DefaultSelector()
         super().__init__(self._chosen)
 
+    def time(self) -> float:
+        """Give the time of its timers; user code may patch the clock that asyncio asks."""
+        return monotonic()
+
     @property
     def has_work(self) -> bool:
         """Tell whether tasks, timers or descriptors of user code wait for it; called while it does not run."""
         timers: list[Any] = getattr(self, "_scheduled", [])
-        return bool(asyncio.all_tasks(self)) or bool(timers) or len(self._chosen.get_map()) > OWN_DESCRIPTORS
+        return bool(all_tasks(self)) or bool(timers) or len(self._chosen.get_map()) > OWN_DESCRIPTORS
 
     def share(self) -> None:
         """Let what the calling thread schedules wake the loop, which another thread is going to run.
@@ -27,17 +34,17 @@ class SessionLoop(asyncio.SelectorEventLoop):
         A blocking cell sets an asyncio.Event or cancels a task as it would without that thread, and asyncio takes it
         for granted that the loop isn't asleep meanwhile.
         """
-        owner, soon, at = threading.get_ident(), super().call_soon, super().call_at
+        owner, soon, at = get_ident(), super().call_soon, super().call_at
 
         def call_soon(callback: Any, *args: Any, context: Any = None) -> asyncio.Handle:
             handle = soon(callback, *args, context=context)
-            if threading.get_ident() == owner:
+            if get_ident() == owner:
                 self._wake()
             return handle
 
         def call_at(when: float, callback: Any, *args: Any, context: Any = None) -> asyncio.TimerHandle:
             handle = at(when, callback, *args, context=context)
-            if threading.get_ident() == owner:
+            if get_ident() == owner:
                 self._wake()
             return handle
 

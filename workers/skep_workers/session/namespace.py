@@ -28,6 +28,7 @@ class MergeStrategy(StrEnum):
     SMART = "smart"
 
 
+_REFERENCES_IF_FORGOTTEN: Final = 3  # the namespace's, the local name's, and getrefcount's own
 _DEFINITIONS: Final = (FunctionType, type, ModuleType)
 
 
@@ -80,6 +81,7 @@ class NamespaceManager:
             return
         with self._lock:
             names = self.names
+            _close_if_forgotten(names, RESULT_NAMES[-1])
             for older, newer in zip(RESULT_NAMES[:0:-1], RESULT_NAMES[-2::-1], strict=True):
                 if newer in names:
                     names[older] = names[newer]
@@ -94,3 +96,12 @@ class NamespaceManager:
                     value.close()
                     closed += 1
         return closed
+
+
+def _close_if_forgotten(names: dict[str, Any], name: str) -> None:
+    """Close a coroutine that this name alone still holds: its end would warn of an await that is missing, here."""
+    value = names.get(name)
+    if type(value) is not CoroutineType or value.cr_frame is None or value.cr_running:
+        return
+    if sys.getrefcount(value) <= _REFERENCES_IF_FORGOTTEN:
+        value.close()

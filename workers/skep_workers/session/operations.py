@@ -7,13 +7,14 @@ result dropped when it comes.
 
 import queue
 import threading
-import time
 from collections.abc import Callable, Mapping
+from threading import Thread  # bound early: user code may patch threading
 from typing import Any, Final
 
 from skep_shared.frames import Reply, Request
 from skep_shared.states import OperationState, OperationStep, next_operation
 from skep_shared.values import decode_value, encode_value
+from skep_workers.session.clock import monotonic
 
 MAX_WAITING: Final = 64
 MAX_ANSWER_BYTES: Final = 8 * 1024 * 1024
@@ -43,11 +44,11 @@ class Operations:
         self._lock = threading.Lock()
         self._queue: queue.SimpleQueue[Operation] = queue.SimpleQueue()
         self._open: dict[int, Operation] = {}
-        self._thread: threading.Thread | None = None
+        self._thread: Thread | None = None
 
     def submit(self, request: Request) -> None:
         """Take a request; its answer comes later."""
-        operation = Operation(request, time.monotonic())
+        operation = Operation(request, monotonic())
         if request.kind not in self._handlers:
             self._refuse(request, f"unknown operation {request.kind!r}")
         elif len(self._open) >= MAX_WAITING:
@@ -56,7 +57,7 @@ class Operations:
             self._open[request.operation] = operation
             self._queue.put(operation)
             if self._thread is None:
-                self._thread = threading.Thread(target=self._serve, name="skep-operations", daemon=True)
+                self._thread = Thread(target=self._serve, name="skep-operations", daemon=True)
                 self._thread.start()
 
     def cancel(self, number: int) -> None:
@@ -65,7 +66,7 @@ class Operations:
 
     def expire(self) -> float | None:
         """Answer what is late; gives the next deadline (monotonic seconds)."""
-        now = time.monotonic()
+        now = monotonic()
         for number, operation in list(self._open.items()):
             if now >= operation.deadline:
                 late = encode_value(f"no answer within {operation.request.deadline_seconds:g} s")

@@ -9,15 +9,13 @@ import asyncio
 import contextlib
 import faulthandler
 import os
-import resource
 import socket
 import sys
 import traceback
 from collections import deque
-from dataclasses import dataclass
-from fcntl import F_DUPFD_CLOEXEC, fcntl
+from functools import partial
 from platform import python_version
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 from skep_shared.errors import ProtocolError
 from skep_shared.frames import PROTOCOL_VERSION, Blob, Configure, Execute, FrameDecoder, Hello, Restore
@@ -27,31 +25,20 @@ from skep_workers.session.attribution import install_thread_hook
 from skep_workers.session.capture import PipeReader, install_streams
 from skep_workers.session.checkpoint.keeping import Keeper
 from skep_workers.session.control import PROTOCOL_EXIT, Controls, ControlThread, leave_with_everyone
+from skep_workers.session.descriptors import Descriptors, arrange
 from skep_workers.session.displays import DisplayPublisher, install_publisher
-from skep_workers.session.engine import Ending, Engine, Prepared
+from skep_workers.session.engine import Engine
 from skep_workers.session.inspection import Inspector
 from skep_workers.session.interrupts import DEFAULT_GRACE_SECONDS, Interrupter
 from skep_workers.session.link import DEFAULT_OUTPUT_LIMIT_BYTES, CellLink, Writer
 from skep_workers.session.loop import SessionLoop
 from skep_workers.session.operations import Operations
+from skep_workers.session.prepared import Ending, Prepared
 from skep_workers.session.shield import Shield
 from skep_workers.session.sources import install_class_sources
 
 RECEIVE_BYTES: Final = 256 * 1024
 CAPABILITIES: Final = ["interrupt", "inputs", "input", "operations", "display"]
-
-
-@dataclass(frozen=True, slots=True)
-class Descriptors:
-    """The descriptors a session process gets, in the order in which they are passed."""
-
-    cell_socket: int
-    control_socket: int
-    stdout_read: int
-    stdout_write: int
-    stderr_read: int
-    stderr_write: int
-    snapshot_socket: int
 
 
 class SessionMain:
@@ -95,6 +82,14 @@ class SessionMain:
         )
         self._socket.setblocking(True)  # sends wait for the host; reads happen only when there is something
         self._loop.add_reader(self._socket.fileno(), self._receive)
+        try:
+            self._serve()
+        except Exception as failure:  # noqa: BLE001 - the process ends here
+            self._fail(failure)
+        self._engine.close()
+        self._link.send()
+
+    def _serve(self) -> None:
         while not self._is_leaving:
             # A task that user code left running may raise KeyboardInterrupt or SystemExit through the loop, and user
             # code may stop it: neither ends the session.
@@ -102,9 +97,8 @@ class SessionMain:
                 self._loop.run_forever()
             prepared, self._outside = self._outside, None
             if prepared is not None:
-                self._run_outside(prepared)
-        self._engine.close()
-        self._link.send()
+                self._engine.run_outside(prepared)
+                self._on_cell_done()
 
     def _take_over_process(self) -> None:
         install_streams(self._link, self._reader)
@@ -162,23 +156,20 @@ class SessionMain:
                 self._engine.finish_unstarted(started, Ending(CellStatus.CANCELLED))
                 self._is_busy = False
                 continue
-            prepared = self._engine.prepare(cell)
+            try:
+                prepared = self._engine.prepare(cell)
+            except Exception as failure:  # noqa: BLE001 - the process ends here; the loop would only log it
+                self._fail(failure)
             if prepared.runs_outside:
                 self._outside = prepared
                 self._loop.stop()
             else:
-                self._engine.spawn(prepared).add_done_callback(self._on_task_done)
+                self._engine.spawn(prepared).add_done_callback(partial(self._on_task_done, prepared))
 
-    def _run_outside(self, prepared: Prepared) -> None:
-        try:
-            self._engine.run_outside(prepared)
-        except Exception as failure:  # noqa: BLE001 - the process ends here
-            self._fail(failure)
-        self._on_cell_done()
-
-    def _on_task_done(self, task: asyncio.Task[None]) -> None:
-        failure = None if task.cancelled() else task.exception()
-        if failure is not None:
+    def _on_task_done(self, prepared: Prepared, task: asyncio.Task[None]) -> None:
+        if task.cancelled():
+            self._engine.finish_cancelled(prepared)
+        elif (failure := task.exception()) is not None:
             self._fail(failure)
         self._on_cell_done()
 
@@ -202,7 +193,7 @@ class SessionMain:
             if frames:
                 self._link.send(*frames)
 
-    def _fail(self, failure: BaseException) -> None:
+    def _fail(self, failure: BaseException) -> NoReturn:
         """End the process: the engine itself has failed. The host reports a crash, with this as its last words."""
         traceback.print_exception(failure, file=sys.__stderr__)
         self._link.send()
@@ -220,7 +211,7 @@ class SessionMain:
 def run_session(descriptors: Descriptors, directory: str) -> None:
     """Turn a fresh fork of the zygote into a session process; returns when the session has ended."""
     os.setsid()  # a process group of its own, so that all of it can be killed
-    cell_socket, control_socket, snapshot_socket, stdout_read, stderr_read = _arrange(descriptors)
+    cell_socket, control_socket, snapshot_socket, stdout_read, stderr_read = arrange(descriptors)
     os.chdir(directory)
     sys.path.insert(0, "")
     sys.argv = [""]
@@ -234,24 +225,3 @@ def run_session(descriptors: Descriptors, directory: str) -> None:
         socket.socket(fileno=snapshot_socket),
         (stdout_read, stderr_read),
     ).run()
-
-
-def _arrange(descriptors: Descriptors) -> tuple[int, int, int, int, int]:
-    """Put the pipes on 1 and 2, nothing on 0, and our own descriptors high up, where loops over low ones miss them."""
-    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    lowest = max(16, min(soft, 1024) - 32)
-    moved = []
-    for fd in (
-        descriptors.cell_socket,
-        descriptors.control_socket,
-        descriptors.snapshot_socket,
-        descriptors.stdout_read,
-        descriptors.stderr_read,
-    ):
-        moved.append(fcntl(fd, F_DUPFD_CLOEXEC, lowest))
-        os.close(fd)
-    null = os.open(os.devnull, os.O_RDONLY)
-    for source, target in ((null, 0), (descriptors.stdout_write, 1), (descriptors.stderr_write, 2)):
-        os.dup2(source, target)
-        os.close(source)
-    return moved[0], moved[1], moved[2], moved[3], moved[4]

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable
+from threading import get_ident  # bound early: user code may patch threading
 from typing import Final
 
 
@@ -24,11 +25,11 @@ class Shield:
         return False
 
     def __enter__(self) -> None:
-        if threading.get_ident() == self._main_thread:
+        if get_ident() == self._main_thread:
             self._depth += 1
 
     def __exit__(self, *exc_info: object) -> None:
-        if threading.get_ident() != self._main_thread:
+        if get_ident() != self._main_thread:
             return
         self._depth -= 1
         if not self._depth and self._on_exit is not None:

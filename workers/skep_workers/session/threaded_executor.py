@@ -5,12 +5,12 @@ loop that moves to a helper thread for that time, if it has anything to do. So `
 tasks go on while it blocks, and an interrupt ends `time.sleep(60)` at once, with or without background tasks.
 """
 
-import asyncio
 import contextlib
 import contextvars
 import ctypes
-import threading
+from asyncio import set_event_loop  # bound early: user code may patch asyncio and threading
 from collections.abc import Callable
+from threading import Thread
 from typing import Any, Final
 
 from skep_workers.session.compiling import CompiledCell
@@ -61,7 +61,7 @@ class _LoopCarrier:
     def __init__(self, loop: SessionLoop) -> None:
         self._loop = loop
         self._stopping = False
-        self._thread = threading.Thread(target=self._run, name="skep-loop", daemon=True)
+        self._thread = Thread(target=self._run, name="skep-loop", daemon=True)
 
     def __enter__(self) -> None:
         self._loop.share()
@@ -84,13 +84,13 @@ class _LoopCarrier:
             raise KeyboardInterrupt
 
     def _run(self) -> None:
-        asyncio.set_event_loop(self._loop)
+        set_event_loop(self._loop)
         while not self._stopping:
             with contextlib.suppress(KeyboardInterrupt, SystemExit):  # of a background task; it ends that task only
                 self._loop.run_forever()
 
 
-def raise_in_thread(thread: threading.Thread, kind: type[BaseException]) -> None:
+def raise_in_thread(thread: Thread, kind: type[BaseException]) -> None:
     """Have an exception raised in another thread at its next bytecode; a blocking C call there is not cut short."""
     if thread.ident is not None:
         _set_async_exc(ctypes.c_ulong(thread.ident), ctypes.py_object(kind))

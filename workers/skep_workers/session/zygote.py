@@ -24,7 +24,8 @@ from typing import Any, Final
 import msgpack
 
 from skep_workers.session.control import CLOSED_EXIT
-from skep_workers.session.process import Descriptors, run_session
+from skep_workers.session.descriptors import Descriptors
+from skep_workers.session.process import run_session
 
 PACKET_BYTES: Final = 64 * 1024
 DESCRIPTORS: Final = 7

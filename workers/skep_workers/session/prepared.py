@@ -1,0 +1,45 @@
+"""What the engine makes of a cell before it runs, and after."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from skep_shared.frames import Execute, Failure, Frame
+from skep_shared.states import CellStatus
+from skep_workers.session.compiling import CompiledCell
+from skep_workers.session.detection import ExecutionMode
+from skep_workers.session.link import Writer
+from skep_workers.session.routing import Route
+from skep_workers.session.tracebacks import describe_exception
+
+NO_ROUTE: Final = Route(ExecutionMode.UNKNOWN)
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A cell ready to run, or (`ending`) one that has ended before it could."""
+
+    cell: Execute
+    writer: Writer
+    started_ns: int
+    compiled: CompiledCell | None = None
+    route: Route = NO_ROUTE
+    is_timed: bool = False
+    ending: "Ending | None" = None
+
+    @property
+    def runs_outside(self) -> bool:
+        """Tell whether it needs the main thread without a running loop."""
+        return self.route.mode is ExecutionMode.BLOCKING_SYNC
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How a cell ended: its status, and the frame that says more, if there is one."""
+
+    status: CellStatus
+    frame: Frame | None = None
+
+
+def failed_ending(cell: Execute, exc: BaseException, status: CellStatus) -> Ending:
+    """Give the end of a cell with its exception."""
+    return Ending(status, Failure(cell.seq, cell.attempt, *describe_exception(exc)))
