@@ -1,5 +1,7 @@
 """What a cell leaves running: it lives on, and what it prints is its cell's, whenever that is."""
 
+import itertools
+
 import pytest
 
 pytestmark = pytest.mark.anyio
@@ -138,7 +140,7 @@ async def test_tasks_left_running_go_on_over_twenty_cells_of_every_mode(session)
 
     assert first.text == ""
     assert seen[-1].keys() == set(range(5))
-    assert all(earlier[n] <= later[n] for earlier, later in zip(seen, seen[1:], strict=False) for n in earlier)
+    assert all(earlier[n] <= later[n] for earlier, later in itertools.pairwise(seen) for n in earlier)
     assert all(seen[-1][n] > seen[0].get(n, 0) for n in range(5))
     assert await session.value("[task.done() for task in tasks]") == [False] * 5
 

@@ -43,7 +43,7 @@ async def test_output_stands_in_the_order_of_writing_between_prints_and(session,
 
 async def test_output_of_all_kinds_stands_in_the_order_of_writing(session):
     await session.run(WRITERS)
-    kinds = [kind for kind in KINDS if kind not in {"os.write to stderr"}] * 2
+    kinds = [kind for kind in KINDS if kind != "os.write to stderr"] * 2
     cell = await session.run(f"for n, kind in enumerate({kinds!r}):\n    write(kind, str(n))\n    print(end='')")
 
     assert cell.text.split() == [str(number) for number in range(len(kinds))]

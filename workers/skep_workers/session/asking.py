@@ -12,7 +12,7 @@ import threading
 from typing import Any, Final
 
 from skep_shared.frames import InputRequest
-from skep_workers.session.link import CellLink, current_writer
+from skep_workers.session.link import CellLink
 from skep_workers.session.tracebacks import shortened
 
 DEFAULT_DEADLINE_SECONDS: Final = 3600.0
@@ -56,7 +56,7 @@ class Asker:
             raise EOFError("this session takes no input (allow_input is off)")
         with self._turn:
             sys.stdout.flush()
-            writer = current_writer.get()
+            writer = self._link.writer
             self._answer = None
             self._answered.clear()
             self._number = next(self._numbers)

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable
 from threading import Lock, get_ident, local  # bound early: user code may patch threading
 from typing import Any, Final
 
-from skep_workers.session.link import NOBODY, CellLink, Writer
+from skep_workers.session.link import CellLink, Writer
 from skep_workers.session.shield import Shield
 
 READ_BYTES: Final = 64 * 1024
@@ -46,7 +46,6 @@ class PipeReader:
         self._peek = _Peek(list(self.streams))
         self._ended: set[int] = set()
         self._reading_thread = 0
-        self.writer = NOBODY  # the cell that is running, or ran last
 
     def drain(self) -> None:
         """Take what is in the pipes now; several threads may call this."""
@@ -71,7 +70,7 @@ class PipeReader:
             if not ready:
                 return
             for fd in ready:
-                self._read(fd, self.writer)
+                self._read(fd, self._link.running)
                 if fd in self._ended:
                     self._peek.poll.unregister(fd)
 

@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Any
 
 from skep_shared.frames import Cleared, Display
-from skep_workers.session.link import CellLink, current_writer
+from skep_workers.session.link import CellLink
 from skep_workers.session.rendering import figure_png, mime_bundle, raw_bundle
 
 
@@ -63,7 +63,7 @@ class DisplayPublisher:
 
     def clear_output(self, wait: bool = False) -> None:
         """Hide what the cell has put out so far, now or when more comes."""
-        writer = current_writer.get()
+        writer = self._link.writer
         self._link.put(Cleared(writer.seq, writer.attempt, bool(wait)))
 
     def show_figures(self) -> None:
@@ -80,7 +80,7 @@ class DisplayPublisher:
             pyplot.close("all")  # one that can't be drawn fails this cell, not the later ones
 
     def _put(self, bundle: dict[str, Any], display_id: str | None, *, updates: bool) -> None:
-        writer = current_writer.get()
+        writer = self._link.writer
         self._link.put(Display(writer.seq, writer.attempt, bundle, display_id, updates))
 
 

@@ -68,6 +68,7 @@ class CellLink:
         self.output_limit_bytes = DEFAULT_OUTPUT_LIMIT_BYTES
         self.wake_fd: Final = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self.is_forked_copy = False
+        self.running = NOBODY  # the cell that runs, or ran last
         self.sending_thread = 0  # the control thread, once it serves
 
     def write(self, stream: str, text: str, writer: Writer | None = None) -> None:
@@ -80,7 +81,7 @@ class CellLink:
         if self.is_forked_copy:
             self._write_through(stream, text)
             return
-        owner = current_writer.get() if writer is None else writer
+        owner = writer or self.writer
         with self._lock:
             while writer is None and self._pending_chars > HIGH_WATER_CHARS and self._may_wait():
                 self._room.wait()
@@ -91,6 +92,12 @@ class CellLink:
                 self._is_inside = outer
         if is_first:
             self.wake()
+
+    @property
+    def writer(self) -> Writer:
+        """Whose output the caller's is; that of nobody, a finalizer on another thread for one, is the running cell's."""
+        writer = current_writer.get()
+        return writer if writer is not NOBODY else self.running
 
     def _may_wait(self) -> bool:
         """Tell whether another thread can make room: not for the one that sends, nor for who has cut into a write."""

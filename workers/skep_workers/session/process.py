@@ -149,7 +149,7 @@ class SessionMain:
             self._is_busy = True
             cell = self._queue.popleft()
             self._reader.drain()  # what was written before belongs to the cell before
-            self._reader.writer = writer = Writer(cell.seq, cell.attempt)
+            self._link.running = writer = Writer(cell.seq, cell.attempt)
             if writer in self._withdrawn:
                 self._withdrawn.discard(writer)
                 started = Prepared(cell, writer, 0, ending=Ending(CellStatus.CANCELLED))
