@@ -70,17 +70,6 @@ async def test_an_interrupt_right_after_the_submit_is_not_lost(cluster, session)
         assert (await cell.outcome(timeout=10)).status is skep.CellStatus.INTERRUPTED
 
 
-async def test_a_queued_cell_of_a_session_that_nobody_has_yet_can_be_interrupted(shard, start_worker):
-    cell, after = await shard.session("s").submit_many(["ran = True", "'ran' in globals()"])
-    interrupting = asyncio.create_task(cell.interrupt())
-    await shard.session("s").info()  # a round trip: the request is on its way
-    await start_worker()
-
-    assert await interrupting is True
-    assert (await cell.outcome()).status is skep.CellStatus.INTERRUPTED
-    assert (await after.outcome()).value is False
-
-
 async def test_a_queued_cell_beyond_the_window_ends_when_it_starts(session, gate):
     cells = await session.submit_many([gate.wait, *["1"] * 200, "ran = True", "'ran' in globals()"])
 

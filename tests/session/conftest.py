@@ -8,12 +8,15 @@ import asyncio
 import functools
 import inspect
 import itertools
+import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
 
+import skep
 from skep_shared.frames import (
     Answer,
     Cleared,
@@ -316,3 +319,32 @@ async def start_session(zygote: Zygote, tmp_path: Path) -> AsyncIterator[StartSe
 async def session(start_session: StartSession) -> LiveSession:
     """A session with every option as it comes."""
     return await start_session()
+
+
+@pytest.fixture(scope="module")
+async def cluster() -> AsyncIterator[skep.EmbeddedCluster]:
+    """A worker on a Redis of its own, for all the tests of a module."""
+    async with skep.embedded() as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def open_session(cluster: skep.EmbeddedCluster) -> Callable[..., skep.Session]:
+    """Give a function that makes a session of the cluster that only this test uses, with these options."""
+    return lambda **options: cluster.session(f"s-{secrets.token_hex(6)}", options=SessionOptions(**options))
+
+
+@pytest.fixture
+def says() -> Callable[[skep.Cell, str], Awaitable[None]]:
+    """Give a function that waits until a client hears this of a cell."""
+
+    async def wait(cell: skep.Cell, text: str) -> None:
+        heard = ""
+        async with aclosing(cell.events()) as events:
+            async for event in events:
+                heard += event.text if event.kind == "output" else ""
+                if text in heard:
+                    return
+        raise AssertionError(f"{cell} ended and had said {heard!r}")
+
+    return wait

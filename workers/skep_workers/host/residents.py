@@ -30,6 +30,7 @@ class Residents:
         self._group = group
         self._on_pending = on_pending
         self._residents: dict[str, Resident] = {}
+        self._early: dict[str, list[dict[bytes, Any]]] = {}
         self._stays: dict[str, asyncio.Task[None]] = {}
         self._claiming: dict[str, asyncio.Task[None]] = {}
         self._is_draining = False
@@ -94,7 +95,7 @@ class Residents:
         if task is None:
             task = self._group.create_task(self._claim(session_id), name=f"claim of {session_id}")
             self._claiming[session_id] = task
-            task.add_done_callback(lambda _: self._claiming.pop(session_id, None))
+            task.add_done_callback(lambda _: self._forget_claim(session_id))
         await asyncio.shield(task)
 
     async def _claim(self, session_id: str) -> None:
@@ -121,6 +122,8 @@ class Residents:
             resident.drain()
         task = self._group.create_task(self._host_stay(resident), name=f"session {claim.session_id}")
         self._stays[claim.session_id] = task
+        for fields in self._early.pop(claim.session_id, []):
+            self.on_entry(fields)
 
     async def _host_stay(self, resident: Resident) -> None:
         pending = 0
@@ -135,6 +138,10 @@ class Residents:
         if pending:
             await self._on_pending(resident.session_id)
 
+    def _forget_claim(self, session_id: str) -> None:
+        self._claiming.pop(session_id, None)
+        self._early.pop(session_id, None)
+
     def on_entry(self, fields: dict[bytes, Any]) -> None:
         """Take a mailbox entry; one for a session that isn't here is passed over, its stream has the cell."""
         try:
@@ -143,8 +150,11 @@ class Residents:
             log.warning("mailbox.malformed", error=repr(exc))
 
     def _hand_on(self, fields: dict[bytes, Any]) -> None:
-        resident = self._residents.get(fields[b"s"].decode())
+        session_id = fields[b"s"].decode()
+        resident = self._residents.get(session_id)
         if resident is None:
+            if session_id in self._claiming:  # claimed already, perhaps, and the answer is still on its way
+                self._early.setdefault(session_id, []).append(fields)
             return
         match fields[b"k"]:
             case b"cell":

@@ -81,7 +81,9 @@ class CellLink:
         if self.is_forked_copy:
             self._write_through(stream, text)
             return
-        owner = writer or self.writer
+        owner = writer or current_writer.get()
+        if owner is NOBODY:
+            owner = self.running
         with self._lock:
             while writer is None and self._pending_chars > HIGH_WATER_CHARS and self._may_wait():
                 self._room.wait()
@@ -95,7 +97,7 @@ class CellLink:
 
     @property
     def writer(self) -> Writer:
-        """Whose output the caller's is; that of nobody, a finalizer on another thread for one, is the running cell's."""
+        """Whose output the caller's is; nobody's, as of a finalizer on another thread, is the running cell's."""
         writer = current_writer.get()
         return writer if writer is not NOBODY else self.running
 

@@ -1,0 +1,175 @@
+"""The namespace: how names from outside are merged, what is kept, and what the end closes."""
+
+import builtins
+import sys
+import threading
+import warnings
+
+import pytest
+
+from skep_workers.session.internals import ENGINE_INTERNALS
+from skep_workers.session.namespace import MergeStrategy, NamespaceManager
+
+
+def function():
+    """Stand for a function of the user's."""
+
+
+@pytest.fixture
+def namespace():
+    return NamespaceManager()
+
+
+# strategy, what is bound, what comes, what is bound then
+MERGES = [
+    ("overwrite", 1, 2, 2),
+    ("overwrite", function, None, None),
+    ("preserve", 1, 2, 1),
+    ("preserve", None, 2, None),
+    ("smart", 1, 2, 2),
+    ("smart", 1, None, None),
+    ("smart", 1, function, function),
+    ("smart", function, 1, function),
+    ("smart", function, None, function),
+    ("smart", int, 1, int),
+    ("smart", sys, "text", sys),
+    ("smart", function, int, int),
+]
+
+
+@pytest.mark.parametrize(("strategy", "old", "new", "after"), MERGES)
+def test_a_strategy_decides_about_a_bound_name(namespace, strategy, old, new, after):
+    namespace.names["x"] = old
+    bound = namespace.merge({"x": new}, MergeStrategy(strategy))
+
+    assert namespace.names["x"] is after
+    assert bound == (["x"] if after is new else [])
+
+
+@pytest.mark.parametrize("strategy", MergeStrategy)
+def test_every_strategy_binds_a_new_name(namespace, strategy):
+    assert namespace.merge({"x": None, "y": function}, strategy) == ["x", "y"]
+    assert namespace.names["y"] is function
+
+
+@pytest.mark.parametrize("strategy", MergeStrategy)
+@pytest.mark.parametrize("name", sorted(ENGINE_INTERNALS))
+def test_no_strategy_binds_a_name_of_the_engine(namespace, strategy, name):
+    before = namespace.names.get(name, "unset")
+
+    assert namespace.merge({name: "forged"}, strategy) == []
+    assert namespace.names.get(name, "unset") is before
+
+
+def test_the_names_the_design_speaks_of_are_the_engines():
+    assert {"_", "__", "___", "_exception", "__builtins__", "__name__"} <= ENGINE_INTERNALS
+
+
+def test_the_dict_is_never_replaced(namespace):
+    names = namespace.names
+    namespace.merge({"x": 1})
+    namespace.clear()
+    namespace.push_result(5)
+
+    assert namespace.names is names
+
+
+def test_clear_keeps_the_names_of_the_engine(namespace):
+    namespace.merge({"x": 1, "y": 2})
+    namespace.push_result(5)
+    namespace.clear()
+
+    assert "x" not in namespace.names
+    assert namespace.names["_"] == 5
+    assert namespace.names["__builtins__"] is builtins
+    assert namespace.names["__name__"] == "__main__"
+
+
+def test_functions_see_the_names_after_a_clear(namespace):
+    exec("def f(): return x", namespace.names)
+    f = namespace.names["f"]
+    namespace.clear()
+    namespace.merge({"x": "new"})
+
+    assert f() == "new"
+
+
+def test_user_names_come_in_the_order_of_binding(namespace):
+    namespace.merge({"b": 1, "a": 2})
+    namespace.push_result(1)
+
+    assert namespace.user_names() == ["b", "a"]
+
+
+def test_results_move_down(namespace):
+    for value in (1, None, 2, 3, 4):
+        namespace.push_result(value)
+
+    assert [namespace.names[name] for name in ("_", "__", "___")] == [4, 3, 2]
+
+
+def test_the_first_result_sets_only_the_first_name(namespace):
+    namespace.push_result(0)
+
+    assert (namespace.names["_"], "__" in namespace.names) == (0, False)
+
+
+async def coroutine():
+    """Stand for one of the user's."""
+
+
+def test_coroutines_left_over_are_closed_and_counted(namespace):
+    namespace.merge({"a": coroutine(), "b": coroutine(), "c": 5})
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert namespace.cleanup_coroutines() == 2
+        assert namespace.cleanup_coroutines() == 0
+        namespace.clear()
+
+
+def test_a_coroutine_that_was_awaited_is_not_counted(namespace):
+    done = coroutine()
+    with pytest.raises(StopIteration):
+        done.send(None)
+    namespace.merge({"a": done})
+
+    assert namespace.cleanup_coroutines() == 0
+
+
+def test_a_coroutine_that_falls_out_of_the_results_is_closed(namespace):
+    namespace.push_result(coroutine())
+    for value in range(3):
+        namespace.push_result(value)
+
+    assert namespace.names["___"] == 0
+
+
+def test_a_coroutine_held_elsewhere_stays_awaitable_when_it_falls_out_of_the_results(namespace):
+    held = coroutine()
+    namespace.push_result(held)
+    for value in range(3):
+        namespace.push_result(value)
+
+    assert held.cr_frame is not None
+    held.close()
+
+
+def test_merges_from_many_threads_lose_nothing(namespace):
+    def merge(number):
+        for count in range(100):
+            namespace.merge({f"n{number}_{count}": count})
+
+    threads = [threading.Thread(target=merge, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert len(namespace.user_names()) == 800
+
+
+def test_install_makes_it_the_main_module(namespace, monkeypatch):
+    monkeypatch.setitem(sys.modules, "__main__", sys.modules["__main__"])
+    namespace.install()
+
+    assert vars(sys.modules["__main__"]) is namespace.names
