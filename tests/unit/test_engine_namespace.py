@@ -86,7 +86,7 @@ def test_clear_keeps_the_names_of_the_engine(namespace):
 
 
 def test_functions_see_the_names_after_a_clear(namespace):
-    exec("def f(): return x", namespace.names)
+    exec("def f(): return x", namespace.names)  # noqa: S102 - what is tested
     f = namespace.names["f"]
     namespace.clear()
     namespace.merge({"x": "new"})

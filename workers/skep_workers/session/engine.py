@@ -59,6 +59,7 @@ class Engine:
         self._threaded = ThreadedExecutor(self.namespace, loop, drain=lambda _seconds: drain())
         self._magics = MagicCalls(self.namespace)
         self._keeper: Keeper | None = None
+        self._finished: Writer | None = None
 
     def keep_with(self, keeper: Keeper) -> None:
         """Save the namespace after each cell with this keeper."""
@@ -127,7 +128,12 @@ class Engine:
         self._finish(prepared, ending)
 
     def finish_cancelled(self, prepared: Prepared) -> None:
-        """Send the end of a cell whose task user code has cancelled before it began."""
+        """Send the end of a cell whose task user code has cancelled before it began.
+
+        A task that is cancelled in its very last step counts as cancelled too; the end of its cell has been sent.
+        """
+        if self._finished == prepared.writer:
+            return
         self._finish(prepared, self._fault(prepared, CancelledError("the cell's task was cancelled before it began")))
 
     def close(self) -> None:
@@ -216,6 +222,7 @@ class Engine:
         if self._link.is_forked_copy:
             self._link.flush()
             os._exit(0)  # a child that user code forked and let run on: it is no session
+        self._finished = prepared.writer
         self._drain()
         self._interrupter.forget(prepared.writer)
         run_us = (perf_counter_ns() - prepared.started_ns) // 1000
