@@ -95,7 +95,14 @@ def test_tla_timeout_bounds_cells_that_await(namespace, loop):
 
 @pytest.mark.parametrize(
     ("source", "value"),
-    [("x = 5", None), ("x = 5\nx", 5), ("await asyncio.sleep(0, 6)", 6), ("y = await asyncio.sleep(0, 7)\ny + 1", 8), ("5;", 5), ("", None)],
+    [
+        ("x = 5", None),
+        ("x = 5\nx", 5),
+        ("await asyncio.sleep(0, 6)", 6),
+        ("y = await asyncio.sleep(0, 7)\ny + 1", 8),
+        ("5;", 5),
+        ("", None),
+    ],
 )
 def test_the_value_is_that_of_the_last_expression(namespace, loop, source, value):
     assert AsyncExecutor(namespace, loop=loop).run(compiled(source)) == value

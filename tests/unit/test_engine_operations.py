@@ -19,7 +19,12 @@ class Bench:
         self.started = queue.SimpleQueue()
         self.go = threading.Semaphore(0)
         self.operations = Operations(
-            {"echo": lambda question: question, "wait": self._wait, "exit": self._exit, "huge": lambda _: "x" * 10_000_000},
+            {
+                "echo": lambda question: question,
+                "wait": self._wait,
+                "exit": self._exit,
+                "huge": lambda _: "x" * 10_000_000,
+            },
             self.answers.put,
         )
 
