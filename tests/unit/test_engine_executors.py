@@ -2,6 +2,7 @@
 
 import asyncio
 import contextvars
+import socket
 import threading
 
 import pytest
@@ -169,9 +170,13 @@ def test_a_session_loop_can_not_be_closed(session_loop):
 
 
 def test_a_session_loop_tells_whether_it_has_work(session_loop):
-    session_loop.add_reader(0, print)  # stands for the cell socket
-    assert session_loop.has_work is False
-    handle = session_loop.call_later(3600, print)
-    assert session_loop.has_work is True
-    handle.cancel()
-    session_loop.remove_reader(0)
+    cell_socket, other = socket.socketpair()
+    with cell_socket, other:
+        session_loop.add_reader(cell_socket, print)
+        assert session_loop.has_work is False
+        session_loop.add_reader(other, print)
+        assert session_loop.has_work is True
+        session_loop.remove_reader(other)
+        session_loop.call_later(3600, print)
+        assert session_loop.has_work is True
+        session_loop.remove_reader(cell_socket)
