@@ -58,21 +58,37 @@ def pytest_itemcollected(item: pytest.Item) -> None:
         item.obj = with_deadline
 
 
+def _only(kind: type) -> Any:
+    """Make a property: the one frame of this kind, None without one."""
+
+    def find(cell: "Cell") -> Any:
+        found = cell.every(kind)
+        assert len(found) <= 1, found
+        return found[0] if found else None
+
+    return property(find)
+
+
 class Cell:
     """One cell, and everything its process has said of it so far."""
 
     def __init__(self, seq: int, session: "LiveSession") -> None:
         self.seq: Final = seq
         self.frames: list[Frame] = []
+        self.text = ""
+        self._by_kind: dict[type, list[Any]] = {}
         self._session = session
 
-    def _all(self, kind: type) -> list[Any]:
-        return [frame for frame in self.frames if isinstance(frame, kind)]
+    def add(self, frame: Frame) -> None:
+        """Take what the process said; waiters look at each frame of thousands, so looking must not cost more each time."""
+        self.frames.append(frame)
+        self._by_kind.setdefault(type(frame), []).append(frame)
+        if isinstance(frame, Output):
+            self.text += frame.text
 
-    def _one(self, kind: type) -> Any:
-        found = self._all(kind)
-        assert len(found) <= 1, found
-        return found[0] if found else None
+    def every(self, kind: type) -> list[Any]:
+        """Give the frames of this kind, in order."""
+        return self._by_kind.get(kind, [])
 
     async def until(self, is_enough: Callable[["Cell"], bool]) -> "Cell":
         """Wait until the process has said enough; its end before that is a failure."""
@@ -90,30 +106,19 @@ class Cell:
         """Wait for its Done."""
         return await self.until(lambda cell: cell.done is not None)
 
-    @property
-    def done(self) -> Done | None:
-        done: Done | None = self._one(Done)
-        return done
-
-    @property
-    def status(self) -> str:
-        assert self.done is not None
-        return self.done.status
-
-    @property
-    def mode(self) -> str:
-        assert self.done is not None
-        return self.done.mode
-
-    @property
-    def detected(self) -> dict[str, Any]:
-        assert self.done is not None
-        return self.done.detected
-
-    @property
-    def result(self) -> Result | None:
-        result: Result | None = self._one(Result)
-        return result
+    done = _only(Done)
+    result = _only(Result)
+    error = _only(Failure)
+    truncation = _only(Truncated)
+    status = property(lambda self: self.done.status)
+    mode = property(lambda self: self.done.mode)
+    detected = property(lambda self: self.done.detected)
+    displays = property(lambda self: self.every(Display))
+    clearings = property(lambda self: self.every(Cleared))
+    notices = property(lambda self: self.every(Notice))
+    questions = property(lambda self: self.every(InputRequest))
+    stdout = property(lambda self: "".join(text for stream, text in self.outputs if stream == "stdout"))
+    stderr = property(lambda self: "".join(text for stream, text in self.outputs if stream == "stderr"))
 
     @property
     def value(self) -> Any:
@@ -129,58 +134,15 @@ class Cell:
         return self.result.bundle["text/plain"] if self.result is not None else None
 
     @property
-    def error(self) -> Failure | None:
-        error: Failure | None = self._one(Failure)
-        return error
-
-    @property
     def outputs(self) -> list[tuple[str, str]]:
         """(stream, text) in order, neighbours of one stream joined."""
-        joined: list[tuple[str, str]] = []
-        for frame in self._all(Output):
-            if joined and joined[-1][0] == frame.stream:
-                joined[-1] = (frame.stream, joined[-1][1] + frame.text)
-            else:
-                joined.append((frame.stream, frame.text))
-        return joined
-
-    @property
-    def text(self) -> str:
-        return "".join(text for _, text in self.outputs)
-
-    @property
-    def stdout(self) -> str:
-        return "".join(text for stream, text in self.outputs if stream == "stdout")
-
-    @property
-    def stderr(self) -> str:
-        return "".join(text for stream, text in self.outputs if stream == "stderr")
+        runs = itertools.groupby(self.every(Output), key=lambda frame: frame.stream)
+        return [(stream, "".join(frame.text for frame in frames)) for stream, frames in runs]
 
     @property
     def kinds(self) -> list[str]:
         """What was said, by kind, in order; neighbours of one kind count once."""
         return [kind for kind, _ in itertools.groupby(type(frame).__name__ for frame in self.frames)]
-
-    @property
-    def displays(self) -> list[Display]:
-        return self._all(Display)
-
-    @property
-    def clearings(self) -> list[Cleared]:
-        return self._all(Cleared)
-
-    @property
-    def notices(self) -> list[Notice]:
-        return self._all(Notice)
-
-    @property
-    def questions(self) -> list[InputRequest]:
-        return self._all(InputRequest)
-
-    @property
-    def truncation(self) -> Truncated | None:
-        truncated: Truncated | None = self._one(Truncated)
-        return truncated
 
 
 class LiveSession:
@@ -267,7 +229,7 @@ class LiveSession:
         if isinstance(frame, Reply):
             self._replies[frame.operation].set_result(frame)
             return
-        self.cells[frame.seq].frames.append(frame)  # type: ignore[union-attr]
+        self.cells[frame.seq].add(frame)  # type: ignore[union-attr]
         self._notify()
 
     def _on_exit(self, cause: str, left: list[tuple[str, str]]) -> None:

@@ -108,69 +108,6 @@ async def test_names_bound_before_the_interrupt_stay(session):
     assert await session.value("partial") == [1, 2]
 
 
-SWALLOWERS = {
-    "sync loop": "while True:\n    try:\n        while True: x = 1\n    except BaseException: pass",
-    "sync loop, one line": "while True:\n    try: time.sleep(3600)\n    except BaseException: continue",
-    "in a function": "def f():\n    while True:\n        try: time.sleep(0.001)\n        except BaseException: pass\nf()",
-    "async loop": "while True:\n    try: await asyncio.sleep(3600)\n    except BaseException: pass",
-    "async loop in a function": "async def f():\n    while True:\n        try: await asyncio.sleep(0.001)\n        except BaseException: pass\nawait f()",
-    "async spinning": "await asyncio.sleep(0)\nwhile True:\n    try:\n        while True: x = 1\n    except BaseException: pass",
-    "bare except": "while True:\n    try: time.sleep(3600)\n    except: pass",
-    "return in finally": "def f():\n    try: time.sleep(3600)\n    finally: return\nwhile True: f()",
-    "suppress": "while True:\n    with contextlib.suppress(BaseException): time.sleep(3600)",
-}
-
-
-@pytest.mark.parametrize("background", ["", BACKGROUND], ids=["alone", "with a background task"])
-@pytest.mark.parametrize("code", SWALLOWERS.values(), ids=SWALLOWERS.keys())
-async def test_code_that_swallows_every_exception_is_ended_by_the_second_step(start_session, code, background):
-    session = await start_session(interrupt_grace=0.05)
-    await session.run(f"import asyncio, contextlib, time\nkept = 1\n{background}")
-    cell = await session.submit(f"print('ready')\n{code}").said("ready")
-    session.interrupt(cell)
-
-    assert (await cell.ended()).status == "interrupted"
-    assert await session.value("kept") == 1
-
-
-async def test_code_that_ignores_the_signal_is_ended_by_the_second_step(start_session):
-    session = await start_session(interrupt_grace=0.05)
-    cell = await session.submit(
-        "import signal, time\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\nprint('ready')\nwhile True: time.sleep(3600)"
-    ).said("ready")
-    session.interrupt(cell)
-
-    assert (await cell.ended()).status == "interrupted"
-    again = await session.submit("print('again')\nwhile True: time.sleep(3600)").said("again")
-    session.interrupt(again)
-    assert (await again.ended()).status == "interrupted"
-
-
-async def test_a_background_task_that_holds_the_loop_up_is_ended_for_the_cell_behind_it(start_session):
-    session = await start_session(interrupt_grace=0.05)
-    await session.run(
-        "import asyncio\nasync def hog():\n    await asyncio.sleep(0)\n    print('hogging')\n    while True: pass\ntask = asyncio.create_task(hog())"
-    )
-    await session.cells[1].said("hogging")
-    cell = session.submit("1")
-    session.interrupt(cell)
-    await cell.ended()
-
-    assert await session.value("task.done()") is True
-
-
-async def test_the_second_step_traces_nothing_afterwards(start_session):
-    session = await start_session(interrupt_grace=0.05)
-    cell = await session.submit(
-        "print('ready')\nwhile True:\n    try:\n        while True: x = 1\n    except BaseException: pass"
-    ).said("ready")
-    session.interrupt(cell)
-    await cell.ended()
-    await session.run("def f(): return 1\nf()")
-
-    assert await session.value("import sys\nsys.gettrace() is None") is True
-
-
 async def test_an_interrupt_of_a_queued_cell_ends_it_when_it_starts(session):
     first, second, third = session.submit_all("print('ready')\ninput()", "ran = True", "'ran' in globals()")
     await first.until(lambda cell: cell.questions)
@@ -265,30 +202,3 @@ async def test_the_traceback_of_an_interrupt_shows_where_the_cell_was(session):
         in cell.error.traceback
     )
     assert "skep_workers" not in cell.error.traceback
-
-
-async def test_a_loop_around_os_system_is_ended_though_that_ignores_the_signal(session):
-    cell = await session.submit("import os\nprint('ready')\nwhile True: os.system('sleep 3600')").said("ready")
-    session.interrupt(cell)
-
-    assert (await cell.ended()).status == "interrupted"
-
-
-async def test_a_handler_of_the_users_own_decides_what_an_interrupt_means(session):
-    cell = await session.submit(
-        "import signal, time\nstop = []\nsignal.signal(signal.SIGINT, lambda *_: stop.append(1))\nprint('ready')\n"
-        "while not stop: time.sleep(0.001)\n'stopped in order'"
-    ).said("ready")
-    session.interrupt(cell)
-
-    assert (await cell.ended()).value == "stopped in order"
-
-
-async def test_a_queued_cell_is_ended_even_where_the_signal_is_ignored(session):
-    await session.run("import signal\nsignal.signal(signal.SIGINT, signal.SIG_IGN)")
-    first, second = session.submit_all("input()", "ran = True")
-    await first.until(lambda cell: cell.questions)
-    session.interrupt(second)
-    session.answer(first, "")
-
-    assert (await second.ended()).status == "interrupted"

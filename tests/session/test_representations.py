@@ -1,0 +1,94 @@
+"""Representations that misbehave are contained: they raise, leave, hang, are huge, or are no text."""
+
+import pytest
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.mark.parametrize(
+    ("data", "shown"),
+    [
+        ("{'n': 2**70}", "{'n': 1180591620717411303424}"),
+        ("{(1, 2): 3}", "{(1, 2): 3}"),
+        ("{1: (2, None)}", {"1": [2, None]}),
+        ("object", "<class 'object'>"),
+        ("[b'x']", "[b'x']"),
+    ],
+)
+async def test_json_that_is_none_comes_as_its_repr(session, data, shown):
+    cell = await session.run(
+        f"class J:\n    def __repr__(self): return 'J'\n    def _repr_json_(self): return {data}\nJ()"
+    )
+
+    assert cell.result.bundle == {"text/plain": "J", "application/json": shown}
+
+
+async def test_types_of_a_bundle_that_are_no_text_are_left_out(session):
+    cell = await session.run(
+        "class M:\n    def _repr_mimebundle_(self, **kw): return {5: 'five', 'x/y': 'z'}\n    def __repr__(self): return 'M'\nM()"
+    )
+
+    assert cell.result.bundle == {"text/plain": "M", "x/y": "z"}
+
+
+BAD_REPRS = {
+    "raises": ("raise ValueError('no')", "<Bad object whose __repr__ raised ValueError>"),
+    "raises SystemExit": ("raise SystemExit", "<Bad object whose __repr__ raised SystemExit>"),
+    "raises a BaseException": ("raise BaseException", "<Bad object whose __repr__ raised BaseException>"),
+    "gives no text": ("return 5", "<Bad object whose __repr__ raised TypeError>"),
+    "never ends recursing": ("return repr(self)", "<Bad object whose __repr__ raised RecursionError>"),
+}
+
+
+@pytest.mark.parametrize(("body", "text"), BAD_REPRS.values(), ids=BAD_REPRS.keys())
+async def test_a_repr_is_contained_that(session, body, text):
+    await session.run(f"class Bad:\n    def __repr__(self): {body}")
+    cell = await session.run("display(Bad())\nBad()")
+
+    assert (cell.status, cell.plain) == ("finished", text)
+    assert cell.displays[0].bundle == {"text/plain": text}
+
+
+@pytest.mark.parametrize("method", ["_repr_html_", "_repr_mimebundle_", "_repr_png_"])
+@pytest.mark.parametrize(
+    "body", ["raise ValueError", "raise SystemExit", "return 5", "return object()", "return b'\\xff'"]
+)
+async def test_a_rich_representation_is_contained_whatever_it_does(session, method, body):
+    await session.run(f"class Bad:\n    def __repr__(self): return 'plain'\n    def {method}(self, **kw): {body}")
+    cell = await session.run("Bad()")
+
+    assert (cell.status, cell.plain) == ("finished", "plain")
+
+
+async def test_a_huge_repr_is_shortened(session):
+    await session.run("class Huge:\n    def __repr__(self): return 'x' * 100_000_000")
+    cell = await session.run("Huge()")
+
+    assert cell.plain.startswith("xxx")
+    assert "characters left out" in cell.plain
+    assert len(cell.plain) < 1_100_000
+
+
+async def test_a_repr_that_hangs_is_ended_by_an_interrupt(session):
+    await session.run(
+        "import time\nclass Slow:\n    def __repr__(self):\n        print('in it')\n        time.sleep(3600)"
+    )
+    cell = await session.submit("Slow()").said("in it")
+    session.interrupt(cell)
+
+    assert (await cell.ended()).status == "interrupted"
+
+
+async def test_attributes_that_pretend_to_be_there_are_no_representations(session):
+    await session.run(
+        "class Anything:\n    def __getattr__(self, name): return lambda *a, **k: 'made up'\n    def __repr__(self): return 'plain'"
+    )
+    cell = await session.run("Anything()")
+
+    assert cell.result.bundle == {"text/plain": "plain"}
+
+
+async def test_representations_of_a_bundle_that_are_no_text_come_as_their_repr(session):
+    cell = await session.run("display({'x/y': {1, }, 'application/json': [1, {'a': None}], 5: 'five'}, raw=True)")
+
+    assert cell.displays[0].bundle == {"x/y": "{1}", "application/json": [1, {"a": None}], "5": "five"}
