@@ -75,7 +75,10 @@ class ClaimStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """Ownership of a session, and where it stands; every write carries `token` and `epoch`."""
+    """Ownership of a session, and where it stands; every write carries `token` and `epoch`.
+
+    requests: (seq, "interrupt" or "cancel") that came for a cell, before or during an earlier stay.
+    """
 
     session_id: str
     token: str
@@ -88,6 +91,7 @@ class Claim:
     closing: bool
     options: bytes
     head: int
+    requests: tuple[tuple[int, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +125,7 @@ class ControlStatus(StrEnum):
     UNKNOWN = "UNKNOWN"
     IDLE = "IDLE"
     ABSENT = "ABSENT"
+    KEPT = "KEPT"
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,9 +238,12 @@ class Scripts:
         status = ClaimStatus(reply[0].decode())
         if status is not ClaimStatus.OK:
             return status
-        epoch, cursor, seq, last, losses, previous, state, options, head = reply[1:]
+        epoch, cursor, seq, last, losses, previous, state, options, head, kept = reply[1:]
+        is_closing = state == b"closing"
+        numbered = (request.partition(":") for request in kept.decode().split())
+        requests = tuple((int(number), kind) for number, _, kind in numbered if int(number) > cursor)
         return Claim(
-            session_id, token, epoch, cursor, seq, last, losses, previous.decode(), state == b"closing", options, head
+            session_id, token, epoch, cursor, seq, last, losses, previous.decode(), is_closing, options, head, requests
         )
 
     async def emit(self, claim: Claim, first_event: int, events: Sequence[bytes]) -> int:

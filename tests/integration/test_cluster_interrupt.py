@@ -56,6 +56,7 @@ async def test_a_queued_cell_that_is_named_ends_when_it_starts(session, gate):
     waiting, named, after = await session.submit_many([gate.wait, "ran = True", "'ran' in globals()"])
 
     assert await named.interrupt() is True
+    await session.variables()  # goes the same way, behind it: now it has arrived
     gate.open()
 
     assert (await waiting.outcome()).ok

@@ -198,3 +198,30 @@ async def test_closing_a_session_whose_worker_was_killed_ends_it(shard, kill_own
         skep.CellStatus.LOST,
     }
     assert [event.kind async for event in session.events()].count("session.closed") == 1
+
+
+async def test_a_cell_interrupted_or_cancelled_before_anybody_has_its_session_is_the_one_that_ends(shard, start_worker):
+    session = shard.session("s")
+    cells = await session.submit_many(["ran = [0]", "import time; time.sleep(3600)", "ran.append(2)", "ran"])
+
+    assert await cells[1].interrupt() is True
+    assert await cells[2].cancel() is True
+    await start_worker()
+
+    assert [(await cell.outcome()).status.value for cell in cells] == [
+        "finished", "interrupted", "cancelled", "finished",
+    ]  # fmt: skip
+    assert (await cells[3].outcome()).value == [0]
+
+
+async def test_an_interrupt_outlives_the_worker_that_got_it(shard, kill_owner, first_output):
+    session = shard.session("s")
+    shy = "import os, time\nprint(os.getpid())\nwhile True:\n    try: time.sleep(3600)\n    except KeyboardInterrupt: pass"
+    running = await session.submit(shy)
+    await first_output(running)
+
+    assert await running.interrupt() is True
+    await kill_owner(session, running)
+
+    outcome = await running.outcome()
+    assert (outcome.status, outcome.attempt) == (skep.CellStatus.INTERRUPTED, 2)

@@ -51,14 +51,40 @@ async def test_with_a_dead_owner_nothing_runs(shard):
     assert await shard.dump() == before
 
 
-async def test_a_request_about_a_pending_cell_without_an_owner_asks_for_one(shard):
-    await shard.submit("a")
+async def test_a_request_about_a_pending_cell_without_an_owner_is_kept_for_the_next_one(shard):
+    await shard.submit("a", "b")
     await shard.claim("w1")
     await shard.kill("w1")
 
     answer = await shard.scripts.control("s", "interrupt", cell_id="a")
-    assert answer == Controlled(ControlStatus.ABSENT, needs_activation=True)
+    assert answer == Controlled(ControlStatus.KEPT, needs_activation=True)
     assert "s" in await shard.waiting()
+    again = await shard.scripts.control("s", "cancel", cell_id="b")
+    assert again == Controlled(ControlStatus.KEPT)
+
+    assert (await shard.claim("w2")).requests == ((1, "interrupt"), (2, "cancel"))
+
+
+async def test_a_request_that_the_owner_got_is_kept_for_one_after_it(shard):
+    await shard.submit("a")
+    await shard.claim("w1")
+
+    for _ in range(2):
+        await shard.scripts.control("s", "interrupt", cell_id="a")
+    await shard.kill("w1")
+
+    assert (await shard.claim("w2")).requests == ((1, "interrupt"),)
+
+
+async def test_a_kept_request_is_forgotten_when_its_cell_has_committed(shard):
+    await shard.submit("a", "b")
+    claim = await shard.claim("w1")
+    await shard.scripts.control("s", "interrupt", cell_id="a")
+    await shard.commit(claim, CellCommit("a", 1, (b"e",)))
+
+    assert (await shard.claim("w1", token="another")).requests == ()
+    await shard.scripts.control("s", "cancel", cell_id="b")
+    assert (await shard.session())["requests"] == " 2:cancel"
 
 
 async def test_a_committed_cell_can_not_be_reached(shard):

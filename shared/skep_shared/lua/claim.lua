@@ -4,14 +4,14 @@
 -- ARGV 1 prefix  2 session id  3 worker id  4 owner token (random, one per claim)
 -- Also touches P:worker:OWNER, its mailbox and its sessions set, for the owner it reads.
 -- Returns {'OK', epoch, cursor, seq, last event, losses, previous owner, state, options,
---      head (seq of the latest checkpoint, 0: none)}
+--      head (seq of the latest checkpoint, 0: none), requests (see control.lua)}
 --      or {'OWNED', owner} or {'NOT_ALIVE'} or {'UNKNOWN'} or {'CLOSED'}
 -- Invariant: epoch grows by one with every change of owner, in the same step as the owner and its token. Sent again
 --      with the same token it answers the same. `losses` counts owners that died since the last commit.
 local session, waiting, marker, owned = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local prefix, sid, wid, token = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 if redis.call('EXISTS', marker) == 0 then return {'NOT_ALIVE'} end
-local h = redis.call('HMGET', session, 'state', 'owner', 'token', 'epoch', 'cursor', 'seq', 'last', 'losses', 'options', 'previous', 'holder', 'head')
+local h = redis.call('HMGET', session, 'state', 'owner', 'token', 'epoch', 'cursor', 'seq', 'last', 'losses', 'options', 'previous', 'holder', 'head', 'requests')
 local state, owner = h[1], h[2]
 if not state then
   redis.call('ZREM', waiting, sid)
@@ -37,4 +37,4 @@ if not (owner == wid and h[3] == token) then
   redis.call('HSET', session, 'owner', wid, 'token', token, 'epoch', epoch, 'losses', losses, 'holder', wid, 'previous', previous)
   redis.call('SADD', owned, sid)
 end
-return {'OK', epoch, tonumber(h[5]), tonumber(h[6]), tonumber(h[7]), losses, previous, state, h[9], tonumber(h[12] or 0)}
+return {'OK', epoch, tonumber(h[5]), tonumber(h[6]), tonumber(h[7]), losses, previous, state, h[9], tonumber(h[12] or 0), h[13] or ''}

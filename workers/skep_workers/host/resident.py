@@ -96,6 +96,8 @@ class Resident:
             self._changed.set,
             self._on_done,
         )
+        for seq, kind in claim.requests:
+            (self.interrupt if kind == "interrupt" else self.cancel)(seq)
 
     @property
     def idle_since(self) -> float | None:
