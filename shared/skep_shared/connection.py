@@ -30,6 +30,7 @@ OLDEST_REDIS: Final = (6, 2)
 # Credentials that urlsplit would cut short, and passwords outside of the credentials.
 _CUT_CREDENTIALS: Final = re.compile(r"(?!unix:)[^:]*://[^@/?#]*[/?#][^@]*@")
 _QUERY_PASSWORD: Final = re.compile(r"([?&][^=&]*password=)[^&#]*")
+_END_OF_PLACE: Final = re.compile("[/?#]")
 _SCHEMES: Final = ("redis", "rediss", "unix", "redis+sentinel")
 
 # What the driver raises when the server can't be reached or has stopped answering. Its ConnectionError and
@@ -103,8 +104,11 @@ class _CancellableSends(AbstractConnection):
 
 def _sentinel_pool(url: str, options: dict[str, Any]) -> SentinelConnectionPool:
     """Read redis+sentinel://[user:password@]host:port,host:port/service[/db][?sentinel_password=…]."""
-    parts = urlsplit(url)
-    credentials, _, hosts = parts.netloc.rpartition("@")
+    # By hand: urlsplit takes one host, and where CVE-2025-0938 is mended, refuses [::1] beside others.
+    scheme, _, rest = url.partition("://")
+    place = _END_OF_PLACE.split(rest, maxsplit=1)[0]
+    parts = urlsplit(f"{scheme}://{rest[len(place) :]}")
+    credentials, _, hosts = place.rpartition("@")
     user, _, password = credentials.partition(":")
     path = parts.path.strip("/").split("/")
     if not hosts or not path[0]:

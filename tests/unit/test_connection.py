@@ -1,12 +1,15 @@
 """Clients are set up the one safe way, for every kind of URL; a URL that can't be read is refused without its secrets."""
 
+import re
 import traceback
+from urllib.parse import urlsplit
 
 import pytest
 from redis.asyncio import Connection, SSLConnection, UnixDomainSocketConnection
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import OutOfMemoryError, ResponseError
 
+from skep_shared import connection
 from skep_shared.connection import BLOCK_MARGIN_SECONDS, is_out_of_memory, open_redis, redacted, unavailable
 from skep_shared.errors import InvalidArgument
 from skep_shared.settings import Settings
@@ -68,6 +71,21 @@ def test_a_sentinel_url_leads_to_the_master_of_its_service():
     assert (pool.service_name, pool.is_master) == ("svc", True)
     options = pool.connection_kwargs
     assert (options["username"], options["password"], options["db"]) == ("u", "p@", 2)
+
+
+def test_a_sentinel_url_is_read_where_urlsplit_wants_brackets_to_be_all_of_the_host(monkeypatch):
+    def strict_urlsplit(url):
+        parts = urlsplit(url)
+        if re.search(r"[^@]\[|\][^:]", parts.netloc):
+            raise ValueError("Invalid IPv6 URL")
+        return parts
+
+    monkeypatch.setattr(connection, "urlsplit", strict_urlsplit)
+
+    sentinels = pool_of("redis+sentinel://u:p@a:1,[::1]:3,[::2]/svc?sentinel_password=q").sentinel_manager.sentinels
+
+    where = [client.connection_pool.connection_kwargs for client in sentinels]
+    assert [(kwargs["host"], kwargs["port"]) for kwargs in where] == [("a", 1), ("::1", 3), ("::2", 26379)]
 
 
 def test_a_sentinel_url_needs_no_database_and_no_password():
