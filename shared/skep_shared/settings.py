@@ -58,7 +58,9 @@ class Settings(BaseSettings):
         except ValidationError as exc:
             first = exc.errors()[0]
             field = ".".join(str(part) for part in first["loc"]) or "settings"
-            raise InvalidArgument(field, first["input"], first["msg"]) from exc
+            refusal = first.get("ctx", {}).get("error")  # by one of our own checks, which says its field and value too
+            limit = refusal.limit if isinstance(refusal, InvalidArgument) else first["msg"]
+            raise InvalidArgument(field, first["input"], limit) from exc
 
 
 def _in_environment(name: str) -> str | None:

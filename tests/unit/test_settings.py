@@ -6,6 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from skep_shared.errors import InvalidArgument
+from skep_shared.limits import check_prefix
 from skep_shared.settings import DEFAULT_REDIS_URL, Settings, WorkerSettings
 
 
@@ -108,6 +109,13 @@ def test_a_bad_value_is_refused_by_name(field, value):
     assert error.field == field
     assert error.value is value
     assert error.limit
+
+
+def test_a_refusal_says_each_thing_once():
+    with pytest.raises(InvalidArgument) as caught:
+        check_prefix("a:b")
+
+    assert str(refused(prefix="a:b")) == str(caught.value)
 
 
 def test_a_bad_value_in_the_environment_is_refused_by_name(monkeypatch):
