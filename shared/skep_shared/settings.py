@@ -119,6 +119,18 @@ class WorkerSettings(Settings):
     keep_checkpoints: Annotated[
         int, Field(ge=1, le=10_000, description="checkpoints of a session that are kept, the latest ones")
     ] = 20
+    state_bytes: Annotated[
+        int, Field(ge=64 * 1024, description="what one checkpoint may save; the largest variables are left out beyond")
+    ] = 1024 * 1024 * 1024
+    workspace_quota_bytes: Annotated[
+        int, Field(ge=0, description="files below a session's working directory that its checkpoints keep")
+    ] = 64 * 1024 * 1024
+    snapshot_seconds: Annotated[
+        float, Field(gt=0, le=3600, description="how long saving a checkpoint may take; then it is partial")
+    ] = 60.0
+    snapshot_memory_bytes: Annotated[
+        int, Field(ge=64 * 1024 * 1024, description="how much memory saving a checkpoint may take beside the session")
+    ] = 4 * 1024 * 1024 * 1024
     restore_seconds: Annotated[
         float,
         Field(gt=0, le=3600, description="how long restoring a checkpoint may take, before an earlier one is tried"),

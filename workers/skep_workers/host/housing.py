@@ -1,4 +1,8 @@
-"""Where a session lives on its worker: a directory, and one process at a time."""
+"""Where a session lives on its worker: a directory for each of its processes, one at a time.
+
+A new process finds an empty directory and what its checkpoint puts there; what the one before it had written and not
+committed goes with that one's directory.
+"""
 
 import asyncio
 import shutil
@@ -14,7 +18,7 @@ NAME_CHARS = 40  # of the session id, in the directory's name
 
 
 class Housing:
-    """Makes the directory with the first process, and removes it at the end."""
+    """Makes a directory with each process, and removes it with the next one or at the end."""
 
     def __init__(self, zygote: Zygote, parent: Path, session_id: str, start_seconds: float) -> None:
         self._zygote = zygote
@@ -27,8 +31,8 @@ class Housing:
         self, on_frame: Callable[[Frame], None], on_exit: Callable[[str, list[tuple[str, str]]], None]
     ) -> tuple[SessionProcess, Hello]:
         """Give a process that has said hello. Raises StartError."""
-        if self._directory is None:
-            self._directory = Path(tempfile.mkdtemp(prefix=self._prefix, dir=self._parent))
+        await self._remove_directory()
+        self._directory = Path(tempfile.mkdtemp(prefix=self._prefix, dir=self._parent))
         process = SessionProcess(on_frame, on_exit)
         return process, await process.start(self._zygote, self._directory, self._start_seconds)
 
@@ -40,6 +44,10 @@ class Housing:
                 await process.gone.wait()
             else:
                 await process.stop()
-        if self._directory is not None:
+        await self._remove_directory()
+
+    async def _remove_directory(self) -> None:
+        directory, self._directory = self._directory, None
+        if directory is not None:
             # Symbolic links are removed, never followed: shutil.rmtree.avoids_symlink_attacks holds on Linux.
-            await asyncio.to_thread(shutil.rmtree, self._directory, ignore_errors=True)
+            await asyncio.to_thread(shutil.rmtree, directory, ignore_errors=True)

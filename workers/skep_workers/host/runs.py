@@ -35,6 +35,7 @@ from skep_workers.host.process import SessionProcess
 from skep_workers.host.reporter import CellRun, Reporter, Saying
 
 KILL_MARGIN_SECONDS: Final = 0.25
+PROCESS_LIMITS: Final = ("workspace_quota_bytes", "snapshot_seconds", "snapshot_memory_bytes", "state_bytes")
 
 
 def session_configuration(options: SessionOptions, settings: WorkerSettings) -> dict[str, Any]:
@@ -42,7 +43,8 @@ def session_configuration(options: SessionOptions, settings: WorkerSettings) -> 
     detection = options.detection.model_dump()
     for name in ("blocking", "not_blocking"):
         detection[name] = [*settings.detection.get(name, []), *detection[name]]
-    return options.model_dump() | {"detection": detection, "ast_cache_size": settings.ast_cache_size}
+    limits = {name: getattr(settings, name) for name in PROCESS_LIMITS}
+    return options.model_dump() | limits | {"detection": detection, "ast_cache_size": settings.ast_cache_size}
 
 
 class CellRuns:

@@ -110,6 +110,7 @@ class SessionMain:
         self._asker.install()
         self._interrupter.install()
         self._engine.install()
+        self._keeper.install()
         os.register_at_fork(after_in_child=self._link.become_forked_copy)
         os.register_at_fork(after_in_child=self._reader.become_forked_copy)
 
@@ -120,7 +121,7 @@ class SessionMain:
         self._asker.allow_input = bool(options.get("allow_input", True))
         self._asker.deadline_seconds = float(options.get("input_timeout") or DEFAULT_DEADLINE_SECONDS)
         self._interrupter.grace_seconds = float(options.get("interrupt_grace") or DEFAULT_GRACE_SECONDS)
-        self._keeper.is_on = options.get("durability") != "none"
+        self._keeper.configure(options)
         self._link.output_limit_bytes = int(options.get("output_limit") or DEFAULT_OUTPUT_LIMIT_BYTES)
 
     def _receive(self) -> None:

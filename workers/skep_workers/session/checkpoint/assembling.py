@@ -14,6 +14,8 @@ from skep_workers.session.checkpoint.grouping import GroupPickler, Progress, Str
 from skep_workers.session.checkpoint.manifest import Buffer, Group, Manifest
 from skep_workers.session.checkpoint.pickling import DefinitionKeys, is_definition
 from skep_workers.session.checkpoint.proofs import is_immutable
+from skep_workers.session.checkpoint.state import State
+from skep_workers.session.checkpoint.workspace import Entry
 
 LARGE_ATOM = 64 * 1024
 
@@ -25,13 +27,15 @@ PutChunk = Callable[[bytes, memoryview], None]
 class Assembler:
     """Puts a snapshot together; `put` gets each chunk's name and bytes."""
 
-    def __init__(self, put: PutChunk, *, in_place: bool, progress: Progress | None = None) -> None:
+    def __init__(self, put: PutChunk, *, in_place: bool, budget_bytes: int, progress: Progress | None = None) -> None:
         self._put = put
+        self._budget_bytes = budget_bytes
         self._keys = DefinitionKeys()
         self._pickler = GroupPickler(self._keys, in_place=in_place, progress=progress)
 
-    def assemble(self, seq: int, names: dict[str, Any], ambient: dict[str, Any], skipped: dict[str, str]) -> Manifest:
-        """Give the manifest of these names. `skipped`: names not to be tried again, with the reason."""
+    def assemble(self, seq: int, state: State, skipped: dict[str, str]) -> Manifest:
+        """Give the manifest of this state. `skipped`: names not to be tried again, with the reason."""
+        names = state.names
         values = {name: value for name, value in names.items() if name not in skipped}
         bindings = {name: self._keys.key(value) for name, value in values.items() if is_definition(value)}
         atoms = {name: value for name, value in values.items() if name not in bindings and is_immutable(value)}
@@ -45,7 +49,7 @@ class Assembler:
             streams += self._pickler.variables({name: value})
         if small:
             streams += self._atoms(small)
-        definitions, streams = self._definitions(streams, values)
+        definitions, streams = self._definitions(self._within_budget(streams), values)
         lost = {**skipped, **self._pickler.lost}
         for name, key in list(bindings.items()):
             if key in lost:
@@ -56,10 +60,29 @@ class Assembler:
             groups=[self._stored(stream) for stream in streams],
             definitions=self._stored(definitions) if definitions is not None else None,
             bindings=bindings,
-            lost={name: reason for name, reason in lost.items() if name in names},
-            ambient=self._plain(ambient),
+            lost={name: reason for name, reason in lost.items() if name in names} | state.lost,
+            ambient=self._plain(state.ambient),
             sources=self._plain(_sources(definitions.files)) if definitions is not None else None,
+            files=self._files(state),
         )
+
+    def _within_budget(self, streams: list[Stream]) -> list[Stream]:
+        """Leave the largest out until the rest fits."""
+        excess = sum(stream.size_bytes for stream in streams) - self._budget_bytes
+        kept = sorted(streams, key=lambda stream: stream.size_bytes)
+        while excess > 0 and kept:
+            largest = kept.pop()
+            excess -= largest.size_bytes
+            reason = f"its {largest.size_bytes} bytes take the state over the budget of {self._budget_bytes} bytes"
+            self._pickler.lost.update(dict.fromkeys(largest.names, reason))
+        return kept
+
+    def _files(self, state: State) -> list[Entry]:
+        for entry in state.files:
+            for name in entry.chunks:
+                if name in state.contents:
+                    self._put(name, memoryview(state.contents[name]))
+        return state.files
 
     def _atoms(self, small: dict[str, Any]) -> list[Stream]:
         """Put all small values that can't change into one stream: they are many, and cheap."""

@@ -41,6 +41,11 @@ class Stream:
     files: set[str] = field(default_factory=set)
     met: dict[int, Any] = field(repr=False, default_factory=dict)
 
+    @property
+    def size_bytes(self) -> int:
+        """How much it takes, before chunks that are stored already are left out."""
+        return len(self.data) + sum(buffer.raw().nbytes for buffer in self.buffers)
+
 
 class Progress:
     """Where a snapshot is, for whoever has to find out what killed it: a page that outlives a child."""

@@ -6,7 +6,7 @@ megabytes of state never stand in the way of a cell's output.
 
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from skep_shared.frames import Blob, Frame, Restore, Restored
@@ -14,8 +14,17 @@ from skep_workers.session.checkpoint.ambient import Ambient
 from skep_workers.session.checkpoint.lost import LostName, LostNames
 from skep_workers.session.checkpoint.manifest import Manifest
 from skep_workers.session.checkpoint.pickling import registry
+from skep_workers.session.checkpoint.recipes import Recipes
 from skep_workers.session.checkpoint.restoring import ChunkStore, DamagedCheckpoint, restore
+from skep_workers.session.checkpoint.state import (
+    DEFAULT_MEMORY_BYTES,
+    DEFAULT_SNAPSHOT_SECONDS,
+    DEFAULT_STATE_BYTES,
+    SnapshotLimits,
+    State,
+)
 from skep_workers.session.checkpoint.taking import Snapshots
+from skep_workers.session.checkpoint.workspace import DEFAULT_QUOTA_BYTES, Workspace
 from skep_workers.session.internals import RESULT_NAMES
 from skep_workers.session.namespace import NamespaceManager
 
@@ -35,7 +44,9 @@ class Keeper:
         self._future_flags: Callable[[], int] = lambda: 0
         self._is_wanted = False
         self._latest_seq = 0
-        self._snapshots = Snapshots(self._names, self._read_ambient, self._send_file, self._on_free)
+        self._workspace = Workspace(os.getcwd())  # noqa: PTH109 - text, joined thousands of times
+        self._recipes = Recipes()
+        self._snapshots = Snapshots(self._read_state, self._workspace.saved, self._send_file, self._on_free)
         self.lost = LostNames()
         self.is_on = True
         registry.names = namespace.names
@@ -43,6 +54,20 @@ class Keeper:
     def follow(self, future_flags: Callable[[], int]) -> None:
         """Take where to read the compiler's future flags."""
         self._future_flags = future_flags
+
+    def install(self) -> None:
+        """Make `skep_restore` known to cells."""
+        self._recipes.install()
+
+    def configure(self, options: Mapping[str, Any]) -> None:
+        """Take what a session's options and its worker's settings say of checkpoints."""
+        self.is_on = options.get("durability") != "none"
+        self._workspace.quota_bytes = int(options.get("workspace_quota_bytes", DEFAULT_QUOTA_BYTES))
+        self._snapshots.limits = SnapshotLimits(
+            float(options.get("snapshot_seconds", DEFAULT_SNAPSHOT_SECONDS)),
+            int(options.get("snapshot_memory_bytes", DEFAULT_MEMORY_BYTES)),
+            int(options.get("state_bytes", DEFAULT_STATE_BYTES)),
+        )
 
     def after_cell(self, seq: int) -> list[Frame]:
         """Save the state after a cell; gives the frames to send now. Those of a child come later, by themselves."""
@@ -70,9 +95,10 @@ class Keeper:
         store, self._store = self._store, ChunkStore()
         try:
             manifest = Manifest.unpack(frame.manifest)
-            result = restore(manifest, store, self._namespace.names, self._ambient)
+            result = restore(manifest, store, self._namespace.names, self._ambient, self._workspace)
         except (DamagedCheckpoint, ValueError, KeyError, TypeError) as exc:
             return Restored(f"{type(exc).__name__}: {exc}", {}, []), 0
+        self._recipes.follow(self._namespace.names, result.lost)
         checkpoint = f"{manifest.seq}-0"
         self.lost.remember([LostName(name, reason, checkpoint) for name, reason in result.lost.items()])
         self._snapshots.adopt(manifest)
@@ -83,13 +109,17 @@ class Keeper:
         self._is_wanted = self._is_wanted or not has_saved
         self._when_free()
 
-    def _names(self) -> dict[str, Any]:
+    def _read_state(self) -> State:
         names = self._namespace.names
         kept = [*self._namespace.user_names(), *(name for name in RESULT_NAMES if name in names)]
-        return {name: names[name] for name in kept if name in names}
-
-    def _read_ambient(self) -> dict[str, Any]:
-        return self._ambient.read(self._future_flags())
+        workspace = self._workspace
+        return State(
+            self._recipes.put_in({name: names[name] for name in kept if name in names}),
+            self._ambient.read(self._future_flags()),
+            workspace.read(),
+            workspace.unstored,
+            workspace.lost,
+        )
 
     def _send_file(self, fd: int, size: int) -> None:
         sent = 0

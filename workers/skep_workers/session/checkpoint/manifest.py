@@ -9,6 +9,8 @@ from typing import Any, Final
 
 import msgpack
 
+from skep_workers.session.checkpoint.workspace import Entry, pack_entries, unpack_entries
+
 FORMAT: Final = 1
 
 
@@ -39,7 +41,8 @@ class Manifest:
     """A checkpoint after the cell of `seq`.
 
     definitions: the stream of functions and classes (with the variables that share something with them). bindings:
-    variable -> key of its definition. lost: variable -> why it could not be saved.
+    variable -> key of its definition. lost: variable, or "./" and the path of a file -> why it could not be saved.
+    files: what is below the working directory.
     """
 
     seq: int
@@ -49,18 +52,22 @@ class Manifest:
     lost: dict[str, str]
     ambient: Group
     sources: Group | None = None
+    files: list[Entry] = field(default_factory=list)
     python: str = field(default_factory=platform.python_version)
 
     def digests(self) -> list[bytes]:
         """Give the name of every chunk, each once."""
         optional = (self.definitions, self.sources)
         groups = [*self.groups, self.ambient, *(group for group in optional if group is not None)]
-        return list(dict.fromkeys(chunk for group in groups for chunk in group.digests()))
+        found = dict.fromkeys(chunk for group in groups for chunk in group.digests())
+        found.update(dict.fromkeys(chunk for entry in self.files for chunk in entry.chunks))
+        return list(found)
 
     def pack(self) -> bytes:
         """Give the manifest's bytes."""
         packed: bytes = msgpack.packb(
-            {"format": FORMAT, "blobs": self.digests(), **asdict(self)}, unicode_errors="surrogatepass"
+            {"format": FORMAT, "blobs": self.digests(), **asdict(self), "files": pack_entries(self.files)},
+            unicode_errors="surrogatepass",
         )
         return packed
 
@@ -79,6 +86,7 @@ class Manifest:
             lost=raw["lost"],
             ambient=_group(raw["ambient"]),
             sources=None if sources is None else _group(sources),
+            files=unpack_entries(raw["files"]),
             python=raw["python"],
         )
 

@@ -1,7 +1,7 @@
 """From a manifest and its chunks back to a namespace.
 
-In this order, since each step names what the one before made: ambient state and sources, definitions, groups, bindings.
-A group that fails costs its own variables only; each is reported with its reason.
+In this order, since each step needs what the one before made: files, ambient state and sources, definitions, groups,
+bindings. A group that fails costs its own variables only; each is reported with its reason.
 """
 
 import gc
@@ -16,6 +16,7 @@ from skep_workers.session.checkpoint.ambient import Ambient
 from skep_workers.session.checkpoint.chunks import digest
 from skep_workers.session.checkpoint.manifest import Group, Manifest
 from skep_workers.session.checkpoint.pickling import registry
+from skep_workers.session.checkpoint.workspace import Workspace
 
 
 class DamagedCheckpoint(Exception):
@@ -55,12 +56,16 @@ class ChunkStore:
         return joined
 
 
-def restore(manifest: Manifest, store: ChunkStore, names: dict[str, Any], ambient: Ambient) -> Restored:
-    """Fill the namespace. Raises DamagedCheckpoint, before anything is bound."""
+def restore(
+    manifest: Manifest, store: ChunkStore, names: dict[str, Any], ambient: Ambient, workspace: Workspace
+) -> Restored:
+    """Fill the namespace and the directory. Raises DamagedCheckpoint, before anything is bound or written."""
+    contents = {entry.path: store.joined(list(entry.chunks)) for entry in manifest.files if entry.kind == "file"}
     groups = {id(group): _parts(group, store) for group in _all_groups(manifest)}  # all are checked first
     result = Restored([], dict(manifest.lost))
     if manifest.python != platform.python_version():
         result.notes.append(f"saved by Python {manifest.python}, restored by {platform.python_version()}")
+    result.lost.update(workspace.restore(manifest.files, contents))
     # Nothing that is being made here is garbage, and looking for some takes twice as long as making it.
     was_enabled = gc.isenabled()
     gc.disable()

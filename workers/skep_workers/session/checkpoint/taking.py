@@ -9,28 +9,19 @@ One snapshot at a time. Cells that end meanwhile are covered by the next one, wh
 and no cell runs: they commit together.
 """
 
-import contextlib
-import gc
-import os
-import signal
 import threading
-import time
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
-from skep_shared.frames import Blob, Frame, Saved, encode_frame
+from skep_shared.frames import Blob, Frame, Saved
 from skep_workers.session.checkpoint.assembling import Assembler
-from skep_workers.session.checkpoint.grouping import IN_PLACE_BYTES, Progress, TooLarge
+from skep_workers.session.checkpoint.child import SnapshotChild
+from skep_workers.session.checkpoint.grouping import IN_PLACE_BYTES, TooLarge
 from skep_workers.session.checkpoint.manifest import Manifest
 from skep_workers.session.checkpoint.pickling import Untrusted
 from skep_workers.session.checkpoint.proofs import Fingerprint, fingerprint, is_immutable, same
-
-DEFAULT_DEADLINE_SECONDS: Final = 60.0
-MAX_RETRIES: Final = 8
-DONE_EXIT: Final = 0
-_SEND_BYTES: Final = 1024 * 1024
+from skep_workers.session.checkpoint.state import SnapshotLimits, State
 
 
 @dataclass(slots=True)
@@ -46,27 +37,27 @@ class Snapshots:
 
     def __init__(
         self,
-        names: Callable[[], dict[str, Any]],
-        ambient: Callable[[], dict[str, Any]],
+        read_state: Callable[[], State],
+        on_saved: Callable[[frozenset[bytes]], None],
         send_file: Callable[[int, int], None],
         on_free: Callable[[bool], None],
     ) -> None:
-        """`send_file` sends a descriptor's first n bytes, frames, to the host; it may wait.
+        """`on_saved` is told which chunks are stored now; `send_file` sends a descriptor's first n bytes to the host.
 
-        `on_free` is told when a child has finished, and whether it made anything.
+        `on_free` is told, by a helper thread, when a child has finished, and whether it made anything.
         """
-        self._names = names
-        self._ambient = ambient
+        self._read_state = read_state
+        self._on_saved = on_saved
         self._send_file = send_file
         self._on_free = on_free
         self._proofs: dict[str, _Proof] = {}
         self._last: Manifest | None = None
-        self._last_ambient: dict[str, Any] = {}
-        self._stored: set[bytes] = set()
+        self._last_state = State({}, {})
+        self._stored: frozenset[bytes] = frozenset()
         self._skipped: dict[str, tuple[Any, str]] = {}
         self._too_much: dict[str, Any] = {}
         self._child: threading.Thread | None = None
-        self.deadline_seconds = DEFAULT_DEADLINE_SECONDS
+        self.limits = SnapshotLimits()
 
     @property
     def is_busy(self) -> bool:
@@ -75,25 +66,27 @@ class Snapshots:
 
     def adopt(self, manifest: Manifest) -> None:
         """Start from a checkpoint that was restored: its chunks are stored."""
-        self._stored = set(manifest.digests())
+        self._know_stored(manifest)
 
-    def take(self, seq: int, *, may_wait: bool = True) -> list[Frame] | None:
+    def take(self, seq: int) -> list[Frame] | None:
         """Save the state after the cell of `seq`: the frames that do, or None if a child sends them later."""
-        names = self._names()
-        ambient = self._ambient()
-        if self._is_unchanged(names, ambient):
+        state = self._read_state()
+        if self._is_unchanged(state):
             return [Saved(seq, b"", {})]
-        proofs = _prove(names)
-        if not may_wait or not self._is_too_much(names, proofs):
-            frames = self._take_in_place(seq, names, ambient)
+        proofs = _prove(state.names)
+        if not self._is_too_much(state.names):
+            frames = self._take_in_place(seq, state)
             if frames is not None:
-                self._proofs, self._last_ambient = proofs, ambient
+                self._proofs, self._last_state = proofs, _without_values(state)
                 return frames
-        self._start_child(seq, names, ambient, proofs)
+        self._start_child(seq, state, proofs)
         return None
 
-    def _is_unchanged(self, names: dict[str, Any], ambient: dict[str, Any]) -> bool:
-        if self._last is None or len(names) != len(self._proofs) or ambient != self._last_ambient:
+    def _is_unchanged(self, state: State) -> bool:
+        last, names = self._last_state, state.names
+        if self._last is None or len(names) != len(self._proofs):
+            return False
+        if state.ambient != last.ambient or state.files != last.files or state.lost != last.lost:
             return False
         for name, value in names.items():
             proof = self._proofs.get(name)
@@ -103,23 +96,24 @@ class Snapshots:
                 return False
         return True
 
-    def _is_too_much(self, names: dict[str, Any], proofs: dict[str, _Proof]) -> bool:
+    def _is_too_much(self, names: dict[str, Any]) -> bool:
         """Tell whether pickling in place is known to fail: a value that failed is still there."""
         if any(names.get(name) is value for name, value in self._too_much.items()):
             return True
         # A thread of the user's might change things while they are pickled here; a child has it all frozen.
         return any(not thread.name.startswith("skep-") for thread in threading.enumerate()[1:])
 
-    def _take_in_place(self, seq: int, names: dict[str, Any], ambient: dict[str, Any]) -> list[Frame] | None:
+    def _take_in_place(self, seq: int, state: State) -> list[Frame] | None:
         blobs: dict[bytes, bytes] = {}
 
         def put(name: bytes, part: memoryview) -> None:
             if name not in self._stored:
                 blobs[name] = bytes(part)
 
-        assembler = Assembler(put, in_place=True)
+        names = state.names
+        assembler = Assembler(put, in_place=True, budget_bytes=self.limits.state_bytes)
         try:
-            manifest = assembler.assemble(seq, names, ambient, self._reasons(names))
+            manifest = assembler.assemble(seq, state, self._reasons(names))
         except (TooLarge, Untrusted):
             culprit = assembler.latest
             self._too_much = {culprit: names.get(culprit)} if culprit in names else {}
@@ -130,8 +124,12 @@ class Snapshots:
 
     def _saved(self, manifest: Manifest, blobs: dict[bytes, bytes] | None = None) -> Saved:
         self._last = manifest
-        self._stored = set(manifest.digests())
+        self._know_stored(manifest)
         return Saved(manifest.seq, manifest.pack(), blobs or {})
+
+    def _know_stored(self, manifest: Manifest) -> None:
+        self._stored = frozenset(manifest.digests())
+        self._on_saved(self._stored)
 
     def _reasons(self, names: dict[str, Any]) -> dict[str, str]:
         self._skipped = {name: skip for name, skip in self._skipped.items() if names.get(name) is skip[0]}
@@ -139,128 +137,34 @@ class Snapshots:
 
     # --- with a child ---------------------------------------------------------------------------------------------
 
-    def _start_child(self, seq: int, names: dict[str, Any], ambient: dict[str, Any], proofs: dict[str, _Proof]) -> None:
-        attempt = _Attempt(seq, names, ambient, self._reasons(names), frozenset(self._stored))
-        attempt.fork()
-        self._child = threading.Thread(target=self._attend, args=(attempt, proofs), name="skep-snapshot", daemon=True)
+    def _start_child(self, seq: int, state: State, proofs: dict[str, _Proof]) -> None:
+        child = SnapshotChild(seq, state, self._reasons(state.names), self._stored, self.limits)
+        child.fork()
+        self._child = threading.Thread(target=self._attend, args=(child, proofs), name="skep-snapshot", daemon=True)
         self._child.start()
 
-    def _attend(self, attempt: "_Attempt", proofs: dict[str, _Proof]) -> None:
-        """Wait for the child, help it past what it fails at, and send what it made."""
+    def _attend(self, child: SnapshotChild, proofs: dict[str, _Proof]) -> None:
+        """Wait for the child and send what it made."""
         manifest = None
         try:
-            manifest = attempt.finish(self.deadline_seconds)
+            manifest = child.finish()
             if manifest is not None:
-                self._send_file(attempt.file, attempt.size)
+                self._send_file(child.file, child.size)
         finally:
-            attempt.close()
+            child.close()
             if manifest is not None:
-                self._last, self._stored = manifest, set(manifest.digests())
-                self._proofs, self._last_ambient = proofs, attempt.ambient
-            for name, reason in attempt.failed.items():
-                self._skipped[name] = (attempt.names[name], reason)
+                self._last = manifest
+                self._know_stored(manifest)
+                self._proofs, self._last_state = proofs, _without_values(child.state)
+            for name, reason in child.failed.items():
+                self._skipped[name] = (child.state.names[name], reason)
             self._child = None
             self._on_free(manifest is not None)
 
 
-class _Attempt:
-    """A snapshot made by a forked child, which writes frames to a file in memory."""
-
-    def __init__(
-        self,
-        seq: int,
-        names: dict[str, Any],
-        ambient: dict[str, Any],
-        skipped: dict[str, str],
-        stored: frozenset[bytes],
-    ) -> None:
-        self.seq = seq
-        self.names = names
-        self.ambient = ambient
-        self.failed: dict[str, str] = {}
-        self._skipped = skipped
-        self._stored = stored
-        self._progress = Progress()
-        self._pid = 0
-        self.size = 0
-        self.file = os.memfd_create("skep-snapshot", os.MFD_CLOEXEC)
-
-    def fork(self) -> None:
-        """Freeze the state: from here on the child has it."""
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Python 3.12 warns of forking beside threads; the deadline is for that
-            self._pid = os.fork()
-        if self._pid == 0:
-            self._work()
-
-    def _work(self) -> None:
-        status = 1
-        try:
-            gc.disable()
-            for number in (signal.SIGINT, signal.SIGTERM):
-                signal.signal(number, signal.SIG_DFL)
-            with open(self.file, "wb", buffering=_SEND_BYTES, closefd=False) as out:
-                written: set[bytes] = set(self._stored)
-
-                def put(name: bytes, part: memoryview) -> None:
-                    if name not in written:
-                        written.add(name)
-                        out.write(encode_frame(Blob(name, bytes(part))))
-
-                assembler = Assembler(put, in_place=False, progress=self._progress)
-                manifest = assembler.assemble(self.seq, self.names, self.ambient, self._skipped)
-                packed = manifest.pack()
-                out.write(encode_frame(Saved(self.seq, packed, {})))
-                out.write(packed + len(packed).to_bytes(8, "big"))
-            status = DONE_EXIT
-        finally:
-            os._exit(status)
-
-    def finish(self, seconds: float) -> Manifest | None:
-        """Wait for the child; gives the manifest it made, or None if it made none."""
-        cause = self._reap(seconds)
-        if cause is None:
-            size = os.fstat(self.file).st_size
-            length = int.from_bytes(os.pread(self.file, 8, size - 8), "big")
-            self.size = size - 8 - length
-            return Manifest.unpack(os.pread(self.file, length, self.size))
-        culprit = self._progress.read()
-        if culprit in self.names:
-            self.failed[culprit] = f"pickling it {cause}"
-        return None
-
-    def _reap(self, seconds: float) -> str | None:
-        """Wait for the child's end, and kill it at its deadline; gives what went wrong."""
-        ends_at = time.monotonic() + seconds
-        with contextlib.suppress(ChildProcessError):
-            handle = os.pidfd_open(self._pid)
-            try:
-                ready = _wait_readable(handle, ends_at)
-            finally:
-                os.close(handle)
-            if not ready:
-                os.kill(self._pid, signal.SIGKILL)
-            _, status = os.waitpid(self._pid, 0)
-            if not ready:
-                return f"took longer than {seconds:g} s"
-            if status != 0:
-                return "ended the process that did it"
-            return None
-        # Somebody else (user code that waits for any child) has reaped it; what it wrote tells.
-        size = os.fstat(self.file).st_size
-        return None if size else "ended the process that did it"
-
-    def close(self) -> None:
-        """Give the file back."""
-        os.close(self.file)
-
-
-def _wait_readable(fd: int, ends_at: float) -> bool:
-    import select  # noqa: PLC0415 - bound here, beside its only use
-
-    poll = select.poll()
-    poll.register(fd, select.POLLIN)
-    return bool(poll.poll(max(0.0, ends_at - time.monotonic()) * 1000))
+def _without_values(state: State) -> State:
+    """Give what later states are compared with; the values are held by their proofs, and let go with them."""
+    return State({}, state.ambient, state.files, lost=state.lost)
 
 
 def _prove(names: dict[str, Any]) -> dict[str, _Proof]:

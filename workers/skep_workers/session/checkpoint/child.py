@@ -1,0 +1,130 @@
+"""A snapshot made by a forked child, which has the namespace frozen as it was while the next cell runs.
+
+The child writes frames to a file in memory, which the parent hands on when all of it is there. It has a deadline, and
+may grow by so many bytes only; where it hangs or dies, the page that it tells its progress on says at which variable.
+"""
+
+import contextlib
+import gc
+import os
+import resource
+import signal
+import time
+import warnings
+from select import POLLIN, poll  # bound early: user code may patch select
+from typing import Final
+
+from skep_shared.frames import Blob, Saved, encode_frame
+from skep_workers.session.checkpoint.assembling import Assembler
+from skep_workers.session.checkpoint.grouping import Progress
+from skep_workers.session.checkpoint.manifest import Manifest
+from skep_workers.session.checkpoint.state import SnapshotLimits, State
+
+DONE_EXIT: Final = 0
+_BUFFER_BYTES: Final = 1024 * 1024
+
+
+class SnapshotChild:
+    """One child: forked, waited for, read."""
+
+    def __init__(
+        self, seq: int, state: State, skipped: dict[str, str], stored: frozenset[bytes], limits: SnapshotLimits
+    ) -> None:
+        self.seq = seq
+        self.state = state
+        self.failed: dict[str, str] = {}
+        self._limits = limits
+        self._skipped = skipped
+        self._stored = stored
+        self._progress = Progress()
+        self._pid = 0
+        self.size = 0
+        self.file = os.memfd_create("skep-snapshot", os.MFD_CLOEXEC)
+
+    def fork(self) -> None:
+        """Freeze the state: from here on the child has it."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Python 3.12 warns of forking beside threads; the deadline is for that
+            self._pid = os.fork()
+        if self._pid == 0:
+            self._work()
+
+    def _work(self) -> None:
+        status = 1
+        try:
+            gc.disable()
+            _bound_memory(self._limits.memory_bytes)
+            for number in (signal.SIGINT, signal.SIGTERM):
+                signal.signal(number, signal.SIG_DFL)
+            with open(self.file, "wb", buffering=_BUFFER_BYTES, closefd=False) as out:
+                written: set[bytes] = set(self._stored)
+
+                def put(name: bytes, part: memoryview) -> None:
+                    if name not in written:
+                        written.add(name)
+                        out.write(encode_frame(Blob(name, bytes(part))))
+
+                assembler = Assembler(
+                    put, in_place=False, progress=self._progress, budget_bytes=self._limits.state_bytes
+                )
+                manifest = assembler.assemble(self.seq, self.state, self._skipped)
+                packed = manifest.pack()
+                out.write(encode_frame(Saved(self.seq, packed, {})))
+                out.write(packed + len(packed).to_bytes(8, "big"))
+            status = DONE_EXIT
+        finally:
+            os._exit(status)
+
+    def finish(self) -> Manifest | None:
+        """Wait for the child; gives the manifest it made, or None if it made none."""
+        cause = self._reap(self._limits.seconds)
+        if cause is None:
+            size = os.fstat(self.file).st_size
+            length = int.from_bytes(os.pread(self.file, 8, size - 8), "big")
+            self.size = size - 8 - length
+            return Manifest.unpack(os.pread(self.file, length, self.size))
+        culprit = self._progress.read()
+        if culprit in self.state.names:
+            self.failed[culprit] = f"pickling it {cause}"
+        return None
+
+    def _reap(self, seconds: float) -> str | None:
+        """Wait for the child's end, and kill it at its deadline; gives what went wrong."""
+        ends_at = time.monotonic() + seconds
+        with contextlib.suppress(ChildProcessError):
+            handle = os.pidfd_open(self._pid)
+            try:
+                ready = _wait_readable(handle, ends_at)
+            finally:
+                os.close(handle)
+            if not ready:
+                os.kill(self._pid, signal.SIGKILL)
+            _, status = os.waitpid(self._pid, 0)
+            if not ready:
+                return f"took longer than {seconds:g} s"
+            if status != 0:
+                return "ended the process that did it"
+            return None
+        # Somebody else (user code that waits for any child) has reaped it; what it wrote tells.
+        size = os.fstat(self.file).st_size
+        return None if size else "ended the process that did it"
+
+    def close(self) -> None:
+        """Give the file back."""
+        os.close(self.file)
+
+
+def _wait_readable(fd: int, ends_at: float) -> bool:
+    poller = poll()
+    poller.register(fd, POLLIN)
+    return bool(poller.poll(max(0.0, ends_at - time.monotonic()) * 1000))
+
+
+def _bound_memory(growth_bytes: int) -> None:
+    """Let this process grow by so much; beyond it gets a MemoryError, which costs the variable it is at."""
+    with open("/proc/self/statm", "rb") as file:
+        pages = int(file.read().split()[0])
+    limit = pages * resource.getpagesize() + growth_bytes
+    _, hard = resource.getrlimit(resource.RLIMIT_AS)
+    if hard == resource.RLIM_INFINITY or limit < hard:
+        resource.setrlimit(resource.RLIMIT_AS, (limit, hard))

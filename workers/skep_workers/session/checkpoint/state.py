@@ -1,0 +1,38 @@
+"""What a snapshot is made of, and within which limits."""
+
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from skep_workers.session.checkpoint.workspace import Entry
+
+DEFAULT_SNAPSHOT_SECONDS: Final = 60.0
+DEFAULT_MEMORY_BYTES: Final = 4 * 1024 * 1024 * 1024
+DEFAULT_STATE_BYTES: Final = 1024 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """A session after a cell.
+
+    names: variable -> value. ambient: see ambient.py. files: what is below the working directory; contents: bytes of
+    their chunks that no checkpoint has saved yet. lost: what is known to be impossible to save, and why.
+    """
+
+    names: dict[str, Any]
+    ambient: dict[str, Any]
+    files: list[Entry] = field(default_factory=list)
+    contents: dict[bytes, bytes] = field(default_factory=dict)
+    lost: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotLimits:
+    """What one snapshot may cost.
+
+    seconds: after which a child is killed. memory_bytes: by which it may grow. state_bytes: of all it saves; the
+    largest variables are left out beyond that.
+    """
+
+    seconds: float = DEFAULT_SNAPSHOT_SECONDS
+    memory_bytes: int = DEFAULT_MEMORY_BYTES
+    state_bytes: int = DEFAULT_STATE_BYTES

@@ -1,0 +1,187 @@
+"""The files of a session: what is below its working directory, by content, up to a quota.
+
+Looked through after each cell. A file whose inode, size and times are what they were has the content it had, unless its
+times are so recent that a later write could have left the same ones; such a file is read again (git calls it racily
+clean). What has changed is read at once, by the main thread: a forked child would see files that the next cell is
+writing already, and reading costs less than the writing did. Not seen: writes through a shared memory map of a file
+system that doesn't note them in the file's times (tmpfs).
+
+Symbolic links are kept as links and never followed, so nothing outside of the directory is read or written.
+"""
+
+import os
+import stat
+from collections.abc import Iterator
+from time import time_ns  # bound early: user code may patch time
+from typing import Any, Final, NamedTuple
+
+from skep_workers.session.checkpoint.chunks import Digest, split
+
+DEFAULT_QUOTA_BYTES: Final = 64 * 1024 * 1024
+MAX_ENTRIES: Final = 10_000
+RACY_NS: Final = 20_000_000  # file times come from the timer tick, at most 10 ms apart
+LOST_PREFIX: Final = "./"  # in a manifest's `lost`; no variable's name begins like this
+
+
+class Entry(NamedTuple):
+    """One file, directory or link, with its path below the session's directory; `size` in bytes."""
+
+    path: str
+    kind: str  # "file", "directory" or "link"
+    mode: int
+    modified_ns: int
+    size: int
+    chunks: tuple[Digest, ...]
+    target: str  # of a link
+
+
+class _Seen(NamedTuple):
+    signature: tuple[int, ...]
+    chunks: tuple[Digest, ...]
+    is_racy: bool
+
+
+class Workspace:
+    """Reads and writes the files of one session."""
+
+    def __init__(self, directory: str) -> None:
+        self._directory = directory
+        self._seen: dict[str, _Seen] = {}
+        self._stored: frozenset[Digest] = frozenset()
+        self.unstored: dict[Digest, bytes] = {}  # content that no saved checkpoint has yet
+        self.lost: dict[str, str] = {}
+        self.quota_bytes = DEFAULT_QUOTA_BYTES
+
+    def read(self) -> list[Entry]:
+        """Give what is there now, in order of path; what can't be kept is in `lost`, with the reason."""
+        self.lost = {}
+        seen, self._seen = self._seen, {}
+        entries: list[Entry] = []
+        room = self.quota_bytes
+        for path, found in self._walk(self._directory, ""):
+            if len(entries) >= MAX_ENTRIES:
+                self._lose(path, f"there are more than {MAX_ENTRIES} files")
+                break
+            entry = self._entry(path, found, seen, room)
+            if entry is not None:
+                entries.append(entry)
+                room -= entry.size
+        return entries
+
+    def saved(self, digests: frozenset[Digest]) -> None:
+        """Forget content that a checkpoint has saved."""
+        self._stored = digests
+        self.unstored = {name: data for name, data in self.unstored.items() if name not in digests}
+
+    def restore(self, entries: list[Entry], contents: dict[str, bytearray]) -> dict[str, str]:
+        """Write the files into an empty directory; gives those that could not be written, with the reason."""
+        failed = {}
+        for entry in entries:
+            place = os.path.join(self._directory, entry.path)
+            try:
+                self._write(entry, place, contents)
+            except (OSError, ValueError) as exc:
+                failed[LOST_PREFIX + entry.path] = f"restoring it raised {type(exc).__name__}: {exc}"[:300]
+        return failed
+
+    def _walk(self, directory: str, prefix: str) -> Iterator[tuple[str, os.DirEntry[str]]]:
+        try:
+            with os.scandir(directory) as scanned:
+                found = sorted(scanned, key=lambda entry: entry.name)
+        except OSError as exc:
+            if prefix:
+                self._lose(prefix.rstrip("/"), f"it can't be read: {exc.strerror}")
+            return
+        for entry in found:
+            yield prefix + entry.name, entry
+            if entry.is_dir(follow_symlinks=False):
+                yield from self._walk(entry.path, f"{prefix}{entry.name}/")
+
+    def _entry(self, path: str, found: os.DirEntry[str], seen: dict[str, _Seen], room: int) -> Entry | None:
+        try:
+            status = found.stat(follow_symlinks=False)
+            mode = stat.S_IMODE(status.st_mode)
+            if stat.S_ISDIR(status.st_mode):
+                return Entry(path, "directory", mode, 0, 0, (), "")
+            if stat.S_ISLNK(status.st_mode):
+                return Entry(path, "link", 0, 0, 0, (), os.readlink(found.path))
+            if not stat.S_ISREG(status.st_mode):
+                self._lose(path, "it is neither a file nor a directory nor a link")
+                return None
+            if status.st_size > room:
+                limit = f"the quota of {self.quota_bytes} bytes has {max(room, 0)} left"
+                self._lose(path, f"it has {status.st_size} bytes, {limit}")
+                return None
+            chunks = self._chunks(path, found.path, status, seen.get(path))
+            return Entry(path, "file", mode, status.st_mtime_ns, status.st_size, chunks, "")
+        except FileNotFoundError:
+            return None  # removed meanwhile, by a child process or a thread
+        except OSError as exc:
+            self._lose(path, f"it can't be read: {exc.strerror}")
+            return None
+
+    def _chunks(self, path: str, place: str, status: os.stat_result, seen: _Seen | None) -> tuple[Digest, ...]:
+        signature = _signature(status)
+        if seen is not None and seen.signature == signature and not seen.is_racy:
+            self._seen[path] = seen
+            return seen.chunks
+        now = time_ns()
+        names = []
+        for name, part in split(_content(place)):
+            if name not in self._stored and name not in self.unstored:
+                self.unstored[name] = bytes(part)
+            names.append(name)
+        # A clock that was set back makes it look as if from the future: racy too.
+        is_racy = max(status.st_mtime_ns, status.st_ctime_ns) > now - RACY_NS
+        self._seen[path] = _Seen(signature, tuple(names), is_racy)
+        return tuple(names)
+
+    def _lose(self, path: str, reason: str) -> None:
+        # File names are bytes; the reason travels as text.
+        self.lost[LOST_PREFIX + path.encode("utf-8", "backslashreplace").decode()] = reason
+
+    def _write(self, entry: Entry, place: str, contents: dict[str, bytearray]) -> None:
+        if not _is_inside(entry.path):
+            raise ValueError(f"{entry.path!r} is not below the session's directory")
+        if entry.kind == "directory":
+            os.mkdir(place)
+            os.chmod(place, entry.mode | stat.S_IRWXU)
+        elif entry.kind == "link":
+            os.symlink(entry.target, place)
+        else:
+            handle = os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+            with open(handle, "wb", buffering=0) as file:
+                view = memoryview(contents[entry.path])
+                while view:
+                    view = view[file.write(view) :]
+                os.fchmod(handle, entry.mode)
+                os.utime(handle, ns=(entry.modified_ns, entry.modified_ns))
+                self._seen[entry.path] = _Seen(_signature(os.fstat(handle)), entry.chunks, is_racy=True)
+
+
+def _content(place: str) -> bytes:
+    # A FIFO that has come into the file's place meanwhile must not hang the session.
+    handle = os.open(place, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    with open(handle, "rb", buffering=0) as file:
+        return file.readall()
+
+
+def _signature(status: os.stat_result) -> tuple[int, ...]:
+    return (status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+
+
+def _is_inside(path: str) -> bool:
+    return bool(path) and not path.startswith("/") and all(part not in {"", ".", ".."} for part in path.split("/"))
+
+
+def pack_entries(entries: list[Entry]) -> list[list[Any]]:
+    """Give the form that a manifest holds."""
+    return [[*entry] for entry in entries]
+
+
+def unpack_entries(packed: list[list[Any]]) -> list[Entry]:
+    """Give the entries back. Raises TypeError, ValueError for another form."""
+    return [
+        Entry(path, kind, mode, modified_ns, size, tuple(chunks), target)
+        for path, kind, mode, modified_ns, size, chunks, target in packed
+    ]
