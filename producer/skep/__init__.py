@@ -10,6 +10,7 @@ from skep.cell import Cell
 from skep.checkpoints import Checkpoint
 from skep.cluster import Cluster, connect
 from skep.embedded import EmbeddedCluster, embedded
+from skep.files import FileInfo, SessionFiles
 from skep.inspection import Completion, Inspection, Variable
 from skep.outcome import CellFault, CellFold, Outcome
 from skep.session import CellOptions, CellRequest, Session
@@ -59,6 +60,7 @@ __all__ = [
     "Detection",
     "EmbeddedCluster",
     "Event",
+    "FileInfo",
     "Inspection",
     "InvalidArgument",
     "NotFound",
@@ -70,6 +72,7 @@ __all__ = [
     "Session",
     "SessionClosed",
     "SessionCrashed",
+    "SessionFiles",
     "SessionInfo",
     "SessionOptions",
     "SessionState",

@@ -9,6 +9,7 @@ from typing import Any, Final, TypedDict, Unpack
 
 from skep.cell import Cell
 from skep.checkpoints import Checkpoint, check_checkpoint_id, fork_session, list_checkpoints
+from skep.files import SessionFiles
 from skep.inspection import Completion, Inspection, Variable
 from skep.link import ShardLink
 from skep.outcome import CellFold, Outcome
@@ -68,6 +69,7 @@ class Session:
         self._link = link
         self._replies = replies
         self._options = options or SessionOptions()
+        self.files: Final = SessionFiles(self.submit_many, self._operate)
 
     def __repr__(self) -> str:
         return f"<Session {self.id!r}>"

@@ -12,6 +12,7 @@ import os
 import socket
 import sys
 import traceback
+import warnings
 from collections import deque
 from functools import partial
 from platform import python_version
@@ -36,6 +37,7 @@ from skep_workers.session.operations import Operations
 from skep_workers.session.prepared import Ending, Prepared
 from skep_workers.session.shield import Shield
 from skep_workers.session.sources import install_class_sources
+from skep_workers.session.workspace_calls import WorkspaceCalls
 
 RECEIVE_BYTES: Final = 256 * 1024
 CAPABILITIES: Final = ["interrupt", "inputs", "input", "operations", "display"]
@@ -70,7 +72,9 @@ class SessionMain:
         self._keeper = Keeper(self._engine.namespace, snapshot_socket, self._on_snapshot_done)
         self._engine.keep_with(self._keeper)
         self._control = ControlThread(control_socket, self._link, self._reader)
-        self._operations = Operations(Inspector(self._engine.namespace).handlers, self._control.answer)
+        self._files = WorkspaceCalls(self._engine.namespace, os.getcwd())  # noqa: PTH109 - compared as text
+        handlers = {**Inspector(self._engine.namespace).handlers, **self._files.handlers}
+        self._operations = Operations(handlers, self._control.answer)
 
     def run(self) -> None:
         """Serve until told to leave."""
@@ -102,6 +106,9 @@ class SessionMain:
 
     def _take_over_process(self) -> None:
         install_streams(self._link, self._reader)
+        # Python 3.12 warns cells of forking beside a thread. Here one is beside them always, the control thread, which
+        # the child of a fork does without.
+        warnings.filterwarnings("ignore", r"This process \(pid=\d+\) is multi-threaded", DeprecationWarning)
         install_thread_hook()
         install_class_sources()
         install_publisher(self._publisher)
@@ -111,6 +118,7 @@ class SessionMain:
         self._interrupter.install()
         self._engine.install()
         self._keeper.install()
+        self._files.install()
         os.register_at_fork(after_in_child=self._link.become_forked_copy)
         os.register_at_fork(after_in_child=self._reader.become_forked_copy)
 
