@@ -1,0 +1,107 @@
+"""Runs cases on skep: made by sessions of one worker, which is killed with -9, used by the same sessions on another."""
+
+import asyncio
+import os
+import signal
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+import skep
+from skep.embedded import WorkerProcess
+from skep.redis_server import RedisServer
+from skep_shared.settings import Settings
+
+from .cases import Case
+
+# Imported once by the processes that sessions are forked from, else each of the cases would wait for them, twice.
+# Polars is not: its threads do not survive a fork.
+PRELOADED: Final = ("numpy", "pandas", "sklearn.ensemble", "networkx", "PIL.Image", "sympy")
+AT_ONCE: Final = 16
+CELL_SECONDS: Final = 60.0
+
+Verdicts = dict[str, str]  # case id -> "" or what went wrong
+
+
+async def run(cases: Sequence[Case]) -> Verdicts:
+    """Give what came of each case on skep; '' is well."""
+    flags = ["--max-resident", str(len(cases) + 10), "--lease-seconds", "1"]
+    for name in PRELOADED:
+        if _is_there(name):
+            flags += ["--preload", name]
+    with tempfile.TemporaryDirectory(prefix="skep-fidelity-") as scratch:
+        async with RedisServer() as server, skep.connect(settings=Settings.load(redis_url=server.url)) as cluster:
+
+            def worker() -> WorkerProcess:
+                return WorkerProcess(server.url, flags=tuple(flags), log_path=Path(scratch, "log"), temp_dir=Path(scratch))
+
+            first, second = worker(), worker()
+            try:
+                await asyncio.gather(first.start(), second.start())
+                os.kill(second.pid, signal.SIGSTOP)  # what is made now is made by the first
+                sessions = {case.id: cluster.session(f"case-{number}") for number, case in enumerate(cases)}
+                failed = await _each(cases, lambda case: _make(sessions[case.id], case, first.worker_id))
+                await first.kill()
+                os.kill(second.pid, signal.SIGCONT)
+                left = [case for case in cases if not failed[case.id]]
+                return failed | await _each(left, lambda case: _use(sessions[case.id], case, second.worker_id))
+            finally:
+                await asyncio.gather(first.kill(), second.kill())
+
+
+async def _make(session: skep.Session, case: Case, worker_id: str) -> str:
+    for code in case.makes:
+        outcome = await session.run(code, timeout=CELL_SECONDS)
+        if not outcome.ok:
+            return f"not made: {_told(outcome)}"
+    info = await session.info()
+    return "" if info.owner == worker_id else f"made by {info.owner}"
+
+
+async def _use(session: skep.Session, case: Case, worker_id: str) -> str:
+    outcome = await session.run(case.uses, timeout=CELL_SECONDS)
+    if not outcome.ok:
+        return _told(outcome) + await _losses(session)
+    if case.loses:
+        lost = await session.run(case.loses, timeout=CELL_SECONDS)
+        if lost.error is None or "lost after checkpoint" not in lost.error.evalue:
+            return f"{case.loses} is not reported as lost: {_told(lost)}"
+    info = await session.info()
+    return "" if info.owner == worker_id else f"used by {info.owner}"
+
+
+async def _losses(session: skep.Session) -> str:
+    lost: dict[str, str] = {}
+    notes: list[str] = []
+    async for event in session.events():
+        if event.kind == "session.restored":
+            lost, notes = dict(event.lost), list(event.notes)
+    return "".join([*(f"; lost {name}: {reason}" for name, reason in lost.items()), *(f"; {note}" for note in notes)])
+
+
+def _told(outcome: skep.Outcome) -> str:
+    if outcome.error is None:
+        return str(outcome.status)
+    lines = [line.strip() for line in "".join(outcome.error.traceback).splitlines()]
+    where = next((line for line in reversed(lines) if line.startswith("assert ")), "")
+    return f"{outcome.error.ename}: {outcome.error.evalue} {where}".strip()
+
+
+async def _each(cases, work) -> Verdicts:
+    room = asyncio.Semaphore(AT_ONCE)
+
+    async def one(case: Case) -> str:
+        async with room:
+            try:
+                return await work(case)
+            except (skep.SkepError, TimeoutError) as exc:
+                return f"{type(exc).__name__}: {exc}"
+
+    return dict(zip([case.id for case in cases], await asyncio.gather(*map(one, cases)), strict=True))
+
+
+def _is_there(name: str) -> bool:
+    import importlib.util
+
+    return importlib.util.find_spec(name.partition(".")[0]) is not None
