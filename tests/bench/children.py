@@ -1,0 +1,91 @@
+"""Child processes that answer questions: a line of JSON on stdin, a line of JSON back.
+
+One that is no longer asked ends when its stdin does, so none outlives this process, however that ends. Each leads a
+process group of its own; what it has started is killed with it.
+"""
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+START_SECONDS = 60.0
+END_SECONDS = 5.0
+LINE_BYTES = 64 * 1024 * 1024
+ROOT = Path(__file__).parents[2]
+
+
+class ChildFailed(RuntimeError):
+    """The child said so, or ended."""
+
+
+class Child:
+    """A started child."""
+
+    def __init__(self, process: asyncio.subprocess.Process, log: Path) -> None:
+        self._process = process
+        self._log = log
+
+    @property
+    def pid(self) -> int:
+        """The process id."""
+        return self._process.pid
+
+    async def ask(self, what: str, *, seconds: float = 180.0, **arguments: Any) -> Any:
+        """Give the child's answer. Raises ChildFailed, TimeoutError."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # the missing answer tells it better
+            self._process.stdin.write(json.dumps([what, arguments]).encode() + b"\n")
+            await self._process.stdin.drain()
+        async with asyncio.timeout(seconds):
+            line = await self._process.stdout.readline()
+        if not line:
+            raise ChildFailed(f"it ended at {what!r}. Its last words: {self._last_words()}")
+        answer = json.loads(line)
+        if "error" in answer:
+            raise ChildFailed(f"{what}: {answer['error']}")
+        return answer["answer"]
+
+    def _last_words(self) -> str:
+        return " / ".join(self._log.read_text(errors="replace").splitlines()[-3:])
+
+    async def end(self) -> None:
+        """Let it end, then see that it has."""
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(END_SECONDS):
+                await self._process.wait()
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        await self._process.wait()
+
+
+@contextlib.asynccontextmanager
+async def child(
+    *arguments: str,
+    log: Path,
+    python: Path | str = sys.executable,
+    environment: Mapping[str, str] | None = None,
+    directory: Path = ROOT,
+    pass_fds: Sequence[int] = (),
+) -> AsyncIterator[Child]:
+    """Run `python ARGUMENTS …` as a child that is ready to be asked."""
+    with log.open("ab") as stderr:
+        process = await asyncio.create_subprocess_exec(
+            str(python), *arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr, cwd=directory,
+            env={**os.environ, **(environment or {})}, start_new_session=True, limit=LINE_BYTES, pass_fds=pass_fds,
+        )  # fmt: skip
+    started = Child(process, log)
+    try:
+        await started.ask("ready", seconds=START_SECONDS)
+        yield started
+    finally:
+        await started.end()

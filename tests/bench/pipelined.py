@@ -1,0 +1,83 @@
+"""Cells that don't wait for each other, in one session on one worker, beside the job queues' no-op jobs."""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from time import perf_counter
+from urllib.parse import urlsplit
+
+import skep
+
+from .children import ChildFailed
+from .client import submit_and_wait, submit_singly
+from .figures import Figure, Goal, Row
+from .floors import bare_queue
+from .lab import Lab
+
+NAME = "pipelined"
+ABOUT = "cells per second of one session on one worker, beside job queues"
+QUEUES = ("arq", "saq", "celery", "taskiq")
+PEERS = ("notebooks", *QUEUES)
+
+
+async def rate(session: skep.Session, code: str, cells: int) -> float:
+    """Give the cells per second of one session, submitted in batches."""
+    started = perf_counter()
+    await submit_and_wait(session, code, cells)
+    return cells / (perf_counter() - started)
+
+
+async def single_rate(session: skep.Session, code: str, cells: int) -> float:
+    """Give the cells per second of one session, each submitted by a call of its own."""
+    started = perf_counter()
+    await submit_singly(session, code, cells)
+    return cells / (perf_counter() - started)
+
+
+async def run(lab: Lab) -> AsyncIterator[Row]:
+    """Measure ours and the queues on one Redis, one after the other."""
+    cells, repeats = lab.pick((10_000, 3), (2_000, 2))
+    async with AsyncExitStack() as stack:
+        cluster = await stack.enter_async_context(lab.cluster())
+        floor = await bare_queue(lab, cluster.redis_url, cells)
+        session = cluster.session("pipelined")
+        await rate(session, "1+1", 500)
+        ours = Figure.of("skep", [await rate(session, "1+1", cells) for _ in range(repeats)], "/s")
+        noop = Figure.of("skep", [await rate(session, "pass", cells) for _ in range(repeats)], "/s")
+        singly = Figure.of("skep", [await single_rate(session, "1+1", cells // 4) for _ in range(repeats)], "/s")
+        unsaved = cluster.session("unsaved", options=skep.SessionOptions(durability="none"))
+        await rate(unsaved, "1+1", 500)
+        bare = Figure.of("skep", [await rate(unsaved, "1+1", cells) for _ in range(repeats)], "/s")
+        many, alone, notes = await _queues(lab, cluster.redis_url)
+        kernel, trouble = await lab.try_peer(stack, "notebooks", "notebook_kernel")
+        kernels = ()
+        if kernel is not None:
+            kernels = (Figure("ipykernel", await kernel.ask("pipelined", count=lab.pick(500, 100)), "/s"),)
+    goals = [Goal("cells/s", ours.value, 8000.0, at_least=True)]
+    if many:
+        fastest = max(many, key=lambda figure: figure.value)
+        goals.append(Goal(f"times {fastest.who}", ours.value / fastest.value, 4.0, at_least=True))
+    yield Row("`1+1`, submitted in batches", ours, floor, (*many, *kernels), tuple(goals), "; ".join([*notes, trouble]))
+    yield Row("`pass`, submitted in batches", noop, floor, many)
+    yield Row("`1+1`, 200 single submits at a time", singly, floor, many)
+    yield Row("`1+1`, durability none", bare, floor)
+    if alone:
+        yield Row("queues' no-op jobs, one after the other", peers=alone, note="beside `warm`")
+
+
+async def _queues(lab: Lab, url: str) -> tuple[tuple[Figure, ...], tuple[Figure, ...], list[str]]:
+    """Give each queue's jobs per second and its round trips, and why one is missing."""
+    many, alone, notes = [], [], []
+    jobs, rounds = lab.pick((3000, 100), (500, 20))
+    for name in QUEUES:
+        async with AsyncExitStack() as stack:
+            queue, trouble = await lab.try_peer(stack, name, f"{name}_jobs", PEER_REDIS_SOCKET=urlsplit(url).path)
+            if queue is None:
+                notes.append(trouble)
+                continue
+            try:
+                await queue.ask("prepare", seconds=60)
+                alone.append(Figure.of(name, await queue.ask("one", rounds=rounds)))
+                many.append(Figure.of(name, [await queue.ask("many", count=jobs) for _ in range(2)], "/s"))
+            except (ChildFailed, TimeoutError) as exc:
+                notes.append(f"{name}: {exc!r}")
+    return tuple(many), tuple(alone), notes
