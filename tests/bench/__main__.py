@@ -20,7 +20,19 @@ from typing import Protocol
 
 from skep_shared.settings import WorkerSettings
 
-from . import bandwidth, first_cell, interrupts, many_sessions, pipelined, printing, replay, takeover, warm
+from . import (
+    bandwidth,
+    checkpoints,
+    first_cell,
+    idle,
+    interrupts,
+    many_sessions,
+    pipelined,
+    printing,
+    replay,
+    takeover,
+    warm,
+)
 from .environments import REQUIREMENTS, Environments
 from .figures import Row
 from .lab import Lab, adopt_orphans, busy_share, end_orphans
@@ -42,7 +54,7 @@ class Bench(Protocol):
 
 
 BENCHES: tuple[Bench, ...] = (
-    warm, interrupts, first_cell, pipelined, many_sessions, printing, bandwidth, replay, takeover,
+    warm, interrupts, first_cell, pipelined, many_sessions, printing, bandwidth, replay, checkpoints, idle, takeover,
 )  # fmt: skip
 
 

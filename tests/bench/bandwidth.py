@@ -1,7 +1,6 @@
 """Much output: 64 KiB writes to one reader, beside pipelined XADDs of the same size; what the worker holds meanwhile."""
 
 from collections.abc import AsyncIterator
-from pathlib import Path
 from time import perf_counter
 
 from redis.asyncio import Redis
@@ -12,6 +11,7 @@ from skep_shared.settings import WorkerSettings
 from .figures import Figure, Goal, Row
 from .floors import bandwidth
 from .lab import Lab
+from .processes import peak_megabytes
 
 NAME = "bandwidth"
 ABOUT = "1 GB of output in 64 KiB writes: MB/s at one reader, the worker's memory"
@@ -21,12 +21,6 @@ WRITE_BYTES = 64 * 1024
 WRITES = "import sys\nblock = 'x' * {size}\nfor _ in range({count}): sys.stdout.write(block)\nsys.stdout.flush()"
 # Of what back-pressure lets in there are that many copies: as read, as packed, as sent, and as kept to be sent again.
 COPIES = 4
-
-
-def peak_megabytes(pid: int) -> float:
-    """Give the most memory that this process has held at a time (VmHWM)."""
-    status = Path(f"/proc/{pid}/status").read_text()
-    return int(status.partition("VmHWM:")[2].split()[0]) * 1024 / 1e6
 
 
 async def run(lab: Lab) -> AsyncIterator[Row]:

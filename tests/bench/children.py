@@ -31,6 +31,7 @@ class Child:
     def __init__(self, process: asyncio.subprocess.Process, log: Path) -> None:
         self._process = process
         self._log = log
+        self._is_stuck = False
 
     @property
     def pid(self) -> int:
@@ -44,8 +45,10 @@ class Child:
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # the missing answer tells it better
             self._process.stdin.write(json.dumps([what, arguments]).encode() + b"\n")
             await self._process.stdin.drain()
+        self._is_stuck = True
         async with asyncio.timeout(seconds):
             line = await self._process.stdout.readline()
+        self._is_stuck = False
         if not line:
             raise ChildFailed(f"it ended at {what!r}. Its last words: {self._last_words()}")
         answer = json.loads(line)
@@ -61,7 +64,7 @@ class Child:
         assert self._process.stdin is not None
         self._process.stdin.close()
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(END_SECONDS):
+            async with asyncio.timeout(0 if self._is_stuck else END_SECONDS):
                 await self._process.wait()
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)

@@ -1,0 +1,182 @@
+"""What a checkpoint costs: six states, changed a little, beside dill, cloudpickle and Kishu."""
+
+import statistics
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from time import monotonic, perf_counter
+from typing import Any
+from urllib.parse import urlsplit
+
+import skep
+
+from .children import ChildFailed
+from .environments import PeerMissing
+from .figures import Figure, Goal, Row
+from .first_cell import PRELOAD, first_cells
+from .lab import Lab
+from .peers.states import State, states
+from .warm import warm_cells
+
+NAME = "checkpoints"
+ABOUT = "checkpoints of six states: time added, until durable, bytes, restore; beside dill, cloudpickle and Kishu"
+PEERS = ("notebooks",)
+
+PICKLES = ("dill", "cloudpickle")
+PEER_SECONDS = 25.0  # a peer that takes longer for one state is told as such
+MEASURE_SECONDS = 5.0  # for each state and measure; at least twice
+ADDED_MS = {"i": 1.0, "ii": 5.0, "iii": 50.0}
+STORED_BYTES = {"ii": 10_000}
+CHUNKS = {"iii": 2}
+NEXT_CELL_MS = 30.0
+NOW = "\nimport time; time.monotonic()"
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What one changing cell has left in Redis."""
+
+    chunks: int
+    chunk_bytes: int
+    manifest_bytes: int
+
+    @property
+    def kilobytes(self) -> float:
+        """All of it."""
+        return (self.chunk_bytes + self.manifest_bytes) / 1000
+
+
+async def ends(session: skep.Session, code: str) -> tuple[float, float]:
+    """Give the ms from a cell's end to its outcome, and those to the next cell's start; both are sent at once."""
+    first, second = await session.submit_many([code + NOW, NOW])
+    ended = (await first.outcome()).value
+    here = monotonic()
+    started = (await second.outcome()).value
+    return (here - ended) * 1000, (started - ended) * 1000
+
+
+async def stored_by(cluster: skep.EmbeddedCluster, session: skep.Session, code: str) -> Stored:
+    """Run a cell; give what it has added to the session's blobs, and the size of its manifest."""
+    redis, keys = cluster._link.redis, cluster._link.keys
+    before = set(await redis.hkeys(keys.blobs(session.id)))  # type: ignore[misc]
+    (await session.run(code)).raise_for_status()
+    added = set(await redis.hkeys(keys.blobs(session.id))) - before  # type: ignore[misc]
+    sizes = [await redis.execute_command("HSTRLEN", keys.blobs(session.id), name) for name in added]
+    entries: list[Any] = await redis.xrevrange(keys.checkpoints(session.id), count=1)
+    return Stored(len(sizes), sum(sizes), len(entries[0][1][b"m"]))
+
+
+async def restored_ms(session: skep.Session) -> float:
+    """Give the ms from the submit of a cell to a hibernated session to its outcome."""
+    await session.hibernate()
+    return (await warm_cells(session, 1, "1"))[0]
+
+
+async def run(lab: Lab) -> AsyncIterator[Row]:
+    """Measure each state in a session with checkpoints and in one without, then the peers."""
+    part = lab.pick(1, 10)
+    flags = [flag for name in PRELOAD if find_spec(name) for flag in ("--preload", name)]
+    async with lab.cluster(*flags) as cluster:
+        empty = statistics.median(await first_cells(cluster, 10, "1"))
+        for state in states(part):
+            missing = [name for name in PRELOAD if f"import {name}" in state.make and not find_spec(name)]
+            if missing:
+                yield Row(state.what, note=f"not measured: {' and '.join(missing)} is not installed")
+                continue
+            peers, note = await _peers(lab, state, part, urlsplit(cluster.redis_url).path)
+            async for row in _measure(cluster, state, empty, peers, lab):
+                yield Row(
+                    row.what, row.ours, row.floor, row.peers, row.goals, "; ".join(filter(None, (row.note, note)))
+                )
+                note = ""
+
+
+async def _measure(
+    cluster: skep.EmbeddedCluster, state: State, empty_ms: float, peers: dict[str, dict[str, float]], lab: Lab
+) -> AsyncIterator[Row]:
+    rounds = lab.pick(60, 10) if state.name in {"i", "ii"} else lab.pick(8, 3)
+    saved = cluster.session(f"saved-{state.name}")
+    bare = cluster.session(f"bare-{state.name}", options=skep.SessionOptions(durability="none"))
+    (await bare.run(state.make)).raise_for_status()
+    made_durable, made_next = await ends(saved, state.make)
+    without: list[float] = []
+    with_it: list[float] = []
+    pairs: list[tuple[float, float]] = []
+    started = monotonic()
+    while len(with_it) < 2 or (len(with_it) < rounds and monotonic() - started < MEASURE_SECONDS):  # in turns
+        without += await warm_cells(bare, 1, state.change)
+        with_it += await warm_cells(saved, 1, state.change)
+    started = monotonic()
+    while len(pairs) < 2 or (len(pairs) < rounds and monotonic() - started < MEASURE_SECONDS):
+        pairs.append(await ends(saved, state.change))
+    stored = await stored_by(cluster, saved, state.change)
+    restored = [max(0.0, await restored_ms(saved) - empty_ms) for _ in range(2)]
+    await saved.close(purge=True)
+    await bare.close(purge=True)
+
+    label = f"({state.name}) {state.what}"
+    added = Figure("skep", statistics.median(with_it) - statistics.median(without), "ms", count=len(with_it))
+    goals = [Goal("added ms", added.value, ADDED_MS[state.name])] if state.name in ADDED_MS else []
+    yield Row(f"{label}: added to the cell", added, None, _of(peers, "added", "ms"), tuple(goals))
+    durable, following = (Figure.of("skep", samples) for samples in zip(*pairs, strict=True))
+    yield Row(
+        f"{label}: until durable", durable, None, _of(peers, "durable", "ms"),
+        note=f"after the cell that made it {made_durable:,.0f} ms",
+    )  # fmt: skip
+    wanted = () if state.name in ADDED_MS else (Goal("ms", max(following.value, made_next), NEXT_CELL_MS),)
+    yield Row(
+        f"{label}: next cell's start after its end", following, None, (), wanted,
+        f"after the cell that made it {made_next:,.0f} ms",
+    )  # fmt: skip
+    goals = []
+    if state.name in STORED_BYTES:
+        goals.append(Goal("bytes", stored.kilobytes * 1000, STORED_BYTES[state.name]))
+    if state.name in CHUNKS:
+        goals.append(Goal("chunks", stored.chunks, CHUNKS[state.name]))
+    yield Row(
+        f"{label}: stored", Figure("skep", stored.kilobytes, "kB"), None, _of(peers, "bytes", "kB", 1000), tuple(goals),
+        f"{stored.chunks} chunks of {stored.chunk_bytes / 1000:,.1f} kB, manifest {stored.manifest_bytes / 1000:,.1f} kB",
+    )  # fmt: skip
+    others = _of(peers, "restored", "ms")
+    back = Figure.of("skep", restored)
+    best = (Goal("times the best peer", back.value / min(p.value for p in others), 1.0),) if others else ()
+    yield Row(f"{label}: restored, beyond an empty session's start", back, None, others, best)
+
+
+def _of(peers: dict[str, dict[str, float]], what: str, unit: str, divisor: float = 1) -> tuple[Figure, ...]:
+    return tuple(Figure(name, given[what] / divisor, unit) for name, given in peers.items() if what in given)
+
+
+async def _peers(lab: Lab, state: State, part: int, socket: str) -> tuple[dict[str, dict[str, float]], str]:
+    """Give what each peer takes for this state, and why one is missing; each in a process of its own."""
+    taken: dict[str, dict[str, float]] = {}
+    notes = []
+    for name in (*PICKLES, "kishu"):
+        started = perf_counter()
+        try:
+            if name == "kishu":
+                taken[name] = await _kishu(lab, state, part)
+            else:
+                async with lab.peer("notebooks", "pickles") as peer:
+                    arguments = {"method": name, "name": state.name, "part": part, "socket": socket}
+                    taken[name] = await peer.ask("measure", seconds=PEER_SECONDS, **arguments)
+        except TimeoutError:
+            notes.append(f"{name}: not done after {perf_counter() - started:.0f} s")
+        except (PeerMissing, ChildFailed) as exc:
+            notes.append(f"no {name}: {exc}")
+    return taken, "; ".join(notes)
+
+
+async def _kishu(lab: Lab, state: State, part: int) -> dict[str, float]:
+    with TemporaryDirectory(dir=lab.directory) as root:
+        settings = {"KISHU_PATH_ROOT": root, "HOME": root, "IPYTHONDIR": str(Path(root, "ipython"))}
+        async with lab.peer("notebooks", "kishu_cells", **settings) as peer:
+            rounds = 5 if state.name in {"i", "ii"} else 1
+            given: dict[str, float] = await peer.ask(
+                "measure", seconds=PEER_SECONDS, name=state.name, part=part, rounds=rounds
+            )
+        async with lab.peer("notebooks", "kishu_cells", **settings) as peer:
+            given["restored"] = await peer.ask("restore", seconds=PEER_SECONDS)
+    return given
