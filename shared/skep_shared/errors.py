@@ -5,6 +5,7 @@ SkepError
 ├── RedisUnavailable (ConnectionError)  the operator's: Redis can't be reached, or stopped answering
 ├── RedisUnsuitable                     the operator's: wrong version, or a memory policy that evicts
 ├── RedisFull                           the operator's: no memory left for new cells
+├── StoreUnavailable                    the operator's: the store of checkpoints can't be reached, or refuses
 ├── BacklogFull                         the caller's: too many cells are waiting in this session
 ├── SessionClosed                       the caller's: the session has ended and takes no more cells
 ├── NotFound (LookupError)              the caller's: no such session or cell
@@ -89,6 +90,18 @@ class RedisFull(SkepError):
             f"Redis is out of memory and takes no new cells ({self.reason}); running cells still commit. "
             "Raise maxmemory, or close and purge sessions"
         )
+
+
+class StoreUnavailable(SkepError):
+    """The store of checkpoints at `url` can't be used now; `reason` is its own word."""
+
+    def __init__(self, url: str, reason: str) -> None:
+        super().__init__(url, reason)
+        self.url, self.reason = url, reason
+
+    def __str__(self) -> str:
+        """Say where and why."""
+        return f"the checkpoint store at {self.url} is unavailable: {self.reason}"
 
 
 class BacklogFull(SkepError):

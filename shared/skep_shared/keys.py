@@ -8,6 +8,9 @@
 | `P:session:SID:events` | stream | ordered output; the n-th event has the id `n-0` |
 | `P:session:SID:checkpoints` | stream | manifests; the checkpoint after the cell of seq n has the id `n-0` |
 | `P:session:SID:blobs` | hash | chunks that manifests name, by the hash of their content |
+| `P:session:SID:names` | hash | name of a checkpoint -> its seq |
+| `P:session:SID:pins` | hash | session forked from a checkpoint here, directly or not -> the checkpoint's seq |
+| `P:purged` | set | `SID:created at` of purged sessions whose chunks a worker has to remove from the store |
 | `P:sessions` | zset | session id -> when it was created (ms) |
 | `P:workers` | zset | worker id -> last heartbeat (ms) |
 | `P:worker:WID` | hash + TTL | alive marker and facts |
@@ -50,6 +53,19 @@ class Keys:
     def blobs(self, session_id: str) -> str:
         """Hash of chunks."""
         return f"{self.prefix}:session:{session_id}:blobs"
+
+    def names(self, session_id: str) -> str:
+        """Hash of the names of checkpoints."""
+        return f"{self.prefix}:session:{session_id}:names"
+
+    def pins(self, session_id: str) -> str:
+        """Hash of the sessions that read this one's chunks."""
+        return f"{self.prefix}:session:{session_id}:pins"
+
+    @property
+    def purged(self) -> str:
+        """Set of sessions that are gone but for their chunks in a store."""
+        return f"{self.prefix}:purged"
 
     @property
     def sessions(self) -> str:

@@ -20,8 +20,11 @@ MAX_TIMEOUT_SECONDS = 7 * 86_400.0
 MAX_ATTEMPTS = 100
 MAX_OUTPUT_BYTES = 1024 * 1024 * 1024 * 1024
 MAX_ANSWER_BYTES = 64 * 1024
+MAX_NAMES = 1_000
+MAX_FORKS = 1_000
 
 _SESSION_ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@+=~-]*")
+_CHECKPOINT_ID = re.compile(r"[0-9]+-[0-9]+")
 _PREFIX = re.compile(r"[A-Za-z0-9_.-]+|\{[A-Za-z0-9_.-]+\}")
 
 
@@ -37,6 +40,14 @@ def check_session_id(session_id: object) -> str:
 def check_cell_id(cell_id: object) -> str:
     """Give the id back, or raise InvalidArgument."""
     return _checked_id("cell_id", cell_id)
+
+
+def check_checkpoint_name(name: object) -> str:
+    """Give a checkpoint's name back, or raise InvalidArgument; one like an id could not be told from that."""
+    text = _checked_id("name", name)
+    if _CHECKPOINT_ID.fullmatch(text):
+        raise InvalidArgument("name", text, "a name must not look like a checkpoint's id")
+    return text
 
 
 def check_prefix(prefix: object) -> str:

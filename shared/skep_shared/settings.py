@@ -119,6 +119,24 @@ class WorkerSettings(Settings):
     keep_checkpoints: Annotated[
         int, Field(ge=1, le=10_000, description="checkpoints of a session that are kept, the latest ones")
     ] = 20
+    keep_every_checkpoints: Annotated[
+        int, Field(ge=0, le=1_000_000, description="the last checkpoint of each so many cells is kept too; 0: none")
+    ] = 0
+    keep_every_count: Annotated[
+        int, Field(ge=1, le=10_000, description="how many of these are kept, the latest ones")
+    ] = 50
+    checkpoint_budget_bytes: Annotated[
+        int, Field(ge=0, description="stored bytes of a session's checkpoints, above which older ones go first")
+    ] = 1024 * 1024 * 1024
+    checkpoint_store: Annotated[
+        str, Field(description="where larger chunks go: file:///dir, s3://, gs:// or az://bucket/prefix; empty: Redis")
+    ] = ""
+    store_timeout_seconds: Annotated[
+        float, Field(gt=0, le=600, description="longest wait for the checkpoint store to answer a call")
+    ] = 30.0
+    store_outage_seconds: Annotated[
+        float, Field(ge=0, le=3600, description="how long a checkpoint goes on trying while the store is away")
+    ] = 60.0
     state_bytes: Annotated[
         int, Field(ge=64 * 1024, description="what one checkpoint may save; the largest variables are left out beyond")
     ] = 1024 * 1024 * 1024

@@ -17,6 +17,7 @@ EXAMPLES = [
     errors.RedisUnavailable("redis://localhost:6379/0", "refused"),
     errors.RedisUnsuitable("version", "5.0.7", "6.2 or newer", "upgrade"),
     errors.RedisFull("OOM command not allowed"),
+    errors.StoreUnavailable("s3://bucket", "no answer within 30 s"),
     errors.BacklogFull("s", 10_000, 10_000),
     errors.SessionClosed("s"),
     errors.NotFound("cell", "c"),

@@ -20,6 +20,9 @@ EXPECTED = {
     "replies": "p:client:x:replies",
     "checkpoints": "p:session:x:checkpoints",
     "blobs": "p:session:x:blobs",
+    "names": "p:session:x:names",
+    "pins": "p:session:x:pins",
+    "purged": "p:purged",
     "arq_queue": "p:arq",
     "arq_wake": "p:arq:wake",
 }

@@ -12,6 +12,7 @@ from skep_shared.limits import (
     MAX_INPUTS_BYTES,
     MAX_LABELS,
     check_cell_id,
+    check_checkpoint_name,
     check_code,
     check_inputs,
     check_labels,
@@ -235,3 +236,14 @@ def test_a_number_outside_its_bounds_is_refused(number):
 
     assert (caught.value.field, caught.value.limit) == ("timeout", "a number from 1 to 2 is needed")
     assert caught.value.value is number
+
+
+@pytest.mark.parametrize("name", ["7-0", "007-12"])
+def test_a_checkpoint_name_that_reads_like_an_id_is_refused(name):
+    with pytest.raises(InvalidArgument):
+        check_checkpoint_name(name)
+
+
+@pytest.mark.parametrize("name", ["7", "before training", "-0", "1-0-1", "é" * 100])
+def test_a_checkpoint_name_may_be_any_other_printable_text(name):
+    assert check_checkpoint_name(name) == name
