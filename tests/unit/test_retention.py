@@ -1,0 +1,99 @@
+"""Which checkpoints go, and which chunks with them."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from skep_shared.manifests import Chunk
+from skep_workers.host.retention import History, Rule
+
+NOBODY = frozenset()
+PLENTY = 10**9
+
+
+def rule(latest=1, every=0, count=1000, budget=PLENTY):
+    return Rule(latest, every, count, budget)
+
+
+def history(*checkpoints):
+    """Checkpoints by seq, each of chunks that are 10 bytes long, with manifests of 1."""
+    made = History()
+    for seq, names in checkpoints:
+        made.add(seq, 1, [Chunk(name.encode(), 10, 10) for name in names])
+    return made
+
+
+def settled(seqs, wanted, protected=NOBODY):
+    """Add checkpoints one after the other, removing after each what should go; gives what is left."""
+    made = History()
+    for seq in seqs:
+        made.add(seq, 1, [])
+        made.remove(made.to_remove(wanted, protected & {*made.seqs}))
+    return made.seqs
+
+
+def test_the_latest_are_kept():
+    assert settled(range(1, 11), rule(latest=3)) == [8, 9, 10]
+
+
+def test_the_last_one_of_every_so_many_cells_is_kept():
+    assert settled(range(1, 26), rule(latest=2, every=10)) == [10, 20, 24, 25]
+
+
+def test_cells_without_a_checkpoint_leave_the_last_one_before():
+    seqs = [seq for seq in range(1, 26) if seq not in {9, 10, 20}]
+    assert settled(seqs, rule(latest=2, every=10)) == [8, 19, 24, 25]
+
+
+def test_of_every_so_many_the_latest_few_are_kept():
+    assert settled(range(1, 101), rule(latest=1, every=10, count=3)) == [80, 90, 100]
+
+
+def test_what_is_protected_is_kept():
+    assert settled(range(1, 11), rule(latest=2), frozenset({3, 5})) == [3, 5, 9, 10]
+
+
+def test_above_the_budget_the_oldest_go_first():
+    made = history((1, "ab"), (2, "b"), (3, "bc"))  # 33 bytes, of which the first alone holds 11
+
+    assert made.stored_bytes == 33
+    assert made.to_remove(rule(latest=9, budget=33), NOBODY) == []
+    assert made.to_remove(rule(latest=9, budget=32), NOBODY) == [1]
+    assert made.to_remove(rule(latest=9, budget=21), NOBODY) == [1, 2]
+    assert made.to_remove(rule(latest=9, budget=0), NOBODY) == [1, 2]
+    assert made.to_remove(rule(latest=9, budget=0), frozenset({1})) == [2]
+
+
+def test_what_goes_anyhow_counts_for_the_budget():
+    assert history((1, "a"), (2, "b"), (3, "c")).to_remove(rule(latest=2, budget=22), NOBODY) == [1]
+
+
+def test_chunks_of_an_origin_cost_nothing_and_are_nobodys_to_remove():
+    made = History()
+    made.add(1, 1, [Chunk(b"theirs", 10, 10, home=1), Chunk(b"mine", 10, 10)])
+
+    assert made.stored_bytes == 11
+    assert made.named_only_by([1]) == {b"mine"}
+
+
+@given(
+    st.lists(st.tuples(st.sets(st.sampled_from("abcdef")), st.booleans()), min_size=1, max_size=30),
+    st.integers(1, 5), st.integers(0, 4), st.integers(0, 90), st.sets(st.integers(1, 30)),
+)  # fmt: skip
+def test_no_chunk_goes_that_a_kept_checkpoint_names(states, latest, every, budget, protected):
+    made, kept = History(), {}
+    for seq, (names, has_checkpoint) in enumerate(states, start=1):
+        if has_checkpoint:
+            kept[seq] = {name.encode() for name in names}
+            made.add(seq, 1, [Chunk(name, 10, 10) for name in kept[seq]])
+        gone = made.to_remove(rule(latest, every, 3, budget), frozenset(protected))
+        garbage = made.named_only_by(gone)
+        dropped = set().union(*(kept.pop(seq) for seq in gone))
+        made.remove(gone)
+
+        assert garbage == dropped - set().union(*kept.values())
+        assert made.seqs == sorted(kept)
+        assert made.stored_bytes == len(kept) + 10 * len(set().union(*kept.values()))
+        assert not kept or seq == max(kept) or not has_checkpoint
+        assert protected.isdisjoint(gone)
+        unprotected = [other for other in made.seqs[:-1] if other not in protected]
+        assert made.stored_bytes <= budget or not unprotected

@@ -1,0 +1,90 @@
+"""What is stored of a session's chunks, as its owner knows it, and which of them must not be removed.
+
+A chunk is stored before a committed manifest names it, and removed after the last such manifest has gone. Between the
+two stand snapshots that are on their way: what they consist of is needed, though no manifest says so yet. And a chunk
+that is being removed is not there any more, though it may be again in a moment: a snapshot that brings it waits.
+"""
+
+import asyncio
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+from skep_shared.manifests import Chunk
+
+
+class Holdings:
+    """The chunks of one session during one stay."""
+
+    def __init__(self) -> None:
+        self._stored: dict[bytes, Chunk] = {}
+        self._riding: dict[bytes, Chunk] = {}  # in commits that have not been written, and may never be
+        self._arriving: set[bytes] = set()
+        self._snapshots: dict[int, frozenset[bytes]] = {}
+        self._leaving: frozenset[bytes] = frozenset()
+        self._settled = asyncio.Event()
+        self._settled.set()
+
+    def is_stored(self, name: bytes) -> bool:
+        """Tell whether a chunk needs no storing."""
+        return name in self._stored and name not in self._leaving
+
+    def expect(self, name: bytes) -> None:
+        """Keep a chunk that has come with a snapshot."""
+        self._arriving.add(name)
+
+    def store(self, chunk: Chunk) -> None:
+        """Note where a chunk is."""
+        self._stored[chunk.name] = chunk
+
+    def ride(self, chunk: Chunk) -> None:
+        """Note a chunk that will be stored by a commit."""
+        self._riding[chunk.name] = chunk
+
+    def find(self, name: bytes) -> Chunk:
+        """Give what is known of a chunk that a snapshot names."""
+        return self._stored.get(name) or self._riding.get(name) or Chunk(name)
+
+    def snapshot(self, seq: int, names: Iterable[bytes]) -> None:
+        """Keep what the snapshot after the cell of `seq` names, until it or a later one has been committed."""
+        self._snapshots[seq] = frozenset(names)
+        self._arriving -= self._snapshots[seq]  # those of the next one may have begun to come
+
+    def commit(self, seq: int, chunks: Iterable[Chunk]) -> None:
+        """Note that a manifest has been committed."""
+        for chunk in chunks:
+            self._stored[chunk.name] = chunk
+            self._riding.pop(chunk.name, None)
+        self._snapshots = {other: names for other, names in self._snapshots.items() if other > seq}
+
+    def abandon(self) -> None:
+        """Forget the snapshot that was coming: its process has ended."""
+        self._arriving.clear()
+
+    def needed(self) -> set[bytes]:
+        """Give the chunks that snapshots on their way consist of."""
+        return self._arriving.union(*self._snapshots.values())
+
+    @contextmanager
+    def removing(self, names: Iterable[bytes]) -> Iterator[None]:
+        """Treat chunks as gone, and let snapshots that bring one of them wait until that is done."""
+        self._leaving = frozenset(names)
+        self._settled.clear()
+        try:
+            yield
+        finally:
+            self._leaving = frozenset()
+            self._settled.set()
+
+    def removed(self, names: Iterable[bytes]) -> None:
+        """Note that chunks are gone for good."""
+        for name in names:
+            self._stored.pop(name, None)
+
+    def is_removing(self, names: Iterable[bytes]) -> bool:
+        """Tell whether any of these is being removed."""
+        return not self._leaving.isdisjoint(names)
+
+    async def settled(self, names: Iterable[bytes]) -> None:
+        """Wait until none of these is being removed."""
+        while self.is_removing(names):
+            await self._settled.wait()
