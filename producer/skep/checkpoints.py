@@ -1,16 +1,20 @@
-"""Time travel: the checkpoints of a session, and new sessions made from them."""
+"""Time travel: the checkpoints of a session, their names, and new sessions made from them."""
 
 import re
-from collections.abc import AsyncIterator
+import secrets
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-import msgpack
+from redis.exceptions import ResponseError
 
 from skep.link import ShardLink
-from skep_shared.errors import InvalidArgument, NotFound, OperationFailed
+from skep_shared.connection import is_out_of_memory
+from skep_shared.errors import InvalidArgument, NotFound, OperationFailed, RedisFull
+from skep_shared.limits import MAX_FORKS, MAX_NAMES, check_checkpoint_name, check_session_id
+from skep_shared.manifests import chunks_of, for_fork, read_manifest, state_bytes
+from skep_shared.scripts import ForkSource, ForkStatus, NameStatus
 
-PAGE_CHUNKS: Final = 8
 PAGE_CHECKPOINTS: Final = 100
 MAX_TRIES: Final = 3
 _CHECKPOINT_ID: Final = re.compile(r"([1-9][0-9]{0,15})-0")
@@ -18,7 +22,11 @@ _CHECKPOINT_ID: Final = re.compile(r"([1-9][0-9]{0,15})-0")
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """The state after the cell of `seq`. lost: variables that it could not save, and why. python: who saved it."""
+    """The state after the cell of `seq`.
+
+    names: its variables. lost: those that it could not save, and why. python: who saved it. name: what it was named.
+    bytes: size of the state before compression, what it holds twice counted once; None if it is not known.
+    """
 
     id: str
     seq: int
@@ -26,6 +34,8 @@ class Checkpoint:
     names: tuple[str, ...]
     lost: dict[str, str]
     python: str
+    name: str | None = None
+    bytes: int | None = None
 
 
 def check_checkpoint_id(checkpoint_id: object) -> int:
@@ -36,57 +46,92 @@ def check_checkpoint_id(checkpoint_id: object) -> int:
     return int(found[1])
 
 
+async def find_checkpoint(link: ShardLink, session_id: str, which: str) -> int:
+    """Give the seq of a checkpoint by its id or its name. Raises InvalidArgument, NotFound, RedisUnavailable."""
+    if isinstance(which, str) and _CHECKPOINT_ID.fullmatch(which):
+        return check_checkpoint_id(which)
+    key, name = link.keys.names(session_id), check_checkpoint_name(which)
+    seq = await link.persist(lambda: link.redis.execute_command("HGET", key, name))
+    if seq is None:
+        raise NotFound("checkpoint", f"{name} of session {session_id}")
+    return int(seq)
+
+
 async def list_checkpoints(link: ShardLink, session_id: str) -> AsyncIterator[Checkpoint]:
     """Yield the checkpoints that are kept, oldest first. Raises RedisUnavailable."""
-    head = await link.persist(lambda: link.redis.execute_command("HGET", link.keys.session(session_id), "head"))
+    session, names_key, key = (make(session_id) for make in (link.keys.session, link.keys.names, link.keys.checkpoints))
+    head = await link.persist(lambda: link.redis.execute_command("HGET", session, "head"))
+    named = await link.persist(lambda: link.redis.execute_command("HGETALL", names_key))
+    names = {int(seq): name.decode() for name, seq in named.items()}
     start = "-"
     while True:
         first = start
-        key = link.keys.checkpoints(session_id)
         page = await link.persist(lambda: link.redis.xrange(key, first, "+", count=PAGE_CHECKPOINTS))  # noqa: B023
         for entry_id, fields in page:
-            yield _read(entry_id.decode(), fields[b"m"], int(head or 0))
+            seq = int(entry_id.partition(b"-")[0])
+            yield _read(seq, fields[b"m"], is_head=seq == int(head or 0), name=names.get(seq))
         if len(page) < PAGE_CHECKPOINTS:
             return
         start = f"({page[-1][0].decode()}"
 
 
-def _read(checkpoint_id: str, manifest: bytes, head: int) -> Checkpoint:
-    raw = msgpack.unpackb(manifest, unicode_errors="surrogatepass")
+def _read(seq: int, manifest: bytes, *, is_head: bool, name: str | None) -> Checkpoint:
+    raw = read_manifest(manifest)
     names = [name for group in raw["groups"] for name in group["names"]]
     if raw["definitions"] is not None:
         names += raw["definitions"]["names"]
     names = sorted(name for name in {*names, *raw["bindings"]} if name.strip("_"))
-    seq = int(checkpoint_id.partition("-")[0])
-    return Checkpoint(checkpoint_id, seq, seq == head, tuple(names), raw["lost"], raw["python"])
+    size = state_bytes(chunks_of(raw))
+    return Checkpoint(f"{seq}-0", seq, is_head, tuple(names), raw["lost"], raw["python"], name, size)
 
 
-async def fork_session(link: ShardLink, session_id: str, new_id: str, at: str | None) -> None:
-    """Make the session `new_id` from a checkpoint (default: the latest) of another.
+async def name_checkpoint(link: ShardLink, session_id: str, checkpoint_id: str, name: str | None) -> None:
+    """Give a checkpoint a name, or take its name away. Raises InvalidArgument, NotFound, RedisUnavailable."""
+    seq = check_checkpoint_id(checkpoint_id)
+    text = "" if name is None else check_checkpoint_name(name)
+    status, number = await link.persist(lambda: link.scripts.name(session_id, seq, text))
+    if status is NameStatus.UNKNOWN:
+        raise NotFound("checkpoint", f"{checkpoint_id} of session {session_id}")
+    if status is NameStatus.TAKEN:
+        raise InvalidArgument("name", name, f"it is the name of checkpoint {number}-0, from which it can be taken away")
+    if status is NameStatus.FULL:
+        raise InvalidArgument("name", name, f"a session may have {MAX_NAMES} named checkpoints, and this one has")
 
-    Raises InvalidArgument if `new_id` is taken, NotFound, OperationFailed, RedisUnavailable.
+
+async def fork_session(link: ShardLink, session_id: str, new_ids: Sequence[str], at: str | None) -> None:
+    """Make sessions from a checkpoint (default: the latest) of another, all or none; no chunk is copied.
+
+    Raises InvalidArgument for ids that are taken, NotFound, OperationFailed, RedisFull, RedisUnavailable.
     """
-    link_keys = link.keys
+    if not 1 <= len(new_ids) <= MAX_FORKS or len(set(new_ids)) < len(new_ids):
+        raise InvalidArgument("ids", new_ids, f"1 to {MAX_FORKS} ids are needed, each once")
+    for new_id in new_ids:
+        check_session_id(new_id)
+    token = secrets.token_hex(8)
     for _ in range(MAX_TRIES):
-        head, options = await link.persist(
-            lambda: link.redis.execute_command("HMGET", link_keys.session(session_id), "head", "options")
-        )
-        if options is None:
-            raise NotFound("session", session_id)
-        seq = check_checkpoint_id(at) if at is not None else int(head or 0)
-        key, entry = link_keys.checkpoints(session_id), f"{seq}-0"
-        found = await link.persist(lambda: link.redis.xrange(key, entry, entry))  # noqa: B023
-        if not found:
-            raise NotFound("checkpoint", f"{entry} of session {session_id}")
-        manifest = found[0][1][b"m"]
-        blobs = msgpack.unpackb(manifest, unicode_errors="surrogatepass")["blobs"]
-        for start in range(0, len(blobs), PAGE_CHUNKS):
-            page = blobs[start : start + PAGE_CHUNKS]
-            await link.persist(lambda: link.scripts.copy_blobs(session_id, new_id, page))  # noqa: B023
-        status = await link.persist(lambda: link.scripts.fork(new_id, seq, manifest, options, blobs))  # noqa: B023
-        if status == "OK":
+        source, manifest = await _find_source(link, session_id, at)
+        try:
+            status, taken = await link.persist(lambda: link.scripts.fork(source, new_ids, manifest, token))  # noqa: B023
+        except ResponseError as exc:
+            if is_out_of_memory(exc):
+                raise RedisFull(str(exc)) from exc
+            raise
+        if status is ForkStatus.OK:
             return
-        if status == "EXISTS":
-            raise InvalidArgument("new_id", new_id, "no session of this id may exist yet")
-        # A chunk was pruned while it was copied: the checkpoint has gone, or the session has a newer one.
-    raise OperationFailed(f"checkpoint {at or 'head'} of session {session_id!r} was pruned while it was copied")
+        if status is ForkStatus.EXISTS:
+            raise InvalidArgument("new_id", taken[0] if len(taken) == 1 else taken, "no such session may exist yet")
+        # Pruned between the two calls; the latest one is another by now.
+    raise OperationFailed(f"checkpoint {at or 'head'} of session {session_id!r} was pruned before it could be forked")
+
+
+async def _find_source(link: ShardLink, session_id: str, at: str | None) -> tuple[ForkSource, bytes]:
+    fields = ("state", "head", "created_at", "purged")
+    session, key = link.keys.session(session_id), link.keys.checkpoints(session_id)
+    state, head, created, purged = await link.persist(lambda: link.redis.execute_command("HMGET", session, *fields))
+    if state is None or purged is not None:
+        raise NotFound("session", session_id)
+    seq = int(head or 0) if at is None else await find_checkpoint(link, session_id, at)
+    found = await link.persist(lambda: link.redis.xrange(key, f"{seq}-0", f"{seq}-0"))
+    if not found:
+        raise NotFound("checkpoint", f"{seq}-0 of session {session_id}")
+    return ForkSource(session_id, int(created or 0), seq), for_fork(found[0][1][b"m"])

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final, TypedDict, Unpack
 
 from skep.cell import Cell
-from skep.checkpoints import Checkpoint, check_checkpoint_id, fork_session, list_checkpoints
+from skep.checkpoints import Checkpoint, find_checkpoint, fork_session, list_checkpoints, name_checkpoint
 from skep.files import SessionFiles
 from skep.inspection import Completion, Inspection, Variable
 from skep.link import ShardLink
@@ -210,27 +210,32 @@ class Session:
         async for checkpoint in list_checkpoints(self._link, self.id):
             yield checkpoint
 
+    async def name_checkpoint(self, checkpoint_id: str, name: str | None) -> None:
+        """Name a checkpoint: it is kept until the name is taken away (None), and found by it.
+
+        Raises InvalidArgument (also for another checkpoint's name), NotFound, RedisUnavailable.
+        """
+        await name_checkpoint(self._link, self.id, checkpoint_id, name)
+
     async def rollback(self, checkpoint_id: str) -> None:
-        """Make an earlier checkpoint the session's state; nothing may be running or waiting.
+        """Make an earlier checkpoint, by its id or name, the session's state; nothing may be running or waiting.
 
         Raises InvalidArgument, NotFound, OperationFailed, RedisUnavailable.
         """
-        await self._operate("rollback", {"seq": check_checkpoint_id(checkpoint_id)})
+        await self._operate("rollback", {"seq": await find_checkpoint(self._link, self.id, checkpoint_id)})
 
     async def fork(self, new_id: str, at: str | None = None) -> "Session":
-        """Make a new session from a checkpoint of this one, by default the latest; the two share nothing afterwards.
+        """Make a new session from a checkpoint of this one, by its id or name, by default the latest.
 
-        Raises InvalidArgument (also if `new_id` is taken), NotFound, OperationFailed, RedisUnavailable.
+        Neither sees what the other does afterwards. What is stored is not copied, and stays as long as one needs it.
+        Raises InvalidArgument (also if `new_id` is taken), NotFound, OperationFailed, RedisFull, RedisUnavailable.
         """
-        check_session_id(new_id)
-        await fork_session(self._link, self.id, new_id, at)
-        return Session(self._link, self._replies, new_id)
+        return (await self.fork_many([new_id], at))[0]
 
     async def fork_many(self, ids: Sequence[str], at: str | None = None) -> list["Session"]:
-        """Make several sessions from one checkpoint. Raises what `fork` raises, leaving those made before."""
-        for new_id in ids:
-            check_session_id(new_id)
-        return [await self.fork(new_id, at) for new_id in ids]
+        """Make up to 1,000 sessions from one checkpoint, all or none. Raises what `fork` raises."""
+        await fork_session(self._link, self.id, ids, at)
+        return [Session(self._link, self._replies, new_id) for new_id in ids]
 
     async def hibernate(self) -> None:
         """Give the session's process up now; its next cell restores it. Raises as `rollback` does."""

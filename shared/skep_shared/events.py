@@ -49,6 +49,13 @@ class SessionRestored(BaseEvent):
     notes: list[str] = Field(default_factory=list)
 
 
+class CheckpointSaved(BaseEvent):
+    """The state after cell `checkpoint` is saved; told where durability is relaxed: else the cell's end tells it."""
+
+    kind: Literal["checkpoint.saved"] = "checkpoint.saved"
+    checkpoint: str
+
+
 class CheckpointPartial(BaseEvent):
     """Some variables can't be saved: name -> why. Told when what can't be saved changes."""
 
@@ -203,6 +210,7 @@ Event = Annotated[
     | SessionHibernated
     | SessionRolledBack
     | SessionMoved
+    | CheckpointSaved
     | CheckpointPartial
     | SessionClosedEvent
     | CellQueued

@@ -65,7 +65,8 @@ class Detection(BaseModel):
 class SessionOptions(_Packed):
     """Options of a session; they are taken from its first submit and hold for its life.
 
-    durability: "commit" (an outcome is visible only with its checkpoint) or "none" (no checkpoints).
+    durability: "commit" (an outcome is visible only with its checkpoint), "relaxed" (the outcome first, the checkpoint
+    within a second or by the end of the cell that runs then) or "none" (no checkpoints).
     allow_input: whether input() may ask. input_timeout: seconds an answer may take. tla_timeout: seconds that a cell
     which awaits may run. interrupt_grace: seconds between the steps of an interrupt. output_limit: bytes of text a
     cell may put out; what comes after is dropped, and an event says so.
@@ -80,7 +81,7 @@ class SessionOptions(_Packed):
     interrupt_grace: Annotated[float, Field(ge=0.05, le=60)] = 2.0
     output_limit: Annotated[int, Field(ge=1024, le=MAX_OUTPUT_BYTES)] = 64 * 1024 * 1024
     detection: Detection = Detection()
-    durability: Literal["commit", "none"] = "commit"
+    durability: Literal["commit", "relaxed", "none"] = "commit"
 
 
 class SessionInfo(BaseModel):

@@ -17,10 +17,13 @@ from redis.exceptions import NoScriptError
 
 from skep_shared.errors import EventGap, Fenced
 from skep_shared.keys import Keys
+from skep_shared.limits import MAX_NAMES
+from skep_shared.manifests import Origin, read_origins
 
 SCRIPT_NAMES: Final = (
     "submit", "watch", "claim", "emit", "commit", "release",
-    "heartbeat", "leave", "recover", "control", "close", "purge", "prune", "rehead", "confirm", "copy_blobs", "fork",
+    "heartbeat", "leave", "recover", "control", "close", "purge", "prune", "rehead", "confirm", "fork", "save",
+    "name",
 )  # fmt: skip
 
 INLINE_BODY_BYTES: Final = 16 * 1024
@@ -77,7 +80,8 @@ class ClaimStatus(StrEnum):
 class Claim:
     """Ownership of a session, and where it stands; every write carries `token` and `epoch`.
 
-    requests: (seq, "interrupt" or "cancel") that came for a cell, before or during an earlier stay.
+    requests: (seq, "interrupt" or "cancel") that came for a cell, before or during an earlier stay. created_at: in ms,
+    which tells the session from an earlier one of its id. origins: whose chunks it reads besides its own.
     """
 
     session_id: str
@@ -92,6 +96,8 @@ class Claim:
     options: bytes
     head: int
     requests: tuple[tuple[int, str], ...] = ()
+    created_at: int = 0
+    origins: tuple[Origin, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +112,44 @@ class CellCommit:
     events: tuple[bytes, ...]
     manifest: bytes = b""
     blobs: tuple[tuple[bytes, bytes], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Pruned:
+    """What prune.lua answered: `is_done`, or nothing was removed since a checkpoint among them must stay.
+
+    protected: seqs that have a name or that a fork began from; unless done, the head's too.
+    """
+
+    is_done: bool
+    chunks: int
+    protected: frozenset[int]
+
+
+class NameStatus(StrEnum):
+    """What name.lua answered."""
+
+    OK = "OK"
+    UNKNOWN = "UNKNOWN"
+    TAKEN = "TAKEN"
+    FULL = "FULL"
+
+
+@dataclass(frozen=True, slots=True)
+class ForkSource:
+    """A checkpoint to fork from. created_at: of its session, as read with it."""
+
+    session_id: str
+    created_at: int
+    seq: int
+
+
+class ForkStatus(StrEnum):
+    """What fork.lua answered."""
+
+    OK = "OK"
+    MISSING = "MISSING"
+    EXISTS = "EXISTS"
 
 
 class ReleaseStatus(StrEnum):
@@ -230,21 +274,24 @@ class Scripts:
             return Watched(Placed(reply[1]), reply[2])
         return Watched(Placed(reply[1], reply[2], reply[3]), reply[3])
 
-    async def claim(self, session_id: str, worker_id: str, token: str) -> Claim | ClaimStatus:
-        """Take a session that nobody alive owns."""
+    async def claim(
+        self, session_id: str, worker_id: str, token: str, *, has_store: bool = False
+    ) -> Claim | ClaimStatus:
+        """Take a session that nobody alive owns. has_store: the worker may put chunks of it into a store."""
         k = self.keys
         keys = (k.session(session_id), k.waiting, k.worker(worker_id), k.owned(worker_id))
-        reply = await self._call("claim", keys, (k.prefix, session_id, worker_id, token))
+        reply = await self._call("claim", keys, (k.prefix, session_id, worker_id, token, int(has_store)))
         status = ClaimStatus(reply[0].decode())
         if status is not ClaimStatus.OK:
             return status
-        epoch, cursor, seq, last, losses, previous, state, options, head, kept = reply[1:]
+        epoch, cursor, seq, last, losses, previous, state, options, head, kept, created, origins = reply[1:]
         is_closing = state == b"closing"
         numbered = (request.partition(":") for request in kept.decode().split())
         requests = tuple((int(number), kind) for number, _, kind in numbered if int(number) > cursor)
         return Claim(
-            session_id, token, epoch, cursor, seq, last, losses, previous.decode(), is_closing, options, head, requests
-        )
+            session_id, token, epoch, cursor, seq, last, losses, previous.decode(), is_closing, options, head, requests,
+            int(created), read_origins(origins.decode()),
+        )  # fmt: skip
 
     async def emit(self, claim: Claim, first_event: int, events: Sequence[bytes]) -> int:
         """Append events from number `first_event` on; gives the last event. Raises Fenced, EventGap."""
@@ -281,14 +328,41 @@ class Scripts:
         last: int = reply[1]
         return last
 
-    async def prune(self, claim: Claim, oldest: int, garbage: Sequence[bytes]) -> int:
-        """Remove checkpoints before `oldest` and chunks that only they named; gives how many. Raises Fenced."""
+    async def save(
+        self,
+        claim: Claim,
+        seq: int,
+        manifest: bytes,
+        blobs: Sequence[tuple[bytes, bytes]] = (),
+        *,
+        is_void: bool = False,
+    ) -> int:
+        """Write the checkpoint after the committed cell of `seq`; gives the last cell that is saved.
+
+        is_void: the cell had no effect, so it is saved if the one before it is. Raises Fenced, EventGap.
+        """
         k, sid = self.keys, claim.session_id
-        keys = (k.session(sid), k.checkpoints(sid), k.blobs(sid))
-        reply = await self._call("prune", keys, (claim.token, claim.epoch, oldest, *garbage))
+        args: list[str | bytes | int] = [claim.token, claim.epoch, seq, manifest, "void" if is_void else ""]
+        for blob in blobs:
+            args += blob
+        reply = await self._call("save", (k.session(sid), k.checkpoints(sid), k.blobs(sid)), args)
+        _raise_refusal(reply, sid, seq)
+        saved: int = reply[1]
+        return saved
+
+    async def prune(self, claim: Claim, seqs: Sequence[int], garbage: Sequence[bytes]) -> Pruned:
+        """Remove these checkpoints and the chunks that only they named, or nothing. Raises Fenced."""
+        k, sid = self.keys, claim.session_id
+        keys = (k.session(sid), k.checkpoints(sid), k.blobs(sid), k.names(sid), k.pins(sid))
+        reply = await self._call("prune", keys, (claim.token, claim.epoch, len(seqs), *seqs, *garbage))
         _raise_refusal(reply, sid, 0)
-        removed: int = reply[1]
-        return removed
+        return Pruned(reply[0] == b"OK", reply[1], frozenset(reply[2:]))
+
+    async def name(self, session_id: str, seq: int, name: str) -> tuple[NameStatus, int]:
+        """Name a checkpoint ('': no name); gives with TAKEN the seq that has the name, with FULL how many there are."""
+        k, sid = self.keys, session_id
+        reply = await self._call("name", (k.session(sid), k.checkpoints(sid), k.names(sid)), (seq, name, MAX_NAMES))
+        return NameStatus(reply[0].decode()), reply[1] if len(reply) > 1 else 0
 
     async def confirm(self, claim: Claim) -> int:
         """Take the owner's session off the waiting list; gives its last seq. Raises Fenced."""
@@ -307,19 +381,18 @@ class Scripts:
         _raise_refusal(reply, sid, cursor)
         return None if reply[0] == b"UNKNOWN" else int(reply[1])
 
-    async def copy_blobs(self, source_id: str, target_id: str, names: Sequence[bytes]) -> int:
-        """Copy chunks between sessions; gives how many were there."""
-        reply = await self._call("copy_blobs", (self.keys.blobs(source_id), self.keys.blobs(target_id)), names)
-        copied: int = reply[1]
-        return copied
-
-    async def fork(self, new_id: str, seq: int, manifest: bytes, options: bytes, blobs: Sequence[bytes]) -> str:
-        """Make a session of a copied checkpoint; gives OK, EXISTS or MISSING."""
-        k = self.keys
-        keys = (k.session(new_id), k.checkpoints(new_id), k.blobs(new_id), k.sessions)
-        reply = await self._call("fork", keys, (new_id, seq, manifest, options, *blobs))
-        status: str = reply[0].decode()
-        return status
+    async def fork(
+        self, source: ForkSource, new_ids: Sequence[str], manifest: bytes, token: str
+    ) -> tuple[ForkStatus, list[str]]:
+        """Make sessions of a checkpoint, all or none; `token` is random, one per request. Gives the ids that exist."""
+        k, sid = self.keys, source.session_id
+        keys = [k.session(sid), k.checkpoints(sid), k.pins(sid), k.sessions]
+        for new_id in new_ids:
+            keys += (k.session(new_id), k.checkpoints(new_id))
+        reply = await self._call(
+            "fork", keys, (k.prefix, sid, source.created_at, source.seq, token, manifest, *new_ids)
+        )
+        return ForkStatus(reply[0].decode()), [taken.decode() for taken in reply[1:]]
 
     async def release(
         self,
@@ -388,13 +461,13 @@ class Scripts:
         return Closed(reply[0].decode(), *reply[1:2], *(bool(flag) for flag in reply[2:]))
 
     async def purge(self, session_id: str) -> bool:
-        """Remove every key of a closed session; False if it is not closed."""
+        """Remove a closed session, but for what its forks still read; False if it is not closed."""
         k, sid = self.keys, session_id
         keys = (
             k.session(sid), k.cells(sid), k.ids(sid), k.events(sid), k.sessions, k.waiting,
-            k.checkpoints(sid), k.blobs(sid),
+            k.checkpoints(sid), k.blobs(sid), k.names(sid), k.pins(sid), k.purged,
         )  # fmt: skip
-        reply = await self._call("purge", keys, (sid,))
+        reply = await self._call("purge", keys, (k.prefix, sid))
         return bool(reply[0] == b"OK")
 
 

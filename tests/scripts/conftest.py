@@ -53,6 +53,28 @@ class Shard:
         options.setdefault("reply_ttl_ms", 60_000)
         return await self.scripts.commit(claim, cursor=cursor, first_event=first, cells=cells, **options)
 
+    async def save(self, *names: str, sid: str = "s", worker: str = "w1") -> Claim:
+        """Submit and commit cells, each with a checkpoint that names one chunk of its own and one they share."""
+        await self.submit(*names, sid=sid)
+        claim = await self.claim(worker, sid=sid)
+        for number, name in enumerate(names):
+            cursor, last = claim.cursor + number, claim.last_event + number
+            blobs = ((b"shared", b"x"), (name.encode(), b"y"))
+            cell = CellCommit(name, last + 1, (b"e",), manifest=b"m-" + name.encode(), blobs=blobs)
+            await self.commit(claim, cell, cursor=cursor, first=last + 1)
+        return claim
+
+    async def end(self, claim: Claim, worker: str = "w1") -> bool:
+        """Release, close and purge a session."""
+        await self.scripts.release(claim, worker)
+        await self.scripts.close(claim.session_id)
+        return await self.scripts.purge(claim.session_id)
+
+    async def kept(self, sid: str = "s") -> tuple[list[str], set[bytes]]:
+        """Read which checkpoints and which chunks are stored."""
+        entries = await self.redis.xrange(self.keys.checkpoints(sid))
+        return [entry_id.decode() for entry_id, _ in entries], set(await self.redis.hkeys(self.keys.blobs(sid)))
+
     async def session(self, sid: str = "s") -> dict[str, str]:
         """Read the session hash."""
         fields = await self.redis.hgetall(self.keys.session(sid))

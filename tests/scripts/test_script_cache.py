@@ -2,7 +2,19 @@
 
 import pytest
 
-from skep_shared.scripts import SCRIPT_NAMES, CellCommit, Closed, Controlled, ControlStatus, Placed, Recovered
+from skep_shared.scripts import (
+    SCRIPT_NAMES,
+    CellCommit,
+    Closed,
+    Controlled,
+    ControlStatus,
+    ForkSource,
+    ForkStatus,
+    NameStatus,
+    Placed,
+    Pruned,
+    Recovered,
+)
 
 pytestmark = pytest.mark.anyio
 
@@ -35,11 +47,12 @@ async def test_a_session_lives_its_whole_life_on_an_empty_script_cache(flushing)
     assert await scripts.control("s", "interrupt") == Controlled(ControlStatus.OK)
     assert await shard.commit(claim, CellCommit("a", 1, ()), CellCommit("b", 2, (b"b1",)), first=2) == 2
     assert len(await shard.replies("c1")) == 1
-    assert await scripts.prune(claim, 1, [b"nothing"]) == 0
+    assert await scripts.prune(claim, [1], [b"nothing"]) == Pruned(True, 0, frozenset())
+    assert await scripts.save(claim, 2, b"m") == 2
     assert await scripts.rehead(claim, 2, 7) is None
     assert await scripts.confirm(claim) == 2
-    assert await scripts.copy_blobs("s", "t", [b"nothing"]) == 0
-    assert await scripts.fork("s", 1, b"m", b"", []) == "EXISTS"
+    assert await scripts.name("s", 1, "first") == (NameStatus.UNKNOWN, 0)
+    assert await scripts.fork(ForkSource("s", 0, 1), ["t"], b"m", "token") == (ForkStatus.MISSING, [])
     assert await scripts.release(claim, "w2") == 0
     assert await scripts.close("s") == Closed("CLOSED", 3)
     assert await scripts.purge("s")

@@ -1,14 +1,32 @@
--- Removes old checkpoints and the chunks that only they named.
+-- Removes checkpoints and the chunks that only they named.
 --
--- KEYS 1 session (hash)  2 checkpoints (stream)  3 blobs (hash)
--- ARGV 1 owner token  2 epoch  3 seq of the oldest checkpoint to keep  then names of chunks to remove
--- Returns {'OK', chunks removed} or {'FENCED', epoch}
--- Invariant: only the owner prunes, and it knows every manifest that is kept: no chunk goes that one of them names. The
---      head is always kept.
+-- KEYS 1 session (hash)  2 checkpoints (stream)  3 blobs (hash)  4 names (hash)  5 pins (hash)
+-- ARGV 1 owner token  2 epoch  3 count of checkpoints to remove, then the seq of each, then names of chunks to remove
+-- Returns {'OK', chunks removed, seqs that are named or pinned…} or {'RETRY', 0, those seqs and the head…}
+--      or {'FENCED', epoch}
+-- Invariant: only the owner prunes, and it knows every manifest that is kept: no chunk goes that one of them names. A
+--      checkpoint that has a name, that a fork began from, or that is the head, is never removed; the owner may not
+--      have heard of that yet: then nothing at all is removed, and it is told.
 local h = redis.call('HMGET', KEYS[1], 'token', 'epoch', 'head')
 if h[1] ~= ARGV[1] or h[2] ~= ARGV[2] then return {'FENCED', tonumber(h[2] or 0)} end
-if tonumber(h[3] or 0) < tonumber(ARGV[3]) then return {'OK', 0} end
-redis.call('XTRIM', KEYS[2], 'MINID', ARGV[3] .. '-0')
-local removed = 0
-for i = 4, #ARGV do removed = removed + redis.call('HDEL', KEYS[3], ARGV[i]) end
-return {'OK', removed}
+local count, is_protected, seqs = tonumber(ARGV[3]), {}, {}
+for place = 4, 5 do
+  for _, seq in ipairs(redis.call('HVALS', KEYS[place])) do
+    if not is_protected[seq] then
+      is_protected[seq] = true
+      seqs[#seqs + 1] = tonumber(seq)
+    end
+  end
+end
+for i = 4, 3 + count do
+  if is_protected[ARGV[i]] or ARGV[i] == h[3] then
+    local reply = {'RETRY', 0, tonumber(h[3] or 0)}
+    for _, seq in ipairs(seqs) do reply[#reply + 1] = seq end
+    return reply
+  end
+end
+for i = 4, 3 + count do redis.call('XDEL', KEYS[2], ARGV[i] .. '-0') end
+local reply = {'OK', 0}
+for i = 4 + count, #ARGV do reply[2] = reply[2] + redis.call('HDEL', KEYS[3], ARGV[i]) end
+for _, seq in ipairs(seqs) do reply[#reply + 1] = seq end
+return reply

@@ -1,7 +1,8 @@
-"""Waiting for Redis to come back: what is worth trying again, and how long to wait before."""
+"""Waiting for Redis or the store to come back: what is worth trying again, and how long to wait before."""
 
 import asyncio
 import random
+import time
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Final, TypeVar
 
@@ -9,6 +10,7 @@ import structlog
 from redis.exceptions import RedisError
 
 from skep_shared.connection import CONNECTION_ERRORS
+from skep_shared.errors import StoreUnavailable
 
 T = TypeVar("T")
 
@@ -42,3 +44,20 @@ async def persist(call: Callable[[], Awaitable[T]], what: str, **context: str) -
         except RETRIABLE as exc:
             log.warning("redis.retry", what=what, error=repr(exc), **context)
             await asyncio.sleep(next(delays))
+
+
+async def persist_within(seconds: float, call: Callable[[], Awaitable[T]], what: str, **context: str) -> T:
+    """Await `call()` until the store of checkpoints answers. Raises StoreUnavailable if it has not after `seconds`.
+
+    The lease says nothing about the store, so this wait has a bound of its own.
+    """
+    ends_at = time.monotonic() + seconds
+    for delay in backoff_delays():
+        try:
+            return await call()
+        except StoreUnavailable as exc:
+            log.warning("store.retry", what=what, error=str(exc), **context)
+            if time.monotonic() >= ends_at:
+                raise
+            await asyncio.sleep(delay)
+    raise AssertionError("the delays never end")

@@ -62,6 +62,7 @@ class Journal:
         self._claim = claim
         self._settings = settings
         self._ended: deque[_Chunk] = deque()
+        self._apart: deque[SavedState] = deque()
         self._open = _Chunk()
         self._written = claim.last_event
         self._added = claim.last_event
@@ -120,6 +121,14 @@ class Journal:
             self.head = ready[-1].seq
         self._complete_ready(state.seq)
 
+    def save_apart(self, state: SavedState) -> None:
+        """Write a checkpoint by itself, once the cells up to it have committed."""
+        self._apart.append(state)
+        if state.manifest:
+            self.head = state.seq
+        self._idle.clear()
+        self._work.set()
+
     def reopen(self, make_event: Callable[[int], bytes]) -> list[int]:
         """Take back the ends of cells whose checkpoint will never come; gives their seqs.
 
@@ -169,11 +178,15 @@ class Journal:
             while True:
                 await self._work.wait()
                 self._work.clear()
-                while self._can_commit() or (self._flush_now and not self._ended and self._open.events):
+                while (
+                    self._can_commit()
+                    or self._can_save()
+                    or (self._flush_now and not self._ended and self._open.events)
+                ):
                     await self._write_some()
                 if not self._ended:
                     self._flush_now = False
-                    if not self._open.events:
+                    if not self._open.events and not self._apart:
                         self._idle.set()
         except SkepError as exc:
             self.failure = exc
@@ -193,8 +206,13 @@ class Journal:
     def _can_commit(self) -> bool:
         return bool(self._ended) and self._ended[0].make_last is None
 
+    def _can_save(self) -> bool:
+        return bool(self._apart) and self._apart[0].seq <= self.cursor
+
     async def _write_some(self) -> None:
-        if self._ended:
+        if self._can_save():
+            await self._save(self._apart.popleft())
+        elif self._ended:
             await self._commit()
         else:
             await self._emit()
@@ -224,6 +242,12 @@ class Journal:
             if chunk.manifest:
                 self._on_checkpoint(chunk.seq, chunk.manifest)
         self._wrote(count, size)
+
+    async def _save(self, state: SavedState) -> None:
+        save = self._scripts.save
+        await self._persist(lambda: save(self._claim, state.seq, state.manifest, state.blobs, is_void=state.is_void))
+        if state.manifest:
+            self._on_checkpoint(state.seq, state.manifest)
 
     async def _emit(self) -> None:
         chunk = self._open

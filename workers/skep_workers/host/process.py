@@ -91,6 +91,8 @@ class SessionProcess:
         self._control: asyncio.Transport | None = None
         self._snapshots: asyncio.Transport | None = None
         self._snapshot_decoder = FrameDecoder()
+        self._snapshots_ended = asyncio.Event()
+        self._is_stopping = False
         self._pipes: list[int] = []
         self._hello: asyncio.Future[Hello] = asyncio.get_running_loop().create_future()
         self._status: asyncio.Future[int | None] = asyncio.get_running_loop().create_future()
@@ -138,7 +140,7 @@ class SessionProcess:
             lambda: _Receiver(self._on_control_data, lambda: None), sock=control_ours
         )
         snapshots, _ = await loop.create_connection(
-            lambda: _Receiver(self._on_snapshot_data, lambda: None), sock=snapshot_ours
+            lambda: _Receiver(self._on_snapshot_data, self._snapshots_ended.set), sock=snapshot_ours
         )
         self._transport, self._control, self._snapshots = transport, control, snapshots
         try:
@@ -177,12 +179,13 @@ class SessionProcess:
         if self._transport is not None and not self._transport.is_closing() and not self._transport.is_reading():
             self._transport.resume_reading()
 
-    async def stop(self) -> None:
+    async def stop(self, patience_seconds: float = KILL_SECONDS) -> None:
         """End the process: ask, then kill; afterwards it is gone."""
         if self._control is not None and not self.gone.is_set():
+            self._is_stopping = True
             self._control.write(encode_frame(Shutdown()))
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(KILL_SECONDS):
+                async with asyncio.timeout(patience_seconds):
                     await self.gone.wait()
                     return
             self.kill()
@@ -273,6 +276,10 @@ class SessionProcess:
         if not self._status.done():  # it lives on without its socket, or its zygote died and nobody can tell
             self._fault = self._fault or "it closed its connection to the host"
             self.kill()
+        if self._is_stopping and self._snapshots is not None:  # it may have left with a last snapshot
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(EXIT_STATUS_SECONDS):
+                    await self._snapshots_ended.wait()
         for transport in (self._transport, self._control, self._snapshots):
             if transport is not None:
                 transport.close()

@@ -8,25 +8,20 @@ does not end the stay: the next cell starts another one.
 import asyncio
 import contextlib
 import time
-from collections import Counter
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 import structlog
-from redis.asyncio import Redis
 
 from skep_shared.errors import EventGap, Fenced, StartError
-from skep_shared.frames import Blob, Done, Frame, Hello, Reply, Restore, Restored, Saved
-from skep_shared.scripts import Claim, Scripts
-from skep_shared.settings import WorkerSettings
+from skep_shared.frames import Blob, Done, Frame, Reply, Restored, Saved
+from skep_shared.scripts import Claim
 from skep_shared.states import CellStatus, ResidentState, ResidentStep, next_resident
 from skep_shared.values import decode_value
 from skep_workers.host.accounting import account_for
 from skep_workers.host.backoff import persist
-from skep_workers.host.checkpoints import CheckpointShelf, CheckpointWriter, SavedState
-from skep_workers.host.clock import RedisClock
+from skep_workers.host.checkpoints import SavedState
+from skep_workers.host.facilities import Host
 from skep_workers.host.housing import Housing
 from skep_workers.host.intake import CellIntake, QueuedCell
 from skep_workers.host.journal import Journal
@@ -34,27 +29,13 @@ from skep_workers.host.operations import HostOperations, OperationRequest
 from skep_workers.host.process import SessionProcess
 from skep_workers.host.reporter import CellRun, Reporter
 from skep_workers.host.runs import CellRuns
-from skep_workers.host.zygote import Zygote
+from skep_workers.host.state_keeping import StateKeeping
 
 log = structlog.get_logger()
 
 MAX_STARTS: Final = 3
 HOST_OPERATIONS: Final = frozenset({"hibernate", "rollback"})
 INTERRUPT_GRACE_SECONDS: Final = 2.0
-
-
-@dataclass(frozen=True, slots=True)
-class Host:
-    """What a resident needs of its worker."""
-
-    worker_id: str
-    settings: WorkerSettings
-    redis: Redis
-    scripts: Scripts
-    clock: RedisClock
-    zygote: Zygote
-    directory: Path
-    counters: Counter[str]
 
 
 class Resident:
@@ -81,10 +62,6 @@ class Resident:
         self.intake: Final = CellIntake(
             host.redis, host.scripts.keys, claim.session_id, after=claim.cursor, on_cells=self._on_cells
         )
-        self._checkpoints = CheckpointWriter(host.redis, host.scripts.keys, claim.session_id, self._on_saved)
-        self._shelf = CheckpointShelf(host.scripts, host.redis, claim, host.settings.keep_checkpoints)
-        self._prune = asyncio.Event()
-        self._restored: asyncio.Future[Restored] | None = None
         self._operations = HostOperations(host.redis, host.scripts.keys, host.settings.reply_ttl_seconds)
         self._unresponsive: CellRun | None = None
         self._runs = CellRuns(
@@ -96,6 +73,7 @@ class Resident:
             self._changed.set,
             self._on_done,
         )
+        self._keeping = StateKeeping(host, claim, self._journal, self._reporter, self._on_saved)
         for seq, kind in claim.requests:
             (self.interrupt if kind == "interrupt" else self.cancel)(seq)
 
@@ -118,7 +96,7 @@ class Resident:
     @property
     def can_hibernate(self) -> bool:
         """Tell whether the session loses nothing when its process goes."""
-        return self._runs.is_saving or self._process is None
+        return self._runs.is_kept or self._process is None
 
     @property
     def is_idle(self) -> bool:
@@ -135,11 +113,10 @@ class Resident:
                     group.create_task(self._journal.run(), name=f"journal of {self.session_id}"),
                     group.create_task(self.intake.run(), name=f"intake of {self.session_id}"),
                     group.create_task(self._operations.run(), name=f"operations of {self.session_id}"),
-                    group.create_task(self._checkpoints.run(), name=f"checkpoints of {self.session_id}"),
-                    group.create_task(self._keep_shelf(), name=f"shelf of {self.session_id}"),
+                    group.create_task(self._keeping.store(), name=f"checkpoints of {self.session_id}"),
+                    group.create_task(self._keeping.prune(), name=f"shelf of {self.session_id}"),
                 ]
-                if self._claim.head:
-                    await self._shelf.load()
+                await self._keeping.load()
                 self._introduce()
                 self.intake.expect(self._claim.seq)
                 pending = await self._stay()
@@ -299,7 +276,7 @@ class Resident:
             raise
         self._process = process
         process.execute([self._runs.configuration()])
-        await self._fill(process, hello)
+        await self._keeping.fill(process, hello, is_lagging=self._runs.is_lagging)
         self._step(ResidentStep.HELLO)
         self._runs.attach(process)
         waiting, self._operations.waiting = self._operations.waiting, []
@@ -307,60 +284,13 @@ class Resident:
             self.operate(request)
         self._on_cells()
 
-    async def _fill(self, process: SessionProcess, hello: Hello) -> None:
-        """Bring the session's state back, from the latest checkpoint that can be. Raises StartError."""
-        where = {"worker_id": self._host.worker_id, "python": hello.python}
-        head = self._journal.head
-        async for seq, manifest in self._shelf.manifests(head):
-            restored = await self._restore(process, manifest)
-            if not restored.damage:
-                notes = [*restored.notes]
-                if seq != head:
-                    notes.append(f"checkpoint {head}-0 can't be restored; this is an earlier one")
-                self._reporter.session_event(
-                    "session.restored", **where, checkpoint=f"{seq}-0", lost=restored.lost, notes=notes
-                )
-                self._log.info("session.restored", pid=process.pid, checkpoint=seq, lost=len(restored.lost))
-                return
-            self._log.error("checkpoint.damaged", checkpoint=seq, damage=restored.damage)
-            message = f"checkpoint {seq}-0 can't be restored: {restored.damage}"
-            self._reporter.session_event("warning", category="checkpoint.damaged", message=message)
-        self._reporter.session_event("session.started", **where)
-        self._log.info("session.started", pid=process.pid)
-
-    async def _restore(self, process: SessionProcess, manifest: bytes) -> Restored:
-        self._restored = asyncio.get_running_loop().create_future()
-        async for blob in self._shelf.chunks(manifest):
-            await process.send_state(blob)
-        await process.send_state(Restore(manifest))
-        try:
-            async with asyncio.timeout(self._host.settings.restore_seconds):
-                return await self._restored
-        except TimeoutError:
-            process.kill()
-            await process.gone.wait()
-            raise StartError("session process", "its restore hung") from None
-
-    def _on_snapshot(self, frame: Blob | Saved) -> None:
-        self._checkpoints.take(frame)
-        if self._process is not None and self._checkpoints.is_full:
-            self._process.pause_snapshots(paused=True)
-
     def _on_saved(self, state: SavedState) -> None:
         self._runs.on_saved(state)
-        if self._process is not None and not self._checkpoints.is_full:
-            self._process.pause_snapshots(paused=False)
 
     def _on_checkpoint(self, seq: int, manifest: bytes) -> None:
-        self._shelf.add(seq, manifest)
-        self._prune.set()
-
-    async def _keep_shelf(self) -> None:
-        """Remove old checkpoints as new ones come; reads first which there are."""
-        while True:
-            await self._prune.wait()
-            self._prune.clear()
-            await self._shelf.prune()
+        self._keeping.committed(seq, manifest)
+        if self._runs.is_lagging:
+            self._reporter.session_event("checkpoint.saved", checkpoint=f"{seq}-0")
 
     def _give_up_starting(self, reason: str) -> None:
         if self.intake.waiting:
@@ -374,10 +304,9 @@ class Resident:
         if isinstance(frame, Reply):
             self._operations.end(frame)
         elif isinstance(frame, Blob | Saved):
-            self._on_snapshot(frame)
+            self._keeping.take(frame, self._process)
         elif isinstance(frame, Restored):
-            if self._restored is not None and not self._restored.done():
-                self._restored.set_result(frame)
+            self._keeping.restored(frame)
         else:
             self._runs.on_frame(frame)
 
@@ -398,6 +327,8 @@ class Resident:
         if self._process is None:
             return  # it never said hello: its start has failed, and is told there
         self._process = None
+        if self._runs.is_saving:
+            self._keeping.drop()  # what it sent last belongs to cells that will run again
         self._operations.abandon(f"the session process ended: {cause}")
         if self._state in {ResidentState.RELEASED, ResidentState.FENCED}:
             return
@@ -455,10 +386,19 @@ class Resident:
             if self._process is not None:
                 self._process.kill()
                 await self._process.gone.wait()
-        if self._process is not None and self._hibernation:
+        if self._process is not None and self._runs.is_lagging:
+            await self._save_rest(self._process)
+        if self._hibernation:
             self._reporter.session_event("session.hibernated", worker_id=self._host.worker_id, reason=self._hibernation)
         await self._journal.written()
         return await self._release()
+
+    async def _save_rest(self, process: SessionProcess) -> None:
+        """End the process, which leaves with a last snapshot of what it has not saved yet."""
+        self._is_replacing = True
+        await process.stop(self._host.settings.snapshot_seconds)
+        self._is_replacing = False
+        await self._keeping.settled()
 
     async def _changes_within(self, seconds: float) -> bool:
         """Wait for the next change, at most so long; False if none came."""

@@ -11,9 +11,10 @@ import structlog
 
 from skep_shared.scripts import Claim, ClaimStatus
 from skep_workers.host.backoff import RETRIABLE, backoff_delays
+from skep_workers.host.facilities import Host
 from skep_workers.host.intake import cell_of_entry
 from skep_workers.host.operations import OperationRequest
-from skep_workers.host.resident import Host, Resident
+from skep_workers.host.resident import Resident
 
 log = structlog.get_logger()
 
@@ -102,7 +103,9 @@ class Residents:
         token = secrets.token_hex(16)
         for delay in backoff_delays():
             try:
-                claim = await self._host.scripts.claim(session_id, self._host.worker_id, token)
+                claim = await self._host.scripts.claim(
+                    session_id, self._host.worker_id, token, has_store=self._host.store is not None
+                )
             except RETRIABLE as exc:
                 log.warning("claim.retry", session_id=session_id, error=repr(exc))
                 await asyncio.sleep(delay)

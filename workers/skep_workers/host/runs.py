@@ -84,7 +84,9 @@ class CellRuns:
         self._unsaved: dict[int, CellRun] = {}
         self._again: dict[int, CellRun] = {}
         self._verdicts: dict[int, tuple[CellRun, str]] = {}
-        self.is_saving: Final = self._options.durability == "commit"
+        self.is_saving: Final = self._options.durability == "commit"  # a cell waits for its checkpoint
+        self.is_lagging: Final = self._options.durability == "relaxed"  # the checkpoint comes after
+        self.is_kept: Final = self.is_saving or self.is_lagging
 
     def __len__(self) -> int:
         return len(self._runs)
@@ -221,7 +223,10 @@ class CellRuns:
         if state.manifest and state.lost != self._lost:
             self._lost = state.lost
             self._reporter.session_event("checkpoint.partial", checkpoint=f"{state.seq}-0", lost=dict(state.lost))
-        self._journal.saved(state)
+        if self.is_lagging:
+            self._journal.save_apart(state)
+        else:
+            self._journal.saved(state)
 
     def on_written(self) -> None:
         """The journal has written something: there may be room for output, and in the window."""
@@ -255,7 +260,7 @@ class CellRuns:
             self._again[run.cell.seq] = run
             self._next_seq = min(self._next_seq, run.cell.seq)
         self._intake.waiting.extendleft(run.cell for run in reversed([*back, *runs]))
-        if not self.is_saving:
+        if not self.is_kept:
             message = f"the session process ended ({cause}); its names are gone, since durability is none"
             self._reporter.session_event("warning", category="namespace.lost", message=message)
 
@@ -265,6 +270,8 @@ class CellRuns:
         run_ms = self._clock.now_ms() - run.since_ms if run.since_ms else 0.0
         self._reporter.end(run, status, run_ms, is_saved=True)
         self._next_seq = run.cell.seq + 1
+        if self.is_lagging:
+            self._journal.save_apart(SavedState(run.cell.seq, is_void=True))
 
     def refuse_next(self, status: CellStatus, ename: str, evalue: str) -> None:
         """End the first waiting cell without running it."""

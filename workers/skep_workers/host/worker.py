@@ -32,10 +32,11 @@ from skep_shared.submission import append_cells, cell_from_options
 from skep_workers.host.backoff import RETRIABLE
 from skep_workers.host.clock import RedisClock
 from skep_workers.host.dispatch import Dispatcher
+from skep_workers.host.facilities import Host
 from skep_workers.host.lease import PATIENCE_MS, Lease
 from skep_workers.host.mailbox import Mailbox
-from skep_workers.host.resident import Host
 from skep_workers.host.residents import Residents
+from skep_workers.host.store_upkeep import open_store, remove_purged
 from skep_workers.host.zygote import Zygote
 
 log = structlog.get_logger()
@@ -62,15 +63,18 @@ class WorkerHost:
         self._zygote = Zygote(
             preload=settings.preload, pass_env=settings.pass_env, start_seconds=settings.start_seconds
         )
+        self._store = open_store(settings)
         self._residents: Residents | None = None
         self._stopping = asyncio.Event()
         self._counters: Counter[str] = Counter()
 
     async def run(self) -> None:
-        """Serve until `stop`. Raises RedisUnavailable, RedisUnsuitable, StartError, RedisOutage."""
+        """Serve until `stop`. Raises RedisUnavailable, RedisUnsuitable, StoreUnavailable, StartError, RedisOutage."""
         directory = Path(tempfile.mkdtemp(prefix="skep-worker-"))
         try:
             await check_server(self._redis, self._settings)
+            if self._store is not None:
+                await self._store.check(self.worker_id)
             await self._zygote.ensure_started()
             await self._lease.beat()
             async with asyncio.TaskGroup() as group:
@@ -98,6 +102,7 @@ class WorkerHost:
             self._zygote,
             directory,
             self._counters,
+            self._store,
         )
         residents = self._residents = Residents(host, group, self._activate_elsewhere)
         mailbox = Mailbox(self._blocking, self._redis, self._keys.mailbox(self.worker_id), self._settings.block_seconds)
@@ -169,6 +174,8 @@ class WorkerHost:
             await asyncio.sleep(SWEEP_SECONDS)
             with contextlib.suppress(*RETRIABLE):
                 await residents.sweep()
+                if self._store is not None:
+                    await remove_purged(self._redis, self._keys, self._store)
 
     async def _submit(self, session_id: str, code: str, cell_id: str, options: dict[str, Any]) -> str:
         """Append a cell for arq's job. Raises InvalidArgument, SessionClosed, BacklogFull, RedisFull."""

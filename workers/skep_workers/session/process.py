@@ -61,6 +61,7 @@ class SessionMain:
         self._is_busy = False
         self._outside: Prepared | None = None
         self._is_leaving = False
+        self._saving: asyncio.TimerHandle | None = None
         self._loop = SessionLoop()
         shield = Shield()
         self._link = CellLink(cell_socket, shield)
@@ -90,6 +91,7 @@ class SessionMain:
             self._serve()
         except Exception as failure:  # noqa: BLE001 - the process ends here
             self._fail(failure)
+        self._link.send(*self._keeper.finish())
         self._engine.close()
         self._link.send()
 
@@ -201,6 +203,12 @@ class SessionMain:
             frames = self._keeper.when_idle()
             if frames:
                 self._link.send(*frames)
+            elif self._keeper.is_due_later and self._saving is None:
+                self._saving = self._loop.call_later(self._keeper.seconds_to_wait, self._save_now)
+
+    def _save_now(self) -> None:
+        self._saving = None
+        self._save_if_wanted()
 
     def _fail(self, failure: BaseException) -> NoReturn:
         """End the process: the engine itself has failed. The host reports a crash, with this as its last words."""

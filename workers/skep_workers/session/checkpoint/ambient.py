@@ -16,6 +16,7 @@ class Ambient:
     """Reads and restores what is around the namespace."""
 
     def __init__(self) -> None:
+        self._first_raw = dict(_raw_environment())
         self._first_environment = dict(os.environ)
         self._first_path = list(sys.path)
         self._first_filters = list(warnings.filters)
@@ -24,11 +25,11 @@ class Ambient:
 
     def read(self, future_flags: int) -> dict[str, Any]:
         """Give the state, as plain data that can be compared."""
-        environment = dict(os.environ)
         state: dict[str, Any] = {"future_flags": future_flags}
-        changed = {name: value for name, value in environment.items() if self._first_environment.get(name) != value}
-        removed = [name for name in self._first_environment if name not in environment]
-        if changed or removed:
+        if _raw_environment() != self._first_raw:
+            environment = dict(os.environ)
+            changed = {name: value for name, value in environment.items() if self._first_environment.get(name) != value}
+            removed = [name for name in self._first_environment if name not in environment]
             state["environment"] = (changed, removed)
         if sys.path != self._first_path:
             state["path"] = list(sys.path)
@@ -79,9 +80,14 @@ class Ambient:
         return directory == self._home or directory.startswith(self._home + os.sep)
 
 
+def _raw_environment() -> Any:
+    """Give what can be compared with an earlier copy; os.environ itself would decode every value for that."""
+    return getattr(os.environ, "_data", os.environ)
+
+
 def _working_directory() -> str | None:
     try:
-        return str(Path.cwd())
+        return os.getcwd()  # noqa: PTH109 - after every cell
     except OSError:  # it was removed
         return None
 

@@ -25,10 +25,12 @@ from skep_workers.session.checkpoint.state import (
 )
 from skep_workers.session.checkpoint.taking import Snapshots
 from skep_workers.session.checkpoint.workspace import DEFAULT_QUOTA_BYTES, Workspace
+from skep_workers.session.clock import monotonic
 from skep_workers.session.internals import RESULT_NAMES
 from skep_workers.session.namespace import NamespaceManager
 
 SEND_BYTES: Final = 4 * 1024 * 1024
+RELAXED_SECONDS: Final = 1.0  # between two snapshots where no outcome waits for them
 
 
 class Keeper:
@@ -44,6 +46,8 @@ class Keeper:
         self._future_flags: Callable[[], int] = lambda: 0
         self._is_wanted = False
         self._latest_seq = 0
+        self._taken_at = 0.0
+        self._interval_seconds = 0.0
         self._workspace = Workspace(os.getcwd())  # noqa: PTH109 - text, joined thousands of times
         self._recipes = Recipes()
         self._snapshots = Snapshots(self._read_state, self._workspace.saved, self._send_file, self._on_free)
@@ -62,6 +66,7 @@ class Keeper:
     def configure(self, options: Mapping[str, Any]) -> None:
         """Take what a session's options and its worker's settings say of checkpoints."""
         self.is_on = options.get("durability") != "none"
+        self._interval_seconds = RELAXED_SECONDS if options.get("durability") == "relaxed" else 0.0
         self._workspace.quota_bytes = int(options.get("workspace_quota_bytes", DEFAULT_QUOTA_BYTES))
         self._snapshots.limits = SnapshotLimits(
             float(options.get("snapshot_seconds", DEFAULT_SNAPSHOT_SECONDS)),
@@ -74,17 +79,38 @@ class Keeper:
         if not self.is_on:
             return []
         self._latest_seq = seq
-        if self._snapshots.is_busy:
+        if self._snapshots.is_busy or self.seconds_to_wait:
             self._is_wanted = True
             return []
         self._is_wanted = False
+        self._taken_at = monotonic() if self._interval_seconds else 0.0
         return self._snapshots.take(seq) or []
 
+    @property
+    def seconds_to_wait(self) -> float:
+        """How long until the next snapshot may be taken."""
+        if not self._interval_seconds:
+            return 0.0
+        return max(0.0, self._taken_at + self._interval_seconds - monotonic())
+
+    @property
+    def is_due_later(self) -> bool:
+        """Tell whether a snapshot is wanted that only time stands in the way of."""
+        return self._is_wanted and not self._snapshots.is_busy and self.seconds_to_wait > 0
+
     def when_idle(self) -> list[Frame]:
-        """Take the snapshot that cells wait for, if a child has finished meanwhile; only while no cell runs."""
-        if not self._is_wanted or self._snapshots.is_busy:
+        """Take the snapshot that cells wait for, if it may be taken now; only while no cell runs."""
+        if not self._is_wanted or self._snapshots.is_busy or self.seconds_to_wait:
             return []
         return self.after_cell(self._latest_seq)
+
+    def finish(self) -> list[Frame]:
+        """Save what is not saved yet, at the end of the session process; waits for children."""
+        self._snapshots.join()
+        self._interval_seconds = 0.0
+        frames = self.when_idle()
+        self._snapshots.join()
+        return frames
 
     def put(self, blob: Blob) -> None:
         """Take a chunk of the checkpoint to restore."""

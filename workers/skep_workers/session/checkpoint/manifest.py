@@ -4,7 +4,7 @@ The host looks at `blobs` and `lost` only; the rest is between session processes
 """
 
 import platform
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import msgpack
@@ -34,6 +34,11 @@ class Group:
     def digests(self) -> list[bytes]:
         """Give the names of all of its chunks."""
         return [*self.chunks, *(chunk for buffer in self.buffers for chunk in buffer.chunks)]
+
+    def pack(self) -> dict[str, Any]:
+        """Give the form that a manifest holds."""
+        buffers = [{"chunks": buffer.chunks, "readonly": buffer.readonly} for buffer in self.buffers]
+        return {"names": self.names, "chunks": self.chunks, "buffers": buffers, "named": self.named}
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,10 +70,20 @@ class Manifest:
 
     def pack(self) -> bytes:
         """Give the manifest's bytes."""
-        packed: bytes = msgpack.packb(
-            {"format": FORMAT, "blobs": self.digests(), **asdict(self), "files": pack_entries(self.files)},
-            unicode_errors="surrogatepass",
-        )
+        fields = {
+            "format": FORMAT,
+            "blobs": self.digests(),
+            "seq": self.seq,
+            "groups": [group.pack() for group in self.groups],
+            "definitions": None if self.definitions is None else self.definitions.pack(),
+            "bindings": self.bindings,
+            "lost": self.lost,
+            "ambient": self.ambient.pack(),
+            "sources": None if self.sources is None else self.sources.pack(),
+            "files": pack_entries(self.files),
+            "python": self.python,
+        }
+        packed: bytes = msgpack.packb(fields, unicode_errors="surrogatepass")
         return packed
 
     @classmethod

@@ -64,6 +64,12 @@ class Snapshots:
         """Tell whether a child is at work; the next snapshot waits for it."""
         return self._child is not None
 
+    def join(self) -> None:
+        """Wait until no child is at work; its deadline is this wait's."""
+        child = self._child
+        if child is not None:
+            child.join()
+
     def adopt(self, manifest: Manifest) -> None:
         """Start from a checkpoint that was restored: its chunks are stored."""
         self._know_stored(manifest)

@@ -1,0 +1,147 @@
+"""Forks read their origins' chunks: what they need is pinned there, and is gone with the last of them."""
+
+import pytest
+
+from skep_shared.manifests import Origin
+from skep_shared.scripts import CellCommit, ForkSource, ForkStatus, NameStatus, SubmitStatus
+
+from .conftest import Shard
+
+pytestmark = pytest.mark.anyio
+
+
+async def source(shard, sid="s", seq=1):
+    return ForkSource(sid, int((await shard.session(sid))["created_at"]), seq)
+
+
+async def fork(shard, *new_ids, sid="s", seq=1, request="t"):
+    return await shard.scripts.fork(await source(shard, sid, seq), new_ids, b"m", f"{request} {new_ids}")
+
+
+async def pins(shard, sid="s"):
+    return {new.decode(): int(seq) for new, seq in (await shard.redis.hgetall(shard.keys.pins(sid))).items()}
+
+
+async def test_a_fork_begins_after_the_checkpoint_and_copies_no_chunk(shard: Shard):
+    await shard.save("a", "b")
+    born = int((await shard.session())["created_at"])
+
+    assert await fork(shard, "f", seq=1) == (ForkStatus.OK, [])
+    new = await shard.session("f")
+    assert [new[name] for name in ("state", "seq", "cursor", "last", "head", "saved", "options")] == [
+        "open", "1", "1", "0", "1", "1", "options",
+    ]  # fmt: skip
+    assert await shard.redis.xrange(shard.keys.checkpoints("f")) == [(b"1-0", {b"m": b"m"})]
+    assert not await shard.redis.exists(shard.keys.blobs("f"))
+    assert await pins(shard) == {"f": 1}
+    claim = await shard.claim(sid="f")
+    assert (claim.head, claim.cursor, claim.origins) == (1, 1, (Origin("s", 1, born),))
+    assert claim.created_at == int(new["created_at"])
+
+
+async def test_a_fork_of_a_fork_pins_all_the_way_back(shard: Shard):
+    await shard.save("a", "b")
+    await fork(shard, "f", seq=1)
+    await shard.save("c", sid="f")
+    await fork(shard, "g", sid="f", seq=2)
+
+    assert await pins(shard) == {"f": 1, "g": 1}
+    assert await pins(shard, "f") == {"g": 2}
+    assert [(o.session_id, o.seq) for o in (await shard.claim(sid="g")).origins] == [("f", 2), ("s", 1)]
+
+
+async def test_what_is_pinned_is_not_pruned(shard: Shard):
+    claim = await shard.save("a", "b", "c")
+    await fork(shard, "f", seq=1)
+
+    assert not (await shard.scripts.prune(claim, [1], [b"a"])).is_done
+    assert (await shard.scripts.prune(claim, [2], [b"b"])).is_done
+
+
+async def test_many_are_made_at_once_or_none(shard: Shard):
+    await shard.save("a")
+    await shard.save("a", sid="f2")
+    await shard.save("a", sid="f4")
+    before = await shard.dump()
+
+    assert await fork(shard, "f1", "f2", "f3", "f4") == (ForkStatus.EXISTS, ["f2", "f4"])
+    assert await shard.dump() == before
+    assert await fork(shard, "f1", "f3") == (ForkStatus.OK, [])
+    assert await pins(shard) == {"f1": 1, "f3": 1}
+
+
+@pytest.mark.parametrize("what", ["seq", "session", "incarnation"])
+async def test_a_checkpoint_that_is_not_there_makes_no_fork(shard: Shard, what):
+    await shard.save("a")
+    asked = await source(shard, seq=2 if what == "seq" else 1)
+    if what == "session":
+        asked = ForkSource("other", asked.created_at, 1)
+    elif what == "incarnation":
+        asked = ForkSource("s", asked.created_at - 1, 1)
+    before = await shard.dump()
+
+    assert await shard.scripts.fork(asked, ["f"], b"m", "t") == (ForkStatus.MISSING, [])
+    assert await shard.dump() == before
+
+
+async def test_a_resent_fork_changes_nothing(shard: Shard):
+    await shard.save("a")
+    await fork(shard, "f", "g")
+    before = await shard.dump()
+
+    assert await fork(shard, "f", "g") == (ForkStatus.OK, [])
+    assert await shard.dump() == before
+    assert await fork(shard, "f", request="another") == (ForkStatus.EXISTS, ["f"])
+
+
+async def test_purging_a_fork_takes_its_pins_away(shard: Shard):
+    await shard.save("a")
+    await fork(shard, "f")
+    await shard.end(await shard.claim(sid="f"))
+
+    assert await pins(shard) == {}
+    assert await shard.kept() == (["1-0"], {b"shared", b"a"})
+
+
+async def test_a_purged_session_keeps_what_its_forks_read_and_its_id(shard: Shard):
+    claim = await shard.save("a", "b")
+    await fork(shard, "f", seq=1)
+    assert await shard.end(claim)
+
+    assert await shard.kept() == (["1-0", "2-0"], {b"shared", b"a", b"b"})
+    names = {key.decode() async for key in shard.redis.scan_iter(f"{shard.keys.session('s')}*")}
+    k = shard.keys
+    assert names == {k.session("s"), k.checkpoints("s"), k.blobs("s"), k.pins("s")}
+    assert not await shard.redis.zscore(k.sessions, "s")
+    assert (await shard.submit("c")).status is SubmitStatus.CLOSED
+    assert await fork(shard, "g", seq=1) == (ForkStatus.MISSING, [])
+    assert await shard.scripts.name("s", 1, "late") == (NameStatus.UNKNOWN, 0)
+    assert await shard.scripts.purge("s")
+    assert await shard.kept() == (["1-0", "2-0"], {b"shared", b"a", b"b"})
+
+
+@pytest.mark.parametrize("order", ["sfg", "gfs", "fgs", "fsg", "gsf", "sgf"])
+async def test_after_all_are_purged_in_any_order_no_key_is_left(shard: Shard, order):
+    claims = {"s": await shard.save("a")}
+    await fork(shard, "f")
+    claims["f"] = await shard.save("b", sid="f")
+    await fork(shard, "g", sid="f", seq=2)
+    claims["g"] = await shard.save("c", sid="g")
+    for sid in order:
+        assert await shard.end(claims[sid])
+    await shard.scripts.leave("w1")
+
+    assert await shard.dump() == {}
+
+
+async def test_what_a_store_has_of_a_purged_session_is_listed_for_the_workers(shard: Shard):
+    await shard.submit("a")
+    await shard.join()
+    claim = await shard.scripts.claim("s", "w1", "t", has_store=True)
+    await shard.commit(claim, CellCommit("a", 1, (b"e",), manifest=b"m"))
+    await fork(shard, "f")
+    await shard.end(claim)
+    assert not await shard.redis.exists(shard.keys.purged)  # the fork still reads it
+
+    await shard.end(await shard.claim(sid="f"))
+    assert await shard.redis.smembers(shard.keys.purged) == {f"s:{claim.created_at}".encode()}

@@ -1,0 +1,65 @@
+"""save.lua: a checkpoint apart from a commit, for sessions whose outcomes don't wait for it."""
+
+import pytest
+
+from skep_shared.errors import EventGap, Fenced
+from skep_shared.scripts import CellCommit
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+async def claim(shard):
+    """Three committed cells without any checkpoint."""
+    await shard.submit("a", "b", "c")
+    claim = await shard.claim("w1")
+    await shard.commit(claim, CellCommit("a", 1, (b"e",)), CellCommit("b", 2, (b"e",)), CellCommit("c", 3, (b"e",)))
+    return claim
+
+
+async def test_it_writes_manifest_and_chunks_and_moves_the_head(shard, claim):
+    assert await shard.scripts.save(claim, 2, b"manifest", [(b"name", b"data")]) == 2
+
+    keys = shard.scripts.keys
+    assert await shard.redis.xrange(keys.checkpoints("s")) == [(b"2-0", {b"m": b"manifest"})]
+    assert await shard.redis.hgetall(keys.blobs("s")) == {b"name": b"data"}
+    session = await shard.session()
+    assert (session["head"], session["saved"]) == ("2", "2")
+
+
+async def test_a_state_that_has_not_changed_moves_only_what_is_saved(shard, claim):
+    await shard.scripts.save(claim, 1, b"manifest")
+    await shard.scripts.save(claim, 3, b"")
+
+    session = await shard.session()
+    assert (session["head"], session["saved"]) == ("1", "3")
+
+
+async def test_sent_again_or_late_it_changes_nothing(shard, claim):
+    await shard.scripts.save(claim, 2, b"manifest", [(b"name", b"data")])
+    before = await shard.dump()
+
+    assert await shard.scripts.save(claim, 2, b"manifest", [(b"name", b"data")]) == 2
+    assert await shard.scripts.save(claim, 1, b"older") == 2
+    assert await shard.dump() == before
+
+
+async def test_a_cell_without_effect_is_saved_if_the_one_before_is(shard, claim):
+    assert await shard.scripts.save(claim, 2, b"", is_void=True) == 0
+    await shard.scripts.save(claim, 1, b"manifest")
+
+    assert await shard.scripts.save(claim, 2, b"", is_void=True) == 2
+
+
+async def test_a_stale_owner_and_a_cell_that_has_not_committed_are_refused(shard, claim):
+    before = await shard.dump()
+    with pytest.raises(EventGap):
+        await shard.scripts.save(claim, 4, b"manifest")
+    assert await shard.dump() == before
+
+    await shard.kill("w1")
+    await shard.claim("w2")
+    before = await shard.dump()
+    with pytest.raises(Fenced):
+        await shard.scripts.save(claim, 2, b"manifest")
+    assert await shard.dump() == before

@@ -1,0 +1,85 @@
+"""A session's chunks, wherever they are: in Redis or the store, the session's own or one of its origins'."""
+
+from collections.abc import Sequence
+from itertools import groupby
+
+import structlog
+
+from skep_shared.blobs import BlobStore, Folder, ObjectBlobs, RedisBlobs, StoredName
+from skep_shared.errors import StoreUnavailable
+from skep_shared.manifests import IN_REDIS, Chunk
+from skep_shared.scripts import Claim
+from skep_workers.host.backoff import persist, persist_within
+from skep_workers.host.stored_form import from_stored_aside, to_stored_aside
+
+log = structlog.get_logger()
+
+
+class ChunkPlaces:
+    """Stores, reads and removes the chunks of one session. Waits for Redis; for the store only so long."""
+
+    def __init__(self, redis: RedisBlobs, objects: ObjectBlobs | None, claim: Claim, outage_seconds: float) -> None:
+        self._redis = redis
+        self._objects = objects
+        self._outage_seconds = outage_seconds
+        self._epoch = IN_REDIS if objects is None else claim.epoch
+        self._folders = [
+            Folder(claim.session_id, claim.created_at),
+            *(Folder(origin.session_id, origin.created_at) for origin in claim.origins),
+        ]
+
+    async def put(self, blobs: Sequence[tuple[bytes, bytes]]) -> list[Chunk]:
+        """Store chunks by name; gives where they are. Raises StoreUnavailable."""
+        names, raws = [name for name, _ in blobs], [data for _, data in blobs]
+        stored = await to_stored_aside(raws)
+        named = [(StoredName(name, self._epoch), data) for name, data in zip(names, stored, strict=True)]
+        if self._objects is None:
+            await persist(lambda: self._redis.put(self._folders[0], named), "blobs")
+        else:
+            objects = self._objects
+            await persist_within(self._outage_seconds, lambda: objects.put(self._folders[0], named), "store")
+        return [
+            Chunk(name, len(raw), len(data), epoch=self._epoch)
+            for name, raw, data in zip(names, raws, stored, strict=True)
+        ]
+
+    async def get(self, chunks: Sequence[Chunk]) -> list[bytes | None]:
+        """Give chunks in this order, None for one that is missing or damaged. Raises StoreUnavailable."""
+
+        def place(index: int) -> tuple[int, bool]:
+            return chunks[index].home, chunks[index].epoch == IN_REDIS
+
+        found: dict[int, bytes | None] = {}
+        for (home, is_in_redis), group in groupby(sorted(range(len(chunks)), key=place), key=place):
+            indexes = list(group)
+            names = [StoredName(chunks[index].name, chunks[index].epoch) for index in indexes]
+            stored = await self._read(home, names, is_in_redis=is_in_redis)
+            found.update(zip(indexes, await from_stored_aside(stored), strict=True))
+        return [found[index] for index in range(len(chunks))]
+
+    async def remove(self, chunks: Sequence[Chunk]) -> None:
+        """Remove the session's own chunks from the store; those in Redis went with the manifests that named them."""
+        names = [StoredName(chunk.name, chunk.epoch) for chunk in chunks if chunk.epoch != IN_REDIS]
+        if not names or self._objects is None:
+            return
+        try:
+            await self._objects.delete(self._folders[0], names)
+        except StoreUnavailable as exc:  # they stay until the session is purged, and cost only their room
+            log.warning("store.left_behind", chunks=len(names), error=str(exc))
+
+    async def _read(self, home: int, names: Sequence[StoredName], *, is_in_redis: bool) -> list[bytes | None]:
+        if home >= len(self._folders):
+            return [None] * len(names)  # a manifest that isn't this session's
+        folder, store = self._folders[home], self._place(is_in_redis=is_in_redis)
+        if is_in_redis:
+            return await persist(lambda: store.get(folder, names), "blobs")
+        return await persist_within(self._outage_seconds, lambda: store.get(folder, names), "store")
+
+    def _place(self, *, is_in_redis: bool) -> BlobStore:
+        if is_in_redis:
+            return self._redis
+        if self._objects is None:
+            raise StoreUnavailable(
+                "", "the checkpoint's chunks are in a store, and this worker has no checkpoint_store"
+            )
+        return self._objects

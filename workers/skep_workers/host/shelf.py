@@ -1,0 +1,108 @@
+"""The checkpoints of a session that are kept: which there are, which go, and what a new process is filled from."""
+
+from collections.abc import AsyncIterator
+from typing import Final
+
+import structlog
+from redis.asyncio import Redis
+
+from skep_shared.frames import Blob
+from skep_shared.manifests import chunks_of, read_manifest
+from skep_shared.scripts import Claim, Scripts
+from skep_shared.settings import WorkerSettings
+from skep_workers.host.backoff import persist
+from skep_workers.host.chunk_places import ChunkPlaces
+from skep_workers.host.holdings import Holdings
+from skep_workers.host.retention import History, Rule
+
+log = structlog.get_logger()
+
+PAGE_CHUNKS: Final = 8
+PAGE_MANIFESTS: Final = 50
+PAGE_GARBAGE: Final = 256  # chunks that one script frees, which takes Redis some milliseconds
+
+
+def retention_rule(settings: WorkerSettings) -> Rule:
+    """Give what the settings say of which checkpoints are kept."""
+    return Rule(
+        settings.keep_checkpoints,
+        settings.keep_every_checkpoints,
+        settings.keep_every_count,
+        settings.checkpoint_budget_bytes,
+    )
+
+
+class CheckpointShelf:
+    """The kept checkpoints of one session, as their owner knows them."""
+
+    def __init__(
+        self, scripts: Scripts, redis: Redis, claim: Claim, places: ChunkPlaces, holdings: Holdings, rule: Rule
+    ) -> None:
+        self._scripts = scripts
+        self._redis = redis
+        self._claim = claim
+        self._places = places
+        self._holdings = holdings
+        self._rule = rule
+        self._history = History()
+        self._protected: frozenset[int] = frozenset()
+
+    async def load(self) -> None:
+        """Read what is there when the session comes."""
+        key, start = self._scripts.keys.checkpoints(self._claim.session_id), "-"
+        while True:
+            page = await persist(
+                lambda start=start: self._redis.xrange(key, start, "+", count=PAGE_MANIFESTS),  # type: ignore[misc]
+                "checkpoints",
+            )
+            for entry_id, fields in page:
+                self.add(int(entry_id.partition(b"-")[0]), fields[b"m"])
+            if len(page) < PAGE_MANIFESTS:
+                return
+            start = f"({page[-1][0].decode()}"
+
+    def add(self, seq: int, manifest: bytes) -> None:
+        """Take a checkpoint that has been committed."""
+        chunks = chunks_of(read_manifest(manifest))
+        self._history.add(seq, len(manifest), chunks)
+        self._holdings.commit(seq, chunks)
+
+    async def prune(self) -> None:
+        """Remove the checkpoints that go, and the chunks that nothing names any more. Raises Fenced."""
+        protected = self._protected
+        while gone := self._history.to_remove(self._rule, protected):
+            garbage = sorted(self._history.named_only_by(gone) - self._holdings.needed())
+            chunks = [self._holdings.find(name) for name in garbage]
+            with self._holdings.removing(garbage):
+                answer = await persist(
+                    lambda gone=gone, page=garbage[:PAGE_GARBAGE]: self._scripts.prune(self._claim, gone, page),  # type: ignore[misc]
+                    "prune",
+                )
+                if not answer.is_done:  # named, pinned or the head, which we had not heard: choose again
+                    protected |= answer.protected
+                    continue
+                protected = answer.protected
+                self._protected = answer.protected
+                self._history.remove(gone)
+                self._holdings.removed(garbage)
+                for start in range(PAGE_GARBAGE, len(garbage), PAGE_GARBAGE):
+                    page = garbage[start : start + PAGE_GARBAGE]
+                    await persist(lambda page=page: self._scripts.prune(self._claim, [], page), "prune")  # type: ignore[misc]
+                await self._places.remove(chunks)
+
+    async def manifests(self, head: int) -> AsyncIterator[tuple[int, bytes]]:
+        """Yield (seq, manifest) from `head` back to the oldest that is kept."""
+        key = self._scripts.keys.checkpoints(self._claim.session_id)
+        for seq in sorted((known for known in self._history.seqs if known <= head), reverse=True):
+            found = await persist(lambda seq=seq: self._redis.xrange(key, f"{seq}-0", f"{seq}-0"), "checkpoint")  # type: ignore[misc]
+            for _, fields in found:
+                yield seq, fields[b"m"]
+
+    async def chunks(self, manifest: bytes) -> AsyncIterator[Blob]:
+        """Yield the chunks that a manifest names; one that is missing is left out. Raises StoreUnavailable."""
+        chunks = chunks_of(read_manifest(manifest))
+        for start in range(0, len(chunks), PAGE_CHUNKS):
+            page = chunks[start : start + PAGE_CHUNKS]
+            for chunk, data in zip(page, await self._places.get(page), strict=True):
+                if data is not None:
+                    yield Blob(chunk.name, data)

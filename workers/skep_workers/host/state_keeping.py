@@ -1,0 +1,159 @@
+"""The state of one session between its process and Redis: snapshots that come, checkpoints that fill a new process."""
+
+import asyncio
+from collections.abc import Callable
+
+import structlog
+
+from skep_shared.blobs import RedisBlobs
+from skep_shared.errors import StartError, StoreUnavailable
+from skep_shared.frames import Blob, Hello, Restore, Restored, Saved
+from skep_shared.scripts import Claim
+from skep_workers.host.backoff import persist
+from skep_workers.host.checkpoints import CheckpointWriter, SavedState
+from skep_workers.host.chunk_places import ChunkPlaces
+from skep_workers.host.facilities import Host
+from skep_workers.host.holdings import Holdings
+from skep_workers.host.journal import Journal
+from skep_workers.host.process import SessionProcess
+from skep_workers.host.reporter import Reporter
+from skep_workers.host.shelf import CheckpointShelf, retention_rule
+
+log = structlog.get_logger()
+
+
+class StateKeeping:
+    """Stores what snapshots bring, prunes what is old, and brings state back."""
+
+    def __init__(
+        self,
+        host: Host,
+        claim: Claim,
+        journal: Journal,
+        reporter: Reporter,
+        on_saved: Callable[[SavedState], None],
+    ) -> None:
+        """`on_saved` is called when all chunks of a snapshot are stored."""
+        self._host = host
+        self._claim = claim
+        self._journal = journal
+        self._reporter = reporter
+        self._on_saved = on_saved
+        holdings, redis_blobs = Holdings(), RedisBlobs(host.redis, host.scripts.keys)
+        places = ChunkPlaces(redis_blobs, host.store, claim, host.settings.store_outage_seconds)
+        self._writer = CheckpointWriter(places, holdings, self._stored, self._failed)
+        rule = retention_rule(host.settings)
+        self._shelf = CheckpointShelf(host.scripts, host.redis, claim, places, holdings, rule)
+        self._process: SessionProcess | None = None
+        self._prune = asyncio.Event()
+        self._restored: asyncio.Future[Restored] | None = None
+        self._log = log.bind(session_id=claim.session_id, epoch=claim.epoch)
+
+    async def load(self) -> None:
+        """Learn which checkpoints there are."""
+        if self._claim.head:
+            await self._shelf.load()
+
+    async def store(self) -> None:
+        """Store chunks until cancelled."""
+        await self._writer.run()
+
+    async def prune(self) -> None:
+        """Remove old checkpoints as new ones come, until cancelled. Raises Fenced."""
+        while True:
+            await self._prune.wait()
+            self._prune.clear()
+            await self._shelf.prune()
+
+    def take(self, frame: Blob | Saved, process: SessionProcess | None) -> None:
+        """Take a part of a snapshot; while much of it waits to be stored, its process waits with the rest."""
+        self._process = process
+        self._writer.take(frame)
+        if process is not None and self._writer.is_full:
+            process.pause_snapshots(paused=True)
+
+    def drop(self) -> None:
+        """Forget what a process has sent and is not stored yet: it has crashed, its cells run again from before."""
+        self._writer.drop()
+
+    def committed(self, seq: int, manifest: bytes) -> None:
+        """A checkpoint is there for good; older ones may go."""
+        self._shelf.add(seq, manifest)
+        self._prune.set()
+
+    def restored(self, frame: Restored) -> None:
+        """Take a process's word on what it made of the checkpoint it was given."""
+        if self._restored is not None and not self._restored.done():
+            self._restored.set_result(frame)
+
+    async def settled(self) -> None:
+        """Wait until every snapshot that has come is stored and written. Raises Fenced, EventGap."""
+        await self._writer.stored()
+        await self._journal.written()
+
+    async def fill(self, process: SessionProcess, hello: Hello, *, is_lagging: bool) -> None:
+        """Bring the session's state back, from the latest checkpoint that can be. Raises StartError.
+
+        is_lagging: cells may have committed ahead of their checkpoint, which is told.
+        """
+        if is_lagging:
+            await self.settled()
+            await self._tell_lag()
+        self._writer.restart()
+        where = {"worker_id": self._host.worker_id, "python": hello.python}
+        head = self._journal.head
+        async for seq, manifest in self._shelf.manifests(head):
+            restored = await self._restore(process, manifest)
+            if not restored.damage:
+                notes = [*restored.notes]
+                if seq != head:
+                    notes.append(f"checkpoint {head}-0 can't be restored; this is an earlier one")
+                self._reporter.session_event(
+                    "session.restored", **where, checkpoint=f"{seq}-0", lost=restored.lost, notes=notes
+                )
+                self._log.info("session.restored", pid=process.pid, checkpoint=seq, lost=len(restored.lost))
+                return
+            self._log.error("checkpoint.damaged", checkpoint=seq, damage=restored.damage)
+            message = f"checkpoint {seq}-0 can't be restored: {restored.damage}"
+            self._reporter.session_event("warning", category="checkpoint.damaged", message=message)
+        self._reporter.session_event("session.started", **where)
+        self._log.info("session.started", pid=process.pid)
+
+    async def _tell_lag(self) -> None:
+        key = self._host.scripts.keys.session(self._claim.session_id)
+        saved = int(await persist(lambda: self._host.redis.execute_command("HGET", key, "saved"), "saved") or 0)
+        first, last = saved + 1, self._journal.cursor
+        if first <= last:
+            which = f"cell {first}" if first == last else f"cells {first} to {last}"
+            message = f"what {which} did to the names is lost: durability is relaxed, and no checkpoint had it yet"
+            self._reporter.session_event("warning", category="checkpoint.behind", message=message)
+
+    async def _restore(self, process: SessionProcess, manifest: bytes) -> Restored:
+        self._restored = asyncio.get_running_loop().create_future()
+        try:
+            async for blob in self._shelf.chunks(manifest):
+                await process.send_state(blob)
+        except StoreUnavailable as exc:  # not damage: an earlier checkpoint would be a loss, and no easier to read
+            process.kill()
+            await process.gone.wait()
+            raise StartError("session process", str(exc)) from exc
+        await process.send_state(Restore(manifest))
+        try:
+            async with asyncio.timeout(self._host.settings.restore_seconds):
+                return await self._restored
+        except TimeoutError:
+            process.kill()
+            await process.gone.wait()
+            raise StartError("session process", "its restore hung") from None
+
+    def _failed(self, reason: str) -> None:
+        """A snapshot can't be stored. Its cells must not commit without it, so they run again, as after a crash."""
+        message = f"a checkpoint could not be stored, and the cells that wait for it will run again: {reason}"
+        self._reporter.session_event("warning", category="checkpoint.failed", message=message)
+        if self._process is not None:
+            self._process.kill()
+
+    def _stored(self, state: SavedState) -> None:
+        self._on_saved(state)
+        if self._process is not None and not self._writer.is_full:
+            self._process.pause_snapshots(paused=False)
