@@ -4,6 +4,7 @@ Where they don't, DIFFERENCES says why; that they differ is checked too, so that
 """
 
 import re
+import sys
 from dataclasses import dataclass
 
 import pytest
@@ -136,6 +137,13 @@ DIFFERENCES = {
     "the file of a cell": (["def f(): pass\nf.__code__.co_filename"], "cells are named by their place in the session, not by a temporary file"),
     "a plain object": (["object()"], "the address"),
 }  # fmt: skip
+
+if sys.version_info >= (3, 12):
+    DIFFERENCES["a name error with a hint"] = (AGREEING.pop("name error with a hint"), "IPython leaves the hint out")
+    DIFFERENCES["a counter and an ordered dict"] = (
+        AGREEING.pop("counter and ordered dict"),
+        "IPython writes an OrderedDict as Python did before",
+    )
 
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
 

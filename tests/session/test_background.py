@@ -35,6 +35,17 @@ async def test_output_during_another_cell_is_not_that_cells(session, start, text
     assert (first.text, later.text) == (text, "yes\n")
 
 
+async def test_a_blocking_cell_sets_an_event_that_many_tasks_wait_for(session):
+    await session.run(
+        "import asyncio, time\ngo = asyncio.Event()\nasync def work(): return await go.wait()\n"
+        "tasks = [asyncio.create_task(work()) for _ in range(100)]"
+    )
+    cell = await session.run("time.sleep(0); go.set()")
+
+    assert (cell.mode, cell.error) == ("blocking_sync", None)
+    assert await session.value("all(await asyncio.gather(*tasks))") is True
+
+
 async def test_output_between_cells_is_sent_without_another_cell(session):
     cell = await session.run("import asyncio\nasync def work():\n    for i in range(3):\n        await asyncio.sleep(0.001)\n        print(i)\ntask = asyncio.create_task(work())")  # fmt: skip
 

@@ -89,11 +89,12 @@ async def test_other_code_runs_on_the_loop(session, code, mode):
         ("import time\ndef nap(): time.sleep(0)", "nap()"),
         ("import time\ndef nap(): time.sleep(0)\nalias = nap", "alias()"),
         ("from pathlib import Path\np = Path('/dev/null')", "p.read_text()"),
+        ("from pathlib import Path", "Path('/dev/null').read_text()"),
         ("import subprocess\np = subprocess.Popen(['true'])", "p.wait()"),
         ("import time\nclass C:\n    def nap(self): time.sleep(0)\nc = C()", "c.nap()"),
         ("import threading\ne = threading.Event()\ne.set()", "e.wait()"),
     ],
-    ids=["module", "alias", "function", "function alias", "path", "process", "method", "event"],
+    ids=["module", "alias", "function", "function alias", "path", "path class", "process", "method", "event"],
 )
 async def test_what_an_earlier_cell_bound_is_seen_through(session, define, call):
     await session.run(define)

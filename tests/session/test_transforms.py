@@ -1,5 +1,7 @@
 """What no flag compiles: awaits where Python allows none are mended, with a word on it; the rest is Python's SyntaxError."""
 
+import traceback
+
 import pytest
 
 pytestmark = pytest.mark.anyio
@@ -79,6 +81,12 @@ async def test_a_rewritten_cell_keeps_its_line_numbers(session):
     assert 'File "<cell 2>", line 3' in cell.error.traceback
 
 
+def as_python_shows(code):
+    with pytest.raises(SyntaxError) as caught:
+        compile(code, "<cell 1>", "exec")
+    return "".join(traceback.format_exception_only(caught.value))
+
+
 SYNTAX_ERRORS = {
     "def f(:": '  File "<cell 1>", line 1\n    def f(:\n          ^\nSyntaxError: invalid syntax\n',
     "x = 1\nif x\n    pass": "  File \"<cell 1>\", line 2\n    if x\n        ^\nSyntaxError: expected ':'\n",
@@ -86,10 +94,7 @@ SYNTAX_ERRORS = {
     "yield 5": '  File "<cell 1>", line 1\n    yield 5\n    ^^^^^^^\nSyntaxError: \'yield\' outside function\n',
     "break": '  File "<cell 1>", line 1\n    break\n    ^^^^^\nSyntaxError: \'break\' outside loop\n',
     "  x = 1": '  File "<cell 1>", line 1\n    x = 1\nIndentationError: unexpected indent\n',
-    "f(**{'a': 1}, *b)": (
-        "  File \"<cell 1>\", line 1\n    f(**{'a': 1}, *b)\n                  ^\n"
-        "SyntaxError: iterable argument unpacking follows keyword argument unpacking\n"
-    ),
+    "f(**{'a': 1}, *b)": as_python_shows("f(**{'a': 1}, *b)"),  # how much is underlined depends on the version
     "class C:\n    await x": (
         '  File "<cell 1>", line 2\n    await x\n    ^^^^^^^\nSyntaxError: \'await\' outside function\n'
     ),
@@ -135,4 +140,6 @@ async def test_source_nested_too_deeply_fails_and_the_session_goes_on(session):
 async def test_warnings_of_the_compiler_are_shown_once_with_their_cell(session):
     cell = await session.run("x = 1\n1 is 1\nx")
 
-    assert cell.stderr == '<cell 1>:2: SyntaxWarning: "is" with a literal. Did you mean "=="?\n  1 is 1\n'
+    with pytest.warns(SyntaxWarning) as warned:
+        compile("1 is 1", "<cell 1>", "exec")
+    assert cell.stderr == f"<cell 1>:2: SyntaxWarning: {warned[0].message}\n  1 is 1\n"

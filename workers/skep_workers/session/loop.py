@@ -1,6 +1,7 @@
 """The event loop of a session: asyncio's own, which also tells whether user code has work for it."""
 
 import asyncio
+import ctypes
 import selectors
 from asyncio import all_tasks
 from threading import get_ident
@@ -9,6 +10,10 @@ from typing import Any
 from skep_workers.session.clock import monotonic
 
 OWN_DESCRIPTORS = 2  # the loop's wake-up socket and the cell socket
+
+# write(2) by a caller who keeps the GIL, which os.write and socket.send give away.
+_write_at_once: Any = ctypes.PyDLL(None).write
+_write_at_once.argtypes = (ctypes.c_int, ctypes.c_char_p, ctypes.c_size_t)
 
 
 class SessionLoop(asyncio.SelectorEventLoop):
@@ -55,7 +60,11 @@ class SessionLoop(asyncio.SelectorEventLoop):
         del self.call_soon, self.call_at
 
     def _wake(self) -> None:
-        self._write_to_self()  # type: ignore[attr-defined]
+        """Wake the loop and keep the GIL: its thread would else run amid what the caller does, in Event.set say.
+
+        That goes through the event's waiters, and each of them leaves when it runs. A full socket needs no more bytes.
+        """
+        _write_at_once(self._csock.fileno(), b"\0", 1)  # type: ignore[attr-defined]
 
     def close(self) -> None:
         """Stay open: a cell that closes it would take every later cell's loop away."""

@@ -11,7 +11,10 @@ from skep_workers.session.analysis import Analysis, Body, Chain
 from skep_workers.session.detection import DetectionPolicy, ExecutionMode
 
 MAX_DEPTH: Final = 8  # calls through functions of earlier cells, and names through assignments
-_RENAMED: Final = {"posix": "os", "_io": "io", "_socket": "socket", "_thread": "threading", "_queue": "queue"}
+_RENAMED: Final = {
+    "posix": "os", "_io": "io", "_socket": "socket", "_thread": "threading", "_queue": "queue",
+    "pathlib._local": "pathlib",  # Python 3.13
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +123,7 @@ def _name_of(value: object) -> str | None:
     if type(value) is MethodType:
         return None
     for kind in type(value).__mro__:
-        if kind.__module__ == "pathlib" and kind.__name__ == "Path":
+        if kind.__name__ == "Path" and _qualified(kind.__module__, "Path") == "pathlib.Path":
             return "pathlib.Path()"
     return _qualified(type(value).__module__, type(value).__qualname__) + "()"
 
