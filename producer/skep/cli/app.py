@@ -85,8 +85,9 @@ def run(
 ) -> int:
     """Run a file's cells with live output.
 
-    On the cluster at --redis; without one, on a Redis and a worker of its own that end with it. The exit status is 0 if
-    every cell finished, 1 if not. Ctrl-C ends the running cell, a second one leaves at once.
+    On the cluster at --redis; without one, on a Redis and a worker of its own that end with it, and then the file finds
+    what python FILE gives it: the directory, sys.argv, what lies beside it. The exit status is 0 if every cell finished
+    or the file left by sys.exit(), 1 if not. Ctrl-C ends the running cell, a second one leaves at once.
     """
     from skep.cli.run import RunOptions, run_file
 

@@ -20,12 +20,13 @@ from skep.cli.exits import ExitCode
 from skep.cli.flags import Place
 from skep.cli.places import flags_for, named_cluster, note_missing_worker, own_cluster
 from skep.cli.screen import Screen
+from skep.cli.script_place import place_script
 from skep.cli.source_files import STDIN, SourceCell, read_cells
 from skep.cluster import Cluster
 from skep.embedded import EmbeddedCluster
 from skep.session import Session
 from skep_shared.errors import InvalidArgument
-from skep_shared.events import CellFinished, ErrorEvent, InputAnswered, InputRequested
+from skep_shared.events import CellFinished, CellRetried, ErrorEvent, Event, InputAnswered, InputRequested
 from skep_shared.limits import check_session_id
 from skep_shared.states import CellStatus
 
@@ -46,6 +47,12 @@ class CellEnd:
 
     status: CellStatus
     reason: str
+    has_left: bool = False  # by sys.exit() or sys.exit(0): the file ends here, and as it wants to
+
+    @property
+    def is_ok(self) -> bool:
+        """Tell whether nothing went wrong."""
+        return self.has_left or self.status is CellStatus.FINISHED
 
     @property
     def word(self) -> str:
@@ -67,7 +74,10 @@ async def run_file(name: str, options: RunOptions) -> int:
     ctrl_c = CtrlC(screen)
     with ctrl_c.watched():
         async with _cluster(options, screen) as cluster:
-            run = _Run(cluster.session(session_id), screen, ctrl_c, as_json=options.as_json)
+            session = cluster.session(session_id)
+            if isinstance(cluster, EmbeddedCluster):
+                await place_script(session, name)
+            run = _Run(session, screen, ctrl_c, as_json=options.as_json)
             status = await _run_cells(cells, run, keep_going=options.keep_going)
             if not isinstance(cluster, EmbeddedCluster):
                 _tell_session(cluster, session_id, screen)
@@ -90,7 +100,7 @@ async def execute_code(code: str, options: RunOptions) -> int:
         screen.note(f"skep: the cell {end.word}", "red")
     if ctrl_c.was_pressed:
         return ExitCode.INTERRUPTED
-    return ExitCode.OK if end.status is CellStatus.FINISHED else ExitCode.CELL_FAILED
+    return ExitCode.OK if end.is_ok else ExitCode.CELL_FAILED
 
 
 class _Run:
@@ -101,6 +111,7 @@ class _Run:
         self.screen = screen
         self.ctrl_c = ctrl_c
         self._stdin = StdinLines()
+        self._as_json = as_json
         self._printer: Printer = print_event_json if as_json else LivePrinter(screen)
 
     async def follow(self, code: str, label: str) -> CellEnd:
@@ -115,21 +126,24 @@ class _Run:
             self.screen.end_line()
 
     async def _print_events(self, cell: Cell) -> CellEnd:
-        reason = ""
+        fault: ErrorEvent | None = None
         answering: asyncio.Task[None] | None = None
         try:
             async for event in cell.events():
                 self.ctrl_c.cell_has_started = True
-                self._printer(event)
+                if self._as_json or not _is_plain_exit(event):
+                    self._printer(event)
                 match event:
+                    case CellRetried():
+                        fault = None
                     case InputAnswered() if answering is not None:
                         answering.cancel()  # done, or somebody else was faster
                     case InputRequested():
                         answering = asyncio.create_task(self._answer(event), name="answer to input()")
                     case ErrorEvent():
-                        reason = f"{event.ename}: {event.evalue}" if event.evalue else event.ename
+                        fault = event
                     case CellFinished():
-                        return CellEnd(event.status, "" if event.status is CellStatus.FINISHED else reason)
+                        return _end_of(event.status, fault)
                     case _:
                         pass
         finally:
@@ -164,14 +178,28 @@ async def _run_cells(cells: list[SourceCell], run: _Run, *, keep_going: bool) ->
         if screen.is_live and total > 1:
             screen.print(_heading(number, total, cell.title), error=True)
         end = await run.follow(cell.code, f"[{number}/{total}] running" if total > 1 else "running")
-        if end.status is not CellStatus.FINISHED:
+        if not end.is_ok:
             failed.append((number, end))
             if not keep_going:
                 break
+        if end.has_left:
+            break
         if run.ctrl_c.was_pressed:
             break
     _summarize(screen, total, total - number, failed, (time.monotonic() - started_at) * 1000)
     return ExitCode.CELL_FAILED if failed else ExitCode.OK
+
+
+def _end_of(status: CellStatus, fault: ErrorEvent | None) -> CellEnd:
+    if fault is None or status is CellStatus.FINISHED:
+        return CellEnd(status, "")
+    reason = f"{fault.ename}: {fault.evalue}" if fault.evalue else fault.ename
+    return CellEnd(status, reason, has_left=status is CellStatus.FAILED and _is_plain_exit(fault))
+
+
+def _is_plain_exit(event: Event) -> bool:
+    """Tell whether this is a sys.exit() after which Python's own exit status is 0; its argument is known as text."""
+    return isinstance(event, ErrorEvent) and event.ename == "SystemExit" and event.evalue in {"", "None", "0", "False"}
 
 
 def _heading(number: int, total: int, title: str) -> Text:
