@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from itertools import groupby
+from typing import Final
 
 import structlog
 
@@ -13,6 +14,8 @@ from skep_workers.host.backoff import persist, persist_within
 from skep_workers.host.stored_form import from_stored_aside, to_stored_aside
 
 log = structlog.get_logger()
+
+SMALL_BYTES: Final = 16 * 1024  # as an object a chunk up to this size would cost more than its room in Redis
 
 
 class ChunkPlaces:
@@ -30,18 +33,20 @@ class ChunkPlaces:
 
     async def put(self, blobs: Sequence[tuple[bytes, bytes]]) -> list[Chunk]:
         """Store chunks by name; gives where they are. Raises StoreUnavailable."""
-        names, raws = [name for name, _ in blobs], [data for _, data in blobs]
-        stored = await to_stored_aside(raws)
-        named = [(StoredName(name, self._epoch), data) for name, data in zip(names, stored, strict=True)]
-        if self._objects is None:
-            await persist(lambda: self._redis.put(self._folders[0], named), "blobs")
-        else:
-            objects = self._objects
-            await persist_within(self._outage_seconds, lambda: objects.put(self._folders[0], named), "store")
-        return [
-            Chunk(name, len(raw), len(data), epoch=self._epoch)
-            for name, raw, data in zip(names, raws, stored, strict=True)
+        stored = await to_stored_aside([data for _, data in blobs])
+        chunks = [
+            Chunk(name, len(raw), len(data), epoch=self._epoch if len(data) > SMALL_BYTES else IN_REDIS)
+            for (name, raw), data in zip(blobs, stored, strict=True)
         ]
+        by_place: dict[bool, list[tuple[StoredName, bytes]]] = {True: [], False: []}
+        for chunk, data in zip(chunks, stored, strict=True):
+            by_place[chunk.epoch == IN_REDIS].append((StoredName(chunk.name, chunk.epoch), data))
+        if by_place[True]:
+            await persist(lambda: self._redis.put(self._folders[0], by_place[True]), "blobs")
+        if by_place[False]:
+            store = self._place(is_in_redis=False)
+            await persist_within(self._outage_seconds, lambda: store.put(self._folders[0], by_place[False]), "store")
+        return chunks
 
     async def get(self, chunks: Sequence[Chunk]) -> list[bytes | None]:
         """Give chunks in this order, None for one that is missing or damaged. Raises StoreUnavailable."""

@@ -1,0 +1,199 @@
+"""Chunks in a store beside Redis, here on real files: what is there, what is read, what is removed, what if it is away."""
+
+import asyncio
+
+import pytest
+
+import skep
+from skep_shared.blobs import ObjectBlobs
+from skep_workers.host.store_upkeep import remove_purged
+
+pytestmark = pytest.mark.anyio
+
+KILL = "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"
+NOISE = "import os\nbig = os.urandom(1_000_000)"
+
+
+@pytest.fixture
+def files(tmp_path):
+    """Give a function that lists what is in the store."""
+
+    def names():
+        return sorted(str(path.relative_to(tmp_path / "store")) for path in tmp_path.rglob("*") if path.is_file())
+
+    return names
+
+
+@pytest.fixture
+def store_flags(tmp_path):
+    return ("--checkpoint-store", f"file://{tmp_path}/store")
+
+
+@pytest.fixture
+def break_store(tmp_path):
+    """Give functions by which the store goes away and comes back."""
+    store, aside = tmp_path / "store", tmp_path / "aside"
+
+    def away():
+        store.rename(aside)
+        store.write_text("no directory")
+
+    def back():
+        store.unlink()
+        aside.rename(store)
+
+    return away, back
+
+
+async def warnings(session, category):
+    events = [event async for event in session.events() if event.kind == "warning"]
+    return [event.message for event in events if event.category == category]
+
+
+async def test_large_chunks_are_files_and_small_ones_stay_in_redis(shard, start_worker, store_flags, files):
+    await start_worker(*store_flags)
+    session = shard.session("s")
+    await session.run("x = 1")
+    assert files() == []
+
+    await session.run(NOISE + "\ntotal = sum(big)")
+    born = (await session.info()).created_at
+    assert {name.rpartition("/")[0] for name in files()} == {f"s/{round(born.timestamp() * 1000)}/1"}
+    stored = await shard._link.redis.hvals(shard._link.keys.blobs("s"))
+    assert sum(map(len, stored)) < 10_000
+    await session.run(KILL)
+    assert (await session.run("x, sum(big) == total")).value == (1, True)
+
+
+async def test_another_worker_restores_from_the_store(shard, start_worker, store_flags):
+    first = await start_worker(*store_flags)
+    session = shard.session("s")
+    await session.run(NOISE)
+    await start_worker(*store_flags)
+    await first.kill()
+
+    assert (await session.run("len(big)")).value == 1_000_000
+
+
+async def test_what_was_in_redis_before_there_was_a_store_is_still_read(shard, start_worker, store_flags, files):
+    first = await start_worker()
+    session = shard.session("s")
+    await session.run(NOISE)
+    await first.kill()
+    await start_worker(*store_flags)
+    await session.run("more = os.urandom(600_000)")
+    await session.run(KILL)
+
+    assert (await session.run("len(big), len(more)")).value == (1_000_000, 600_000)
+    assert len(files()) == 2  # in chunks of half a MiB
+
+
+async def test_pruned_chunks_are_removed_from_the_store(shard, start_worker, store_flags, files, eventually):
+    await start_worker(*store_flags, "--keep-checkpoints", "1")
+    session = shard.session("s")
+    for _ in range(3):
+        await session.run(NOISE)
+
+    async def one_is_left():
+        return len(files()) == 2  # in chunks of half a MiB
+
+    await eventually(one_is_left)
+    await session.run(KILL)
+    assert (await session.run("len(big)")).value == 1_000_000
+
+
+async def test_forks_read_their_origins_folder_and_the_last_purge_empties_it(
+    shard, start_worker, store_flags, files, tmp_path
+):
+    await start_worker(*store_flags)
+    origin = shard.session("origin")
+    await origin.run(NOISE)
+    before = files()
+    forks = await origin.fork_many(["f1", "f2"])
+    for fork in forks:
+        assert (await fork.run("len(big)")).value == 1_000_000
+    assert files() == before
+
+    redis, keys, store = shard._link.redis, shard._link.keys, ObjectBlobs(f"file://{tmp_path}/store", 10)
+    await origin.close(purge=True)
+    await forks[0].close(purge=True)
+    await remove_purged(redis, keys, store)
+    assert files() == before
+    await forks[1].run(KILL)
+    assert (await forks[1].run("len(big)")).value == 1_000_000
+
+    await forks[1].close(purge=True)
+    await remove_purged(redis, keys, store)
+    assert files() == []
+    assert not await redis.exists(keys.purged)
+
+
+async def test_a_missing_file_costs_that_checkpoint_only(shard, start_worker, store_flags, files, tmp_path):
+    await start_worker(*store_flags)
+    session = shard.session("s")
+    await session.run("x = 1")
+    await session.run(NOISE)
+    (tmp_path / "store" / files()[0]).unlink()
+    await session.run(KILL)
+
+    assert (await session.run("x, 'big' in globals()")).value == (1, False)
+    assert len(await warnings(session, "checkpoint.damaged")) == 1
+
+
+async def test_a_store_that_comes_back_in_time_is_waited_for(shard, start_worker, store_flags, break_store, gate):
+    await start_worker(*store_flags)
+    session = shard.session("s")
+    await session.run("x = 1")
+    away, back = break_store
+    away()
+    cell = await session.submit(NOISE)
+    with pytest.raises(skep.WaitTimeout):
+        await cell.outcome(timeout=1)
+    back()
+
+    assert (await cell.outcome()).attempt == 1
+    assert not await warnings(session, "checkpoint.failed")
+
+
+async def test_a_checkpoint_that_can_not_be_stored_fails_and_the_session_goes_on(
+    shard, start_worker, store_flags, break_store
+):
+    await start_worker(*store_flags, "--store-outage-seconds", "0.2")
+    session = shard.session("s")
+    await session.run("x = 1")
+    away, back = break_store
+    away()
+    outcome = await session.run(NOISE, max_attempts=2)
+
+    assert outcome.status is skep.CellStatus.LOST
+    assert len(await warnings(session, "checkpoint.failed")) == 2
+    assert (await session.run("x, 'big' in globals()")).value == (1, False)  # small: it needs no store
+    back()
+    assert (await session.run(NOISE)).ok
+    await session.run(KILL)
+    assert (await session.run("len(big)")).value == 1_000_000
+
+
+async def test_a_state_that_can_not_be_read_is_not_taken_for_damaged(shard, start_worker, store_flags, break_store):
+    await start_worker(*store_flags, "--store-outage-seconds", "0.1")
+    session = shard.session("s")
+    await session.run("x = 1")
+    await session.run(NOISE)
+    away, back = break_store
+    away()
+    await session.run(KILL)
+    outcome = await session.run("x")
+    assert (outcome.status, outcome.error.ename) == (skep.CellStatus.CRASHED, "StartError")
+    assert "store" in outcome.error.evalue
+
+    back()
+    assert (await session.run("x, len(big)")).value == (1, 1_000_000)
+
+
+async def test_a_worker_does_not_start_with_a_store_that_does_not_work(shard, run_logged):
+    common = ("-m", "skep_workers", "--redis", shard.settings.redis_url, "--log-format", "json")
+    worker = await run_logged(*common, "--checkpoint-store", "ftp://host/dir")
+    assert await asyncio.wait_for(worker.exit_status(), 20) == 2
+    worker = await run_logged(*common, "--checkpoint-store", "file:///proc/skep")
+    assert await asyncio.wait_for(worker.exit_status(), 20) != 0
+    assert "/proc/skep" in "\n".join(worker.lines)
