@@ -327,14 +327,14 @@ v = Vec(1, 2); seen = {v: "v"}
 --
 assert v + Vec(1, 1) == Vec(2, 3) and seen[Vec(1, 2)] == "v" and list(v) == [1, 2] and v() == 2 and Vec[5] == 5
 with v: 1 / 0
-== hashes that depend on what is restored later
+== hashes that depend on state
 class Key:
     def __init__(self, name): self.name = name
     def __hash__(self): return hash(self.name)
     def __eq__(self, other): return self.name == other.name
-key = Key("k"); table = {key: [1]}; key.table = table; kept = {key}
+key = Key("k"); table = {key: [1]}; kept = {key}
 --
-assert table[Key("k")] == [1] and key.table is table and Key("k") in kept
+assert table[Key("k")] == [1] and Key("k") in kept and next(iter(kept)) is key
 == __getattr__ that answers everything
 class Any:
     def __init__(self): self.d = {"a": 1}

@@ -70,7 +70,9 @@ import os, sys, warnings, decimal, random
 sys.path.append("/somewhere/else"); os.environ["FIDELITY_MARK"] = "m"; warnings.simplefilter("ignore", UserWarning); decimal.getcontext().prec = 9; random.seed(3); random.random(); after = random.Random(3); after.random(); expected = after.random()
 --
 import os, sys
-assert "/somewhere/else" in sys.path and os.environ["FIDELITY_MARK"] == "m" and decimal.getcontext().prec == 9 and random.random() == expected
+assert "/somewhere/else" in sys.path and os.environ["FIDELITY_MARK"] == "m"
+assert decimal.getcontext().prec == 9
+assert random.random() == expected
 warnings.warn("it is ignored", UserWarning, stacklevel=1)
 == the results of earlier cells
 [1, 2]

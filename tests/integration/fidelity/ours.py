@@ -1,10 +1,11 @@
 """Runs cases on skep: made by sessions of one worker, which is killed with -9, used by the same sessions on another."""
 
 import asyncio
+import importlib.util
 import os
 import signal
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -26,15 +27,22 @@ Verdicts = dict[str, str]  # case id -> "" or what went wrong
 
 async def run(cases: Sequence[Case]) -> Verdicts:
     """Give what came of each case on skep; '' is well."""
+    light, heavy = [[case for case in cases if bool(case.needs) is needs] for needs in (False, True)]
+    preloaded = [name for name in PRELOADED if importlib.util.find_spec(name.partition(".")[0]) is not None]
+    one, other = await asyncio.gather(_run(light, []), _run(heavy, preloaded))
+    return one | other
+
+
+async def _run(cases: Sequence[Case], preloaded: Sequence[str]) -> Verdicts:
     flags = ["--max-resident", str(len(cases) + 10), "--lease-seconds", "1"]
-    for name in PRELOADED:
-        if _is_there(name):
-            flags += ["--preload", name]
+    flags += [part for name in preloaded for part in ("--preload", name)]
     with tempfile.TemporaryDirectory(prefix="skep-fidelity-") as scratch:
         async with RedisServer() as server, skep.connect(settings=Settings.load(redis_url=server.url)) as cluster:
 
             def worker() -> WorkerProcess:
-                return WorkerProcess(server.url, flags=tuple(flags), log_path=Path(scratch, "log"), temp_dir=Path(scratch))
+                return WorkerProcess(
+                    server.url, flags=tuple(flags), log_path=Path(scratch, "log"), temp_dir=Path(scratch)
+                )
 
             first, second = worker(), worker()
             try:
@@ -88,7 +96,7 @@ def _told(outcome: skep.Outcome) -> str:
     return f"{outcome.error.ename}: {outcome.error.evalue} {where}".strip()
 
 
-async def _each(cases, work) -> Verdicts:
+async def _each(cases: Sequence[Case], work: Callable[[Case], Awaitable[str]]) -> Verdicts:
     room = asyncio.Semaphore(AT_ONCE)
 
     async def one(case: Case) -> str:
@@ -99,9 +107,3 @@ async def _each(cases, work) -> Verdicts:
                 return f"{type(exc).__name__}: {exc}"
 
     return dict(zip([case.id for case in cases], await asyncio.gather(*map(one, cases)), strict=True))
-
-
-def _is_there(name: str) -> bool:
-    import importlib.util
-
-    return importlib.util.find_spec(name.partition(".")[0]) is not None

@@ -1,11 +1,14 @@
 """The process that dill and cloudpickle are tried in: reads cases on stdin, forks a child for each step, tells on stdout.
 
 Started as `python -c "from … import serve; serve()"`, so that `__main__` is as empty as a script's is at its start.
-A step is a fresh process: one makes the case's names in `__main__` and dumps `{name: object}` of them to a file, another
-loads the file into its `__main__` and runs the using code there.
+A step is a fresh process: one makes the case's names in `__main__` and dumps `{name: object}` of them to a file for each
+library, others load a file into their `__main__` and run the using code there.
 """
 
+# ruff: noqa: BLE001, S102 - running what it is given, and telling of whatever comes of it, is what it is for
+
 import contextlib
+import gc
 import importlib
 import json
 import os
@@ -13,6 +16,7 @@ import signal
 import sys
 import tempfile
 import traceback
+from pathlib import Path
 
 STEP_SECONDS = 30
 
@@ -26,32 +30,45 @@ def serve(preloaded):
     for name in [name for name in main if not name.startswith("__")]:
         del main[name]
     libraries = [importlib.import_module(name) for name in ("dill", "cloudpickle")]
+    gc.collect()
+    gc.freeze()  # or children would copy every page that they look through
     out, sys.stdout = sys.stdout, sys.stderr
     for line in sys.stdin:
         makes, uses = json.loads(line)
-        verdicts = {library.__name__: _try(library, makes, uses) for library in libraries}
-        print(json.dumps(verdicts), file=out, flush=True)
+        print(json.dumps(_try(libraries, makes, uses)), file=out, flush=True)
 
 
-def _try(library, makes, uses):
-    with tempfile.TemporaryDirectory() as directory:
-        path = f"{directory}/dump"
-        told = _step(directory, lambda names: _dump(library, makes, names, path))
-        return f"not saved: {told}" if told else _step(directory, lambda names: _load(library, uses, names, path))
+def _try(libraries, makes, uses):
+    with tempfile.TemporaryDirectory() as home:
+        directory = Path(home)
+        told = _step(directory, lambda names: _dump(libraries, makes, names, directory))
+        if told:
+            return dict.fromkeys([library.__name__ for library in libraries], f"not made: {told}")
+        return {library.__name__: _try_to_load(library, uses, directory) for library in libraries}
 
 
-def _dump(library, makes, names, path):
+def _try_to_load(library, uses, directory):
+    dump = directory / library.__name__
+    if not dump.exists():
+        return f"not saved: {dump.with_suffix('.failed').read_text()}"
+    return _step(directory, lambda names: _load(library, uses, names, dump))
+
+
+def _dump(libraries, makes, names, directory):
     before = set(names)
     for number, code in enumerate(makes):
         exec(compile(code, f"<cell {number}>", "exec"), names)
     made = {name: value for name, value in names.items() if name not in before and name != "__annotations__"}
-    with open(path, "wb") as file:
-        library.dump(made, file)
+    for library in libraries:
+        dump = directory / library.__name__
+        try:
+            dump.write_bytes(library.dumps(made))
+        except BaseException as exc:
+            dump.with_suffix(".failed").write_text(_told(exc))
 
 
-def _load(library, uses, names, path):
-    with open(path, "rb") as file:
-        names.update(library.load(file))
+def _load(library, uses, names, dump):
+    names.update(library.loads(dump.read_bytes()))
     exec(compile(uses, "<use>", "exec"), names)
 
 
@@ -76,7 +93,7 @@ def _step(directory, work):
                 os.write(write, told.encode("utf-8", "replace")[:2000] + b"\0")
             os._exit(0)
     os.close(write)
-    with open(read, "rb") as file:
+    with os.fdopen(read, "rb") as file:
         told = file.read()
     os.waitpid(pid, 0)
     return told[:-1].decode("utf-8", "replace") if told.endswith(b"\0") else "it ended its process"
@@ -86,5 +103,3 @@ def _told(exc):
     line = traceback.extract_tb(exc.__traceback__)[-1].line if isinstance(exc, AssertionError) else ""
     text = str(exc).splitlines()[0] if str(exc) else ""
     return f"{type(exc).__name__}: {text or line}"[:200]
-
-

@@ -23,9 +23,15 @@ def are_installed() -> bool:
 
 async def run(cases: Sequence[Case]) -> dict[str, Verdicts]:
     """Give what came of each case with each library: library -> case id -> '' or what went wrong."""
+    light, heavy = [[case for case in cases if bool(case.needs) is needs] for needs in (False, True)]
+    one, other = await asyncio.gather(_run(light, ()), _run(heavy, PRELOADED))
+    return {name: one[name] | other[name] for name in LIBRARIES}
+
+
+async def _run(cases: Sequence[Case], preloaded: Sequence[str]) -> dict[str, Verdicts]:
     verdicts: dict[str, Verdicts] = {name: {} for name in LIBRARIES}
     start = f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
-    start += f"import peer_process; peer_process.serve({PRELOADED!r})"
+    start += f"import peer_process; peer_process.serve({tuple(preloaded)!r})"
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-W", "ignore", "-c", start,
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, limit=LINE_BYTES,

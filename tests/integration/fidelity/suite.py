@@ -4,7 +4,20 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from . import aliasing, arrays, classes, dataclass_kinds, functions, left_out, libraries, modules, ours, peers, standard, tools
+from . import (
+    aliasing,
+    arrays,
+    classes,
+    dataclass_kinds,
+    functions,
+    left_out,
+    libraries,
+    modules,
+    ours,
+    peers,
+    standard,
+    tools,
+)
 from .cases import Case
 from .ours import Verdicts
 

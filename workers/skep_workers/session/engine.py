@@ -64,7 +64,7 @@ class Engine:
     def keep_with(self, keeper: Keeper) -> None:
         """Save the namespace after each cell with this keeper."""
         self._keeper = keeper
-        keeper.follow(lambda: self._compiler.future_flags)
+        keeper.follow(lambda: self._compiler.future_flags, self._async.context)
 
     @property
     def future_flags(self) -> int:

@@ -11,6 +11,8 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+from skep_workers.session.checkpoint.definitions import registry
+
 
 class Ambient:
     """Reads and restores what is around the namespace."""
@@ -44,7 +46,7 @@ class Ambient:
         if numpy_random is not None:
             name, keys, *rest = numpy_random.get_state()
             state["numpy_random"] = (name, keys.tobytes(), *rest)
-        context = decimal.getcontext()
+        context = registry.in_cells(decimal.getcontext)
         if (context.prec, context.rounding) != (28, decimal.ROUND_HALF_EVEN):
             state["decimal"] = (context.prec, context.rounding)
         return state
@@ -74,7 +76,8 @@ class Ambient:
                 (name, np.frombuffer(keys, dtype=np.uint32), *rest)
             )
         if "decimal" in state:
-            decimal.getcontext().prec, decimal.getcontext().rounding = state["decimal"]
+            context = registry.in_cells(decimal.getcontext)
+            context.prec, context.rounding = state["decimal"]
 
     def _is_inside(self, directory: str) -> bool:
         return directory == self._home or directory.startswith(self._home + os.sep)

@@ -44,12 +44,10 @@ class Assembler:
         }
         small = {name: value for name, value in atoms.items() if name not in large}
         others = {name: value for name, value in values.items() if name not in bindings and name not in atoms}
-        streams = self._pickler.variables(others)
-        for name, value in large.items():
-            streams += self._pickler.variables({name: value})
+        streams = self._pickler.variables(others | large, small)
+        definitions, streams = self._definitions(self._within_budget(streams), values, small)
         if small:
             streams += self._atoms(small)
-        definitions, streams = self._definitions(self._within_budget(streams), values)
         lost = {**skipped, **self._pickler.lost}
         for name, key in list(bindings.items()):
             if key in lost:
@@ -89,8 +87,10 @@ class Assembler:
         together = self._pickler.together(small)
         return [together] if together is not None else self._pickler.variables(small)
 
-    def _definitions(self, streams: list[Stream], values: dict[str, Any]) -> tuple[Stream | None, list[Stream]]:
-        """Give the stream of definitions, and the streams that share nothing with it."""
+    def _definitions(
+        self, streams: list[Stream], values: dict[str, Any], small: dict[str, Any]
+    ) -> tuple[Stream | None, list[Stream]]:
+        """Give the stream of definitions, and the streams that share nothing with it; takes from `small`, too."""
         if not len(self._keys):
             return None, streams
         shared: dict[str, Any] = {}
@@ -98,8 +98,10 @@ class Assembler:
             definitions = dict(self._keys.by_key)
             stream = self._pickler.definitions(definitions, shared)
             apart = [other for other in streams if not other.met.keys() & stream.met.keys()]
-            if len(apart) == len(streams):
+            held = [name for name, value in small.items() if id(value) in stream.met]
+            if len(apart) == len(streams) and not held:
                 return stream, streams
+            shared.update({name: small.pop(name) for name in held})
             for other in streams:
                 if other not in apart:
                     shared.update({name: values[name] for name in other.names})

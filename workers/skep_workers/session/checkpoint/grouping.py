@@ -13,13 +13,15 @@ from dataclasses import dataclass, field
 from types import BuiltinFunctionType, CodeType, FunctionType, MethodType, ModuleType
 from typing import Any, Final
 
+from skep_workers.session.checkpoint.definitions import TYPE_PARAMETERS, is_handmade
 from skep_workers.session.checkpoint.pickling import DefinitionKeys, SnapshotPickler, Untrusted
 
 IN_PLACE_BYTES: Final = 128 * 1024
 _NEVER_SHARED: Final = frozenset(
-    {str, bytes, int, float, complex, bool, type(None), range, FunctionType, BuiltinFunctionType, ModuleType, CodeType}
-    | {MethodType, tuple, frozenset, slice}
+    {str, bytes, int, float, complex, bool, type(None), range, FunctionType, BuiltinFunctionType, CodeType}
+    | {MethodType, tuple, frozenset, slice, *TYPE_PARAMETERS}
 )
+_ALWAYS_SHARED: Final = frozenset({dict, list, set, bytearray})
 # Their instances can't change, but sit in the memo since pickle makes them by a call.
 _MODULES_OF_VALUES: Final = frozenset(
     {"datetime", "decimal", "fractions", "pathlib", "re", "uuid", "zoneinfo", "numpy.dtypes", "ipaddress"}
@@ -40,6 +42,7 @@ class Stream:
     named: set[str]
     files: set[str] = field(default_factory=set)
     met: dict[int, Any] = field(repr=False, default_factory=dict)
+    shared_memory: frozenset[int] = frozenset()
 
     @property
     def size_bytes(self) -> int:
@@ -75,15 +78,25 @@ class GroupPickler:
         self._in_place = in_place
         self._progress = progress
         self._latest = ""
+        self._tops: dict[int, Any] = {}
         self.lost: dict[str, str] = {}
 
-    def variables(self, values: dict[str, Any]) -> list[Stream]:
-        """Give the streams of these variables; what fails is in `lost`. Raises TooLarge, Untrusted if in place."""
-        alone: list[Stream] = []
-        for name, value in values.items():
-            stream = self._attempt([name], {name: value})
-            if stream is not None:
-                alone.append(stream)
+    def variables(self, values: dict[str, Any], atoms: dict[str, Any] | None = None) -> list[Stream]:
+        """Give the streams of these variables; what fails is in `lost`. Raises TooLarge, Untrusted if in place.
+
+        `atoms`: variables that can't change. Those whose value another variable holds are taken out and go with it.
+        """
+        atoms = {} if atoms is None else atoms
+        self._tops = {id(value): value for value in [*values.values(), *atoms.values()] if _is_known_by_identity(value)}
+        alone = [stream for name, value in values.items() if (stream := self._attempt([name], {name: value}))]
+        held = {number for stream in alone for number in stream.met}
+        for name in [name for name, value in atoms.items() if id(value) in held]:
+            values = values | {name: atoms.pop(name)}
+            alone += [stream for stream in [self._attempt([name], {name: values[name]})] if stream is not None]
+        for stream in alone:
+            stream.met.update(
+                {id(values[name]): values[name] for name in stream.names if id(values[name]) in self._tops}
+            )
         return [stream for part in _connected(alone) for stream in self._joined(part, values)]
 
     def together(self, values: dict[str, Any]) -> Stream | None:
@@ -100,9 +113,9 @@ class GroupPickler:
         while True:
             try:
                 return self._pickle(list(values), {"definitions": definitions, "names": values}, keys=None)
-            except (TooLarge, Untrusted):
+            except (TooLarge, Untrusted, KeyboardInterrupt):
                 raise
-            except Exception as exc:
+            except BaseException as exc:
                 culprit = next((key for key, value in definitions.items() if not self._picklable(value)), None)
                 if culprit is None:
                     raise
@@ -112,9 +125,9 @@ class GroupPickler:
     def _picklable(self, value: Any) -> bool:
         try:
             self._pickle([], value, keys=None)
-        except (TooLarge, Untrusted):
+        except (TooLarge, Untrusted, KeyboardInterrupt):
             raise
-        except Exception:  # noqa: BLE001 - as above
+        except BaseException:  # noqa: BLE001 - as above
             return False
         return True
 
@@ -139,6 +152,12 @@ class GroupPickler:
             return None
 
     def _pickle(self, names: list[str], value: Any, *, keys: DefinitionKeys | None) -> Stream:
+        first = self._pickle_once(names, value, keys, frozenset())
+        return self._pickle_once(names, value, keys, first.shared_memory) if first.shared_memory else first
+
+    def _pickle_once(
+        self, names: list[str], value: Any, keys: DefinitionKeys | None, shared_memory: frozenset[int]
+    ) -> Stream:
         file = _Bounded() if self._in_place else io.BytesIO()
         buffers: list[pickle.PickleBuffer] = []
         seen = 0
@@ -150,10 +169,26 @@ class GroupPickler:
                 raise TooLarge
             buffers.append(buffer)
 
-        pickler = SnapshotPickler(file, keys=keys, is_trusting=self._in_place, buffer_callback=take_buffer)
+        pickler = SnapshotPickler(
+            file,
+            keys=keys,
+            is_trusting=self._in_place,
+            buffer_callback=take_buffer,
+            shared_memory=shared_memory,
+        )
         pickler.dump(value)
-        met = {number: found for number, (_, found) in pickler.memo.copy().items() if _can_be_shared(found)}
-        return Stream(names, file.getvalue(), buffers, pickler.named, pickler.files, met)
+        tops = self._tops.keys() - pickler.constants
+        memo = pickler.memo.copy()
+        met = {number: found for number, (_, found) in memo.items() if number in tops or _can_be_shared(found)}
+        return Stream(
+            names,
+            file.getvalue(),
+            buffers,
+            pickler.named,
+            pickler.files,
+            met | pickler.owners,
+            pickler.memory_to_share(),
+        )
 
     def progress_at(self) -> str:
         """Give the variable that was pickled last."""
@@ -177,9 +212,24 @@ class _Bounded(io.BytesIO):
 def _can_be_shared(found: object) -> bool:
     """Tell whether it matters that two variables have the same one: it can change, and isn't named by a key."""
     kind = type(found)
-    if kind in _NEVER_SHARED or isinstance(found, type):
+    if kind in _ALWAYS_SHARED:
+        return True
+    if kind in _NEVER_SHARED or issubclass(kind, type | enum.Enum):
         return False
-    return kind.__module__ not in _MODULES_OF_VALUES and not isinstance(found, enum.Enum)
+    if issubclass(kind, ModuleType):
+        return is_handmade(found)  # type: ignore[arg-type]
+    return kind.__module__ not in _MODULES_OF_VALUES
+
+
+def _is_known_by_identity(value: object) -> bool:
+    """Tell whether somebody may ask if a variable that can't change is the same object as something elsewhere."""
+    if isinstance(value, str | bytes):
+        return len(value) > _INTERNED_LENGTH
+    return bool(value) if type(value) in {tuple, frozenset} else type(value) not in _BARE
+
+
+_INTERNED_LENGTH: Final = 4096  # shorter strings are names everywhere; taken together they'd join everything
+_BARE: Final = _NEVER_SHARED - {tuple, frozenset, slice, range}
 
 
 def _connected(streams: list[Stream]) -> list[list[Stream]]:

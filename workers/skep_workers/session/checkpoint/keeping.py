@@ -7,6 +7,7 @@ megabytes of state never stand in the way of a cell's output.
 import os
 import socket
 from collections.abc import Callable, Mapping
+from contextvars import Context
 from typing import Any, Final
 
 from skep_shared.frames import Blob, Frame, Restore, Restored
@@ -30,6 +31,7 @@ from skep_workers.session.internals import RESULT_NAMES
 from skep_workers.session.namespace import NamespaceManager
 
 SEND_BYTES: Final = 4 * 1024 * 1024
+_KEPT_INTERNALS: Final = (*RESULT_NAMES, "__annotations__")
 RELAXED_SECONDS: Final = 1.0  # between two snapshots where no outcome waits for them
 
 
@@ -55,9 +57,10 @@ class Keeper:
         self.is_on = True
         registry.names = namespace.names
 
-    def follow(self, future_flags: Callable[[], int]) -> None:
-        """Take where to read the compiler's future flags."""
+    def follow(self, future_flags: Callable[[], int], context: Context) -> None:
+        """Take where to read the compiler's future flags, and the context that cells run in."""
         self._future_flags = future_flags
+        registry.context = context
 
     def install(self) -> None:
         """Make `skep_restore` known to cells."""
@@ -137,7 +140,7 @@ class Keeper:
 
     def _read_state(self) -> State:
         names = self._namespace.names
-        kept = [*self._namespace.user_names(), *(name for name in RESULT_NAMES if name in names)]
+        kept = [*self._namespace.user_names(), *_KEPT_INTERNALS]
         workspace = self._workspace
         return State(
             self._recipes.put_in({name: names[name] for name in kept if name in names}),

@@ -8,121 +8,46 @@
 - Modules go by name. Large buffers go out of band (pickle protocol 5), so that they are neither copied nor pickled.
 """
 
-import functools
+import copyreg
+import enum
 import io
 import pickle
-import sys
-import weakref
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
+from functools import cached_property
 from types import BuiltinFunctionType, CodeType, FunctionType, ModuleType
 from typing import Any, Final
 
 import cloudpickle
-from cloudpickle import cloudpickle as _internals
+
+from skep_workers.session.checkpoint import arrays
+from skep_workers.session.checkpoint.defining import (
+    definition,
+    modules_by_dict,
+    reduce_class,
+    reduce_function,
+    reduce_member,
+    reduce_module,
+    reduce_type_parameter,
+)
+from skep_workers.session.checkpoint.definitions import (
+    DefinitionKeys,
+    class_attribute,
+    is_definition,
+    is_handmade,
+    module_of,
+    registry,
+)
+from skep_workers.session.checkpoint.reducers import (
+    ENGINE,
+    REDUCERS,
+    reduce_builtin_type,
+    reduce_engine_object,
+    reduce_exception,
+)
+
+__all__ = ["DefinitionKeys", "SnapshotPickler", "Untrusted", "is_definition", "registry"]
 
 PROTOCOL: Final = 5
-MAIN: Final = "__main__"
-
-
-class _Registry:
-    """The process's namespace and the definitions that streams name; there is one namespace, so one of these."""
-
-    def __init__(self) -> None:
-        self.names: dict[str, Any] = {}
-        self.definitions: dict[str, Any] = {}
-
-
-registry: Final = _Registry()
-
-
-# --- what restored streams call ---------------------------------------------------------------------------------------
-
-
-def the_namespace() -> dict[str, Any]:
-    """Give the session's namespace."""
-    return registry.names
-
-
-def the_main_module() -> ModuleType:
-    """Give the session's `__main__`."""
-    return sys.modules[MAIN]
-
-
-def definition(key: str) -> Any:
-    """Give the definition of that key, restored before whatever names it."""
-    return registry.definitions[key]
-
-
-def make_function(code: CodeType, closure: tuple[Any, ...] | None) -> FunctionType:
-    """Make a function of the session's namespace; the rest of it comes as state."""
-    return FunctionType(code, registry.names, None, None, closure)
-
-
-def set_function_state(function: FunctionType, state: tuple[dict[str, Any], dict[str, Any]]) -> None:
-    """Give a function its attributes, after everything they mention has been made."""
-    attributes, slots = state
-    function.__dict__.update(attributes)
-    for name, value in slots.items():
-        setattr(function, name, value)
-
-
-# --- definitions ------------------------------------------------------------------------------------------------------
-
-
-def is_definition(value: object) -> bool:
-    """Tell whether a value is a function or a class that a cell defined."""
-    kind = type(value)
-    if kind is FunctionType:
-        return value.__globals__ is registry.names  # type: ignore[attr-defined]
-    if isinstance(value, type):
-        return getattr(value, "__module__", None) == MAIN or _is_dynamic_class(value)
-    return False
-
-
-def _is_dynamic_class(kind: type) -> bool:
-    """Tell whether a class can't be found by its name: made by a call, or of a module that was made by hand."""
-    module = sys.modules.get(getattr(kind, "__module__", "") or "")
-    if module is None:
-        return True
-    found: Any = module
-    for part in kind.__qualname__.split("."):
-        found = getattr(found, part, None)
-    return found is not kind
-
-
-class DefinitionKeys:
-    """A key for each definition that streams have named; it holds them, so that their ids stay theirs."""
-
-    def __init__(self) -> None:
-        self._keys: dict[int, str] = {}
-        self.by_key: dict[str, Any] = {}
-
-    def key(self, value: Any) -> str:
-        """Give the definition's key, a new one if it has none."""
-        key = self._keys.get(id(value))
-        if key is None:
-            key = f"{len(self._keys)}:{getattr(value, '__qualname__', '')}"
-            self._keys[id(value)] = key
-            self.by_key[key] = value
-        return key
-
-    def adopt(self, definitions: dict[str, Any]) -> None:
-        """Take over the keys of a restored checkpoint."""
-        for key, value in definitions.items():
-            self._keys[id(value)] = key
-            self.by_key[key] = value
-
-    def keep(self, keys: Iterable[str]) -> None:
-        """Forget the definitions that no stream names any more."""
-        wanted = set(keys)
-        for key in [key for key in self.by_key if key not in wanted]:
-            del self._keys[id(self.by_key.pop(key))]
-
-    def __len__(self) -> int:
-        return len(self.by_key)
-
-
-# --- the pickler ------------------------------------------------------------------------------------------------------
 
 
 class Untrusted(Exception):
@@ -134,6 +59,7 @@ class SnapshotPickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle
 
     keys: where definitions get their keys from; None in the stream that holds the definitions themselves.
     is_trusting: raise Untrusted for objects of types that are not known to pickle fast and without user code.
+    shared_memory: ids of what owns memory that several arrays of this stream see.
     """
 
     def __init__(
@@ -143,72 +69,110 @@ class SnapshotPickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle
         keys: DefinitionKeys | None,
         is_trusting: bool,
         buffer_callback: Callable[[pickle.PickleBuffer], Any],
+        shared_memory: frozenset[int] = frozenset(),
     ) -> None:
         super().__init__(file, protocol=PROTOCOL, buffer_callback=buffer_callback)
         self._keys = keys
         self._is_trusting = is_trusting
+        self._shared_memory = shared_memory
         self.named: set[str] = set()
         self.files: set[str] = set()
+        self.constants: set[int] = set()
+        self.owners: dict[int, Any] = {}
+        self._viewed: set[int] = set()
+        self.viewed_twice: set[int] = set()
+
+    def memory_to_share(self) -> frozenset[int]:
+        """Give what owns memory that more than one of the arrays met see; in vain if nothing was pickled yet."""
+        if not self.owners:
+            return frozenset()
+        memo = self.memo.copy()
+        return frozenset(number for number in self.owners if number in self.viewed_twice or number in memo)
 
     def reducer_override(self, obj: Any) -> Any:
         """Decide about functions, classes and instances; everything else pickle knows by itself."""
         kind = type(obj)
-        if kind is ModuleType:
-            if obj is sys.modules.get(MAIN):
-                return the_main_module, ()
-            return super().reducer_override(obj)
-        if kind is FunctionType or isinstance(obj, type):
-            if not is_definition(obj):
-                return super().reducer_override(obj)
-            if self._keys is not None:
-                key = self._keys.key(obj)
-                self.named.add(key)
-                return definition, (key,)
-            return self._function(obj) if kind is FunctionType else super().reducer_override(obj)
-        reduce = _REDUCERS.get(kind)
+        if kind is FunctionType or issubclass(kind, type) or is_definition(obj):
+            return self._definition(obj, kind)
+        if issubclass(kind, ModuleType):
+            return reduce_module(obj)
+        if kind is CodeType:
+            self.files.add(obj.co_filename)
+            self.constants.update(map(id, obj.co_consts))
+            return NotImplemented
+        if arrays.is_array(kind):
+            return self._array(obj)
+        reduce = REDUCERS.get(kind)
         if reduce is not None:
             return reduce(obj)
+        if module_of(kind).startswith(ENGINE):
+            return reduce_engine_object(obj)
+        is_own = is_definition(kind)
+        if is_own and issubclass(kind, enum.Enum):
+            return reduce_member(obj, by_value=self._keys is None)
         if self._is_trusting and not _is_trusted(kind):
             raise Untrusted(kind.__qualname__)
-        return super().reducer_override(obj)
+        if issubclass(kind, BaseException):
+            return reduce_exception(obj)
+        return self._own_reduction(obj, kind) if is_own else NotImplemented
+
+    def _definition(self, obj: Any, kind: type) -> Any:
+        if not is_definition(obj):
+            return self._function(obj) if kind is FunctionType else self._class_by_name(obj)
+        if self._keys is not None:
+            key = self._keys.key(obj)
+            self.named.add(key)
+            return definition, (key,)
+        if kind is FunctionType:
+            return reduce_function(obj, {})
+        return reduce_class(obj) if issubclass(kind, type) else reduce_type_parameter(obj)
 
     def _function(self, function: FunctionType) -> Any:
-        attributes, slots = _internals._function_getstate(function)  # noqa: SLF001 - the part of cloudpickle we reuse
-        for name in ("__globals__", "_cloudpickle_submodules", "__closure__"):
-            slots.pop(name, None)
-        self.files.add(function.__code__.co_filename)
-        arguments = (function.__code__, function.__closure__)
-        return make_function, arguments, (attributes, slots), None, None, set_function_state
+        module = self._modules.get(id(function.__globals__))
+        if module is not None and not is_handmade(module):
+            by_name = super().reducer_override(function)
+            if by_name is NotImplemented:
+                return by_name
+        return reduce_function(function, self._modules)
 
+    def _class_by_name(self, kind: type) -> Any:
+        found = reduce_builtin_type(kind)
+        if found is not NotImplemented:
+            return found
+        return super().reducer_override(kind)
 
-def _reduce_lru_cache(function: Any) -> Any:
-    """Save a cached function without its cache, which can't be read; pickle would save it by its name only."""
-    return _make_lru_cache, (function.__wrapped__, function.cache_parameters())
+    def _array(self, array: Any) -> Any:
+        owner = arrays.owner_of(array)
+        if owner is None:
+            return NotImplemented
+        number = id(owner)
+        self.owners[number] = owner
+        (self.viewed_twice if number in self._viewed else self._viewed).add(number)
+        return arrays.reduce_view(array, owner) if number in self._shared_memory else NotImplemented
 
+    def _own_reduction(self, obj: Any, kind: type) -> Any:
+        """Ask an object that says itself how to be pickled: by a global name is no answer, nothing is bound yet."""
+        is_plain = (
+            class_attribute(kind, "__reduce_ex__") is object.__reduce_ex__
+            and class_attribute(kind, "__reduce__") is object.__reduce__
+        )
+        if is_plain or kind in copyreg.dispatch_table:
+            return NotImplemented
+        reduced = obj.__reduce_ex__(PROTOCOL)
+        if isinstance(reduced, str):
+            return copyreg.__newobj__, (kind,), object.__getstate__(obj)  # type: ignore[attr-defined]
+        return reduced
 
-def _make_lru_cache(function: Any, parameters: dict[str, Any]) -> Any:
-    return functools.lru_cache(**parameters)(function)
+    @cached_property
+    def _modules(self) -> dict[int, ModuleType]:
+        return modules_by_dict()
 
-
-def _reduce_weak_dict(weak: Any) -> Any:
-    return _make_weak_dict, (type(weak) is weakref.WeakKeyDictionary, dict(weak.items()))
-
-
-def _make_weak_dict(by_key: bool, items: dict[Any, Any]) -> Any:
-    return (weakref.WeakKeyDictionary if by_key else weakref.WeakValueDictionary)(items)
-
-
-_REDUCERS: Final[dict[type, Callable[[Any], Any]]] = {
-    functools._lru_cache_wrapper: _reduce_lru_cache,  # noqa: SLF001 - the type has no public name
-    weakref.WeakKeyDictionary: _reduce_weak_dict,
-    weakref.WeakValueDictionary: _reduce_weak_dict,
-    weakref.WeakSet: lambda weak: (weakref.WeakSet, (list(weak),)),
-    weakref.ReferenceType: lambda reference: (weakref.ref, (reference(),)),
-}
 
 _TRUSTED_MODULES: Final = frozenset(
     {"builtins", "collections", "datetime", "decimal", "fractions", "pathlib", "uuid", "re"}
 )
+_HOOKS: Final = ("__reduce__", "__reduce_ex__", "__getstate__", "__getattribute__")
+_ADDED_HOOKS: Final = ("__getnewargs__", "__getnewargs_ex__", "__getattr__")
 
 
 def _is_trusted(kind: type) -> bool:
@@ -216,15 +180,13 @@ def _is_trusted(kind: type) -> bool:
         return True
     if is_definition(kind):
         return _pickles_plainly(kind)
-    module = getattr(kind, "__module__", None)
-    return module in _TRUSTED_MODULES or (
-        module == "numpy" and kind.__name__ in {"ndarray", "dtype", "float64", "int64"}
+    return module_of(kind) in _TRUSTED_MODULES or (
+        module_of(kind) == "numpy" and kind.__name__ in {"ndarray", "dtype", "float64", "int64"}
     )
 
 
 def _pickles_plainly(kind: type) -> bool:
     """Tell whether pickling an instance runs none of its class's code."""
-    hooks = ("__reduce__", "__reduce_ex__", "__getstate__", "__getattribute__")
-    if any(getattr(kind, hook, None) is not getattr(object, hook, None) for hook in hooks):
+    if any(class_attribute(kind, hook) is not object.__dict__.get(hook) for hook in _HOOKS):
         return False
-    return not any(hasattr(kind, hook) for hook in ("__getnewargs__", "__getnewargs_ex__", "__getattr__"))
+    return all(class_attribute(kind, hook) is None for hook in _ADDED_HOOKS)

@@ -16,7 +16,7 @@ from types import (
 )
 from typing import Any, Final
 
-from skep_workers.session.checkpoint.pickling import is_definition
+from skep_workers.session.checkpoint.definitions import TYPE_PARAMETERS, is_definition, is_handmade
 
 _ATOMS: Final = frozenset(
     {
@@ -30,7 +30,6 @@ _ATOMS: Final = frozenset(
         type(Ellipsis),
         type(NotImplemented),
         range,
-        ModuleType,
         CodeType,
     }
 )
@@ -43,20 +42,27 @@ Fingerprint = tuple[Any, ...]
 def is_immutable(value: object, depth: int = 0) -> bool:
     """Tell whether the value and all it reaches can't change. Modules count: they are saved by name."""
     kind = type(value)
-    if kind in _ATOMS or kind is BuiltinFunctionType:
+    if kind in _ATOMS:
         return True
+    if kind is ModuleType:
+        return not is_handmade(value)  # type: ignore[arg-type]
+    if kind is BuiltinFunctionType:  # a method of whatever it is bound to
+        owner = value.__self__  # type: ignore[attr-defined]
+        return owner is None or (depth < 4 and is_immutable(owner, depth + 1))
     if kind in {tuple, frozenset} and depth < 4:
         return len(value) <= MAX_ITEMS and all(is_immutable(item, depth + 1) for item in value)  # type: ignore[arg-type, attr-defined]
-    return isinstance(value, type) and not is_definition(value)
+    return issubclass(kind, type) and not is_definition(value)
 
 
 def fingerprint(value: object) -> Fingerprint | None:
     """Give what tells whether a definition has changed (compare with `same`), or None if nothing does."""
     if type(value) is FunctionType:
         return _function_fingerprint(value)
-    if isinstance(value, type) and is_definition(value):
-        return _class_fingerprint(value)
-    return None
+    if not is_definition(value):
+        return None
+    if type(value) in TYPE_PARAMETERS:
+        return (value, *vars(value).values())
+    return _class_fingerprint(value)  # type: ignore[arg-type]
 
 
 def same(one: Fingerprint | None, other: Fingerprint | None) -> bool:
