@@ -92,12 +92,14 @@ class ReplyReader:
 
     async def aclose(self) -> None:
         """Stop reading; waits for outcomes end with CancelledError."""
-        if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError, SkepError):
-                await self._task
         for ticket in list(self._tickets.values()):
             ticket.reply.cancel()
+        task = self._task
+        if task is not None:
+            task.cancel()
+            await asyncio.wait([task])  # awaiting the task itself, its cancellation would hide the caller's own
+            if not task.cancelled():
+                task.result()
         # Tried once: the stream has a TTL, and whoever leaves must not wait for a Redis that is away.
         if self._was_used:
             with contextlib.suppress(RedisError, OSError):

@@ -4,7 +4,7 @@
   their own client whose timeout is the BLOCK time plus a margin.
 - The client library's retry is off: it doubles plain writes. Scripts are made to be sent again, by their callers.
 - RESP2 and bytes, so that Redis 6.2 and 7 answer alike.
-- A task that is sending can be cancelled, which the client library's own way of sending spoils on Python 3.11.
+- A task that starts a command or is sending one can be cancelled, which the client library's own ways spoil.
 """
 
 import asyncio
@@ -64,11 +64,11 @@ def open_redis(settings: Settings, *, blocking: bool = False, client_class: type
         pool: ConnectionPool
         if scheme == "redis+sentinel":
             pool = _sentinel_pool(url, options)
-            _let_sends_be_cancelled(pool)
+            _let_commands_be_cancelled(pool)
         else:
             # Waits for a free connection, within the time a command may take, instead of failing at once.
             pool = BlockingConnectionPool.from_url(url, timeout=settings.command_timeout_seconds, **options)
-            _let_sends_be_cancelled(pool)
+            _let_commands_be_cancelled(pool)
             pool.make_connection()  # without I/O: finds options that no connection knows
     except (ValueError, TypeError, RedisError) as exc:
         # Not chained: the library's error may quote from the password.
@@ -78,17 +78,26 @@ def open_redis(settings: Settings, *, blocking: bool = False, client_class: type
     return client
 
 
-def _let_sends_be_cancelled(pool: ConnectionPool) -> None:
+def _let_commands_be_cancelled(pool: ConnectionPool) -> None:
     kind = pool.connection_class
-    pool.connection_class = type(kind.__name__, (_CancellableSends, kind), {})
+    pool.connection_class = type(kind.__name__, (_CancellableCommands, kind), {})
 
 
-class _CancellableSends(AbstractConnection):
-    """Sends without asyncio.wait_for.
+class _CancellableCommands(AbstractConnection):
+    """Looks before a command, and sends it, without losing a cancellation.
 
-    On Python 3.11 that loses a cancellation which comes just as it ends (https://github.com/python/cpython/issues/86296):
+    The look is a read that ends itself with a cancellation. One that is pending already, since a signal handler or
+    code of the task itself has asked for it, would be taken for that. Sending does without asyncio.wait_for: on
+    Python 3.11 that loses a cancellation which comes just as it ends (https://github.com/python/cpython/issues/86296):
     a reader that is told to stop right after a reply then reads on for ever, one time in twenty.
     """
+
+    async def can_read_destructive(self) -> bool:
+        """Tell whether something has come that nobody asked for. Raises the driver's errors."""
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            await asyncio.sleep(0)  # raises what is pending; a task that cleans up after its cancellation goes on
+        return bool(await super().can_read_destructive())  # type: ignore[no-untyped-call]  # the driver lacks types
 
     async def send_packed_command(self, command: Any, check_health: bool = True) -> None:
         """Send within `socket_timeout`. Raises the driver's errors."""

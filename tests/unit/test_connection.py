@@ -1,5 +1,6 @@
 """Clients are set up the one safe way, for every kind of URL; a URL that can't be read is refused without its secrets."""
 
+import asyncio
 import re
 import traceback
 from urllib.parse import urlsplit
@@ -93,6 +94,38 @@ def test_a_sentinel_url_needs_no_database_and_no_password():
 
     assert options["db"] == 0
     assert {"username", "password"}.isdisjoint(options)
+
+
+@pytest.mark.anyio
+async def test_a_task_that_was_cancelled_as_its_command_starts_is_cancelled(redis):
+    await redis.ping()  # there is a connection now, so that nothing waits before the look at it
+
+    async def cancelled_by_a_signal_handler_say():
+        asyncio.current_task().cancel()
+        await redis.ping()
+
+    task = asyncio.create_task(cancelled_by_a_signal_handler_say())
+    await asyncio.wait([task])
+
+    assert task.cancelled()
+
+
+@pytest.mark.anyio
+async def test_a_task_that_cleans_up_after_its_cancellation_uses_redis(redis):
+    answers = []
+
+    async def clean_up():
+        try:
+            await asyncio.Event().wait()
+        finally:
+            answers.append(await redis.ping())
+
+    task = asyncio.create_task(clean_up())
+    await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.wait([task])
+
+    assert (answers, task.cancelled()) == ([True], True)
 
 
 @pytest.mark.parametrize(
