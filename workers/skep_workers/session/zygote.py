@@ -10,6 +10,7 @@ Messages, each one packet of msgpack on a SOCK_SEQPACKET socket:
 The zygote leaves when its socket ends.
 """
 
+import contextlib
 import errno
 import gc
 import importlib
@@ -109,7 +110,8 @@ def main() -> None:
         importlib.import_module(name)
     gc.collect()
     gc.freeze()
-    Zygote(sock).serve()
+    with contextlib.suppress(ConnectionError):  # the host was killed, with something unread between us
+        Zygote(sock).serve()
 
 
 if __name__ == "__main__":
