@@ -166,6 +166,23 @@ async def test_magics_without_a_meaning_here_are_accepted(session, line):
     assert (cell.value, cell.text) == (5, "")
 
 
+MARKUP = {
+    "html": "text/html",
+    "javascript": "application/javascript",
+    "latex": "text/latex",
+    "markdown": "text/markdown",
+    "svg": "image/svg+xml",
+}
+
+
+@pytest.mark.parametrize(("magic", "mime"), MARKUP.items())
+async def test_a_cell_of_markup_is_displayed_as_it_is(session, magic, mime):
+    cell = await session.run(f"%%{magic}\n<b>'100 %'</b>\n")
+
+    assert (cell.status, cell.text) == ("finished", "")
+    assert [display.bundle[mime] for display in cell.displays] == ["<b>'100 %'</b>\n"]
+
+
 async def test_capture_runs_its_cell(session):
     assert await session.value("%%capture\nx = 5\nx") == 5
 

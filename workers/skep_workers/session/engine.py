@@ -57,7 +57,7 @@ class Engine:
         self._router = Router(DetectionPolicy(), self.namespace.names)
         self._async = AsyncExecutor(self.namespace, loop=loop)
         self._threaded = ThreadedExecutor(self.namespace, loop, drain=lambda _seconds: drain())
-        self._magics = MagicCalls(self.namespace)
+        self._magics = MagicCalls(self.namespace, publisher)
         self._keeper: Keeper | None = None
         self._finished: Writer | None = None
 

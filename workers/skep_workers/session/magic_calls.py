@@ -11,6 +11,7 @@ import timeit
 from pathlib import Path
 from typing import Any, Final
 
+from skep_workers.session.displays import DisplayPublisher
 from skep_workers.session.inspection import Inspector
 from skep_workers.session.magics import HELPER
 from skep_workers.session.namespace import NamespaceManager
@@ -23,8 +24,9 @@ _VARIABLE: Final = re.compile(r"(?<![\\$])(?:\$([^\W\d]\w*)|\{([^\W\d]\w*)\})") 
 class MagicCalls:
     """Runs magics in a session's namespace."""
 
-    def __init__(self, namespace: NamespaceManager) -> None:
+    def __init__(self, namespace: NamespaceManager, publisher: DisplayPublisher) -> None:
         self._namespace = namespace
+        self._publisher = publisher
         self._inspector = Inspector(namespace)
         self._timers: list[tuple[float, float]] = []
 
@@ -82,6 +84,10 @@ class MagicCalls:
         with path.open("a" if appends else "w", encoding="utf-8") as file:
             file.write(body)
         print(f"{verb} {path}")
+
+    def markup(self, mime: str, body: str) -> None:
+        """Show the cell itself as what it is."""
+        self._publisher.display({mime: body, "text/plain": body}, raw=True)
 
     def help(self, name: str) -> None:
         """Print what is known of a name."""

@@ -45,6 +45,10 @@ def _time(rest: str) -> str:
     return f"{HELPER}.stop_timer({HELPER}.start_timer(), ({rest}))"
 
 
+def _markup(mime: str) -> Callable[[str, str], str]:
+    return lambda _, body: f"{HELPER}.markup({mime!r}, {body!r})"
+
+
 LINE_MAGICS: Final[dict[str, Callable[[str], str]]] = {
     "pip": _call("pip"),
     "cd": _call("cd"),
@@ -64,6 +68,11 @@ CELL_MAGICS: Final[dict[str, Callable[[str, str], str]]] = {
     "writefile": lambda rest, body: f"{HELPER}.writefile({rest!r}, {body!r})",
     "timeit": lambda rest, body: f"{HELPER}.timeit_cell({rest!r}, {body!r})",
     "capture": lambda _, body: "\n" + body,
+    "html": _markup("text/html"),
+    "javascript": _markup("application/javascript"),
+    "latex": _markup("text/latex"),
+    "markdown": _markup("text/markdown"),
+    "svg": _markup("image/svg+xml"),
 }
 
 _ASSIGNED: Final = re.compile(r"^(\s*)([^\W\d][\w.]*)\s*=\s*([!%])\s*(.*)$")
