@@ -80,7 +80,7 @@ def _read(seq: int, manifest: bytes, *, is_head: bool, name: str | None) -> Chec
     names = [name for group in raw["groups"] for name in group["names"]]
     if raw["definitions"] is not None:
         names += raw["definitions"]["names"]
-    names = sorted(name for name in {*names, *raw["bindings"]} if name.strip("_"))
+    names = sorted(name for name in {*names, *raw["bindings"]} if name.strip("_") and name != "__annotations__")
     size = state_bytes(chunks_of(raw))
     return Checkpoint(f"{seq}-0", seq, is_head, tuple(names), raw["lost"], raw["python"], name, size)
 

@@ -483,6 +483,58 @@ def test_close_with_purge_forgets_the_session(env, redis_url, session_id):
     assert (result.returncode, result.stderr) == (2, f"skep: no session '{session_id}' is known here\n")
 
 
+def test_a_session_is_listed_rolled_back_forked_and_hibernated(env, redis_url, session_id):
+    place, new = ["--redis", redis_url], f"{session_id}-new"
+    for code in ("x = 1", "x = 2; lock = __import__('threading').Lock()"):
+        skep("exec", code, "--session", session_id, *place, env=env)
+
+    table = skep("checkpoints", session_id, *place, env=env).stdout.splitlines()
+    assert table[0].split() == ["CHECKPOINT", "NAME", "SIZE", "LOST", "VARIABLES"]
+    assert [line.split()[0] for line in table[1:]] == ["1-0", "2-0"]
+    assert table[2].split()[1:2] + table[2].split()[-3:] == ["head", "B", "1", "x"]
+    first, second = lines_of(skep("checkpoints", session_id, "--json", *place, env=env))
+    assert (first["id"], first["names"], first["is_head"], first["name"]) == ("1-0", ["x"], False, None)
+    assert isinstance(first["bytes"], int)
+    assert list(second["lost"]) == ["lock"]
+
+    rolled = skep("rollback", session_id, "1-0", *place, env=env)
+    assert (rolled.returncode, rolled.stdout) == (0, f"session {session_id} goes on from checkpoint 1-0\n")
+    assert skep("exec", "x", "--session", session_id, *place, env=env).stdout == "1\n"
+    forked = skep("fork", session_id, new, "--at", "2-0", *place, env=env)
+    assert (forked.returncode, forked.stdout) == (0, f"session {new} goes on from checkpoint 2-0 of {session_id}\n")
+    assert skep("exec", "x", "--session", new, *place, env=env).stdout == "2\n"
+    assert skep("hibernate", new, *place, env=env).returncode == 0
+    assert skep("exec", "x + 1", "--session", new, *place, env=env).stdout == "3\n"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["checkpoints", "S"],
+        ["rollback", "S", "1-0"],
+        ["rollback", "S", "a name"],
+        ["fork", "S", "T"],
+        ["hibernate", "S"],
+    ],
+)
+def test_what_is_not_there_is_named_without_a_traceback(env, redis_url, session_id, arguments):
+    arguments = [session_id if word == "S" else word for word in arguments]
+    result = skep(*arguments, "--redis", redis_url, env=env)
+
+    assert (result.returncode, result.stdout) == (2, "")
+    assert session_id in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+def test_a_fork_to_an_id_that_is_taken_is_refused(env, redis_url, session_id):
+    place = ["--redis", redis_url]
+    skep("exec", "1", "--session", session_id, *place, env=env)
+    result = skep("fork", session_id, session_id, *place, env=env)
+
+    assert result.returncode == 2
+    assert f"'{session_id}' is refused" in result.stderr
+
+
 def test_without_a_worker_the_user_is_told_so_and_can_leave(env, redis_url, session_id):
     with start("exec", "1", "--session", session_id, "--redis", redis_url, "--prefix", "empty", env=env) as process:
         assert process.stderr is not None
@@ -503,7 +555,10 @@ def test_version_and_help(env):
     assert skep("--version", env=env).stdout.startswith("skep ")
     result = skep(env=env)
     assert result.returncode == 0
-    for command in ("tour", "run", "exec", "worker", "replay", "sessions", "workers", "show", "interrupt", "close"):
+    for command in (
+        "tour", "run", "exec", "worker", "replay", "sessions", "workers", "show", "interrupt", "checkpoints",
+        "rollback", "fork", "hibernate", "close",
+    ):  # fmt: skip
         assert f"\n  {command} " in result.stdout
 
 

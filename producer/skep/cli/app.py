@@ -177,6 +177,58 @@ def interrupt(
 
 
 @app.command()
+def checkpoints(
+    session: SessionArgument, as_json: JsonFlag = False, redis: RedisFlag = None, prefix: PrefixFlag = None
+) -> int:
+    """List a session's checkpoints."""
+    from skep.cli.checkpoints import list_checkpoints
+
+    return run_to_exit(list_checkpoints(session, Place(redis, prefix), as_json=as_json))
+
+
+@app.command()
+def rollback(
+    session: SessionArgument,
+    checkpoint: Annotated[
+        str, typer.Argument(metavar="CHECKPOINT", help="Its id, e.g. 17-0, or its name.", show_default=False)
+    ],
+    redis: RedisFlag = None,
+    prefix: PrefixFlag = None,
+) -> int:
+    """Make an earlier checkpoint the state.
+
+    Nothing may be running or waiting in the session. The checkpoints after it stay until retention removes them.
+    """
+    from skep.cli.checkpoints import roll_back
+
+    return run_to_exit(roll_back(session, checkpoint, Place(redis, prefix)))
+
+
+@app.command()
+def fork(
+    session: SessionArgument,
+    new: Annotated[str, typer.Argument(metavar="NEW", help="The new session's id.", show_default=False)],
+    at: Annotated[
+        str | None, typer.Option("--at", metavar="CHECKPOINT", help="From this one, by id or name, not the latest.")
+    ] = None,
+    redis: RedisFlag = None,
+    prefix: PrefixFlag = None,
+) -> int:
+    """Make a new session from a checkpoint."""
+    from skep.cli.checkpoints import fork as fork_session
+
+    return run_to_exit(fork_session(session, new, at, Place(redis, prefix)))
+
+
+@app.command()
+def hibernate(session: SessionArgument, redis: RedisFlag = None, prefix: PrefixFlag = None) -> int:
+    """Give a session's process up for now."""
+    from skep.cli.checkpoints import hibernate as hibernate_session
+
+    return run_to_exit(hibernate_session(session, Place(redis, prefix)))
+
+
+@app.command()
 def close(
     session: SessionArgument,
     purge: Annotated[bool, typer.Option("--purge", help="Remove its record too.")] = False,
