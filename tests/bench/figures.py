@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
+ENOUGH_FOR_P99 = 20
+
 
 def percentile(samples: Sequence[float], percent: int) -> float:
     """Give the value that `percent` of the samples lie below, between neighbours where it falls between them."""
@@ -29,12 +31,12 @@ class Figure:
     @classmethod
     def of(cls, who: str, samples: Sequence[float], unit: str = "ms") -> Self:
         """Give the figure of these samples."""
-        p99 = percentile(samples, 99) if len(samples) > 1 else None
+        p99 = percentile(samples, 99) if len(samples) >= ENOUGH_FOR_P99 else None
         return cls(who, statistics.median(samples), unit, p99, len(samples))
 
     @property
     def text(self) -> str:
-        """Give it with three significant digits; `p50 / p99` of several samples."""
+        """Give it with three significant digits; `p50 / p99` of enough samples."""
         values = [self.value] if self.p99 is None else [self.value, self.p99]
         return f"{' / '.join(short(value) for value in values)} {self.unit}"
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 
-from .figures import Row
+from .figures import ENOUGH_FOR_P99, Row
 
 PACKAGES = ("skep", "redis", "hiredis", "arq", "uvloop", "msgpack", "pydantic", "numpy", "pandas")
 
@@ -64,7 +64,7 @@ class Report:
             [
                 *lines,
                 "",
-                "Several samples: p50 / p99. Redis: append-only file, fsync every second, a unix socket. "
+                f"Of {ENOUGH_FOR_P99} samples and more: p50 / p99, of fewer the median. Redis: append-only file, fsync every second, a unix socket. "
                 f"{'Quick run. ' if self.is_quick else ''}{self.started_at:%Y-%m-%d %H:%M} UTC; {with_what}.",
                 f"Time taken, and how busy others kept the machine just before: {busy}.",
                 "",

@@ -17,6 +17,10 @@ def test_a_figure_of_samples_is_their_median_with_the_99th_percentile():
     assert figure.text == "50.0 / 99.0 ms"
 
 
+def test_a_few_samples_are_told_by_their_median_alone():
+    assert Figure.of("skep", [1.0, 2.0, 30.0]).text == "2.00 ms"
+
+
 def test_one_sample_has_no_percentile_but_itself():
     assert percentile([7.0], 99) == 7.0
     assert Figure.of("skep", [7.0]).text == "7.00 ms"
