@@ -31,6 +31,7 @@ NOT_EXAMPLES = re.compile(r"(test_.*|.*_test|conftest|setup|__init__|__main__)\.
 MAGIC = re.compile(r"^([ \t]*)[%!].*$", re.MULTILINE)
 MARKER = re.compile(r"^#\s?%%", re.MULTILINE)
 ADDRESS = re.compile(r"0x[0-9a-f]+")
+PLAIN_EXITS = ("SystemExit: ", "SystemExit: 0", "SystemExit: None")  # the file ends there, and so it does in Python
 CELL_PLACE = re.compile(r"<cell \d+>:\d+")
 
 
@@ -108,12 +109,16 @@ def _is_python_notebook(path: Path) -> bool:
 async def run_here(session: skep.Session, path: Path, cells: list[SourceCell], seconds: float) -> Run:
     """Run the cells until one fails."""
     run = Run()
-    await session.run(f"import os; os.chdir({str(path.parent)!r})")
+    its_file = f"; __file__ = {str(path)!r}" if path.suffix == ".py" else ""
+    await session.run(f"__import__('os').chdir({str(path.parent)!r}){its_file}")
     started_at = time.monotonic()
     try:
         async with asyncio.timeout(seconds):
             for number, cell in enumerate(cells, start=1):
                 status = await _run_cell(session, cell, run)
+                if run.fault in PLAIN_EXITS:
+                    run.fault = ""
+                    break
                 if status != "finished":
                     run.fault = f"cell {number}: {status}: {run.fault}"
                     break
