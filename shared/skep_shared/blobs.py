@@ -184,10 +184,8 @@ def _open(url: str, timeout_seconds: float) -> Any:
                 raise InvalidArgument("checkpoint_store", url, "file:///absolute/path is needed")
             return LocalStore(parts.path, automatic_cleanup=True, mkdir=True)
         seconds = f"{timeout_seconds:g}s"
-        # The tries are the caller's, who has a bound on all of them together.
-        return from_url(
-            url, client_options={"timeout": seconds, "connect_timeout": seconds}, retry_config={"max_retries": 0}
-        )
+        options = {"timeout": seconds, "connect_timeout": seconds, "allow_http": True}  # who names http:// wants it
+        return from_url(url, client_options=options, retry_config={"max_retries": 0})  # the caller tries again
     except (BaseError, OSError, ValueError) as exc:
         if isinstance(exc, InvalidArgument):
             raise

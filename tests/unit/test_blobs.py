@@ -1,7 +1,7 @@
 """The store of chunks, on real files: what was put is got, what was not is missing, what hangs ends."""
 
-import asyncio
 import builtins
+import socket
 
 import pytest
 
@@ -80,16 +80,16 @@ async def test_a_directory_that_can_not_be_written_is_told(tmp_path):
 
 
 async def test_a_server_that_does_not_answer_is_given_up_at_the_deadline(monkeypatch):
-    silent = await asyncio.start_server(lambda *_: asyncio.Event().wait(), "127.0.0.1", 0)
-    port = silent.sockets[0].getsockname()[1]
+    silent = socket.create_server(("127.0.0.1", 0))  # connections come about, and nobody accepts them
+    port = silent.getsockname()[1]
     for name, value in {
-        "ENDPOINT": f"http://127.0.0.1:{port}", "ALLOW_HTTP": "true", "ACCESS_KEY_ID": "x", "SECRET_ACCESS_KEY": "y",
+        "ENDPOINT": f"http://127.0.0.1:{port}", "ACCESS_KEY_ID": "x", "SECRET_ACCESS_KEY": "y",
         "REGION": "z",
     }.items():  # fmt: skip
         monkeypatch.setenv(f"AWS_{name}", value)
     store = ObjectBlobs("s3://bucket/prefix", 0.2)
     try:
-        with pytest.raises(StoreUnavailable, match="s3://bucket/prefix"):
+        with pytest.raises(StoreUnavailable, match=r"s3://bucket/prefix.*(no answer|timed out|error sending)"):
             await store.put(FOLDER, [(ONE, b"1")])
         with pytest.raises(StoreUnavailable):
             await store.delete_all(FOLDER)
