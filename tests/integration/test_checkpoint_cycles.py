@@ -1,9 +1,9 @@
 """Ten times in a row by every way a session's process can go: the state is the same each time."""
 
 import pytest
+from tests.integration.random_cells import cells
 
 import skep
-from tests.integration.random_cells import cells
 
 pytestmark = pytest.mark.anyio
 

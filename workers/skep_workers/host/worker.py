@@ -120,6 +120,7 @@ class WorkerHost:
             group.create_task(mailbox.run(residents.on_entry), name="mailbox"),
             group.create_task(self._sweep(residents), name="sweep"),
             group.create_task(self._ping(residents), name="pings"),
+            group.create_task(self._zygote.keep(), name="zygote"),
         ]
         dispatching = group.create_task(dispatcher.run(), name="dispatcher")
         log.info("worker.ready", worker_id=self.worker_id, capacity=self._settings.max_resident)

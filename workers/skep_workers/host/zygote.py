@@ -1,7 +1,7 @@
 """The host's end of the zygote: starts it, asks it for session processes, hears of their ends.
 
-A zygote that dies is replaced at the next request; the sessions forked from it live on, but how one of them ends is
-then not known any more.
+A zygote that dies is replaced at once; the sessions forked from it live on, but how one of them ends is then not known
+any more, and what it leaves is nobody's.
 """
 
 import asyncio
@@ -19,6 +19,7 @@ import msgpack
 import structlog
 
 from skep_shared.errors import StartError
+from skep_workers.host.backoff import backoff_delays
 
 PACKET_BYTES: Final = 64 * 1024
 STOP_SECONDS: Final = 2.0
@@ -36,7 +37,7 @@ def session_environment(pass_env: list[str]) -> dict[str, str]:
 
 
 class Zygote:
-    """One zygote process at a time, started when it is first needed."""
+    """One zygote process at a time, started when it is first needed, and again when it has died (`keep`)."""
 
     def __init__(self, *, preload: list[str], pass_env: list[str], start_seconds: float) -> None:
         self._preload = preload
@@ -49,6 +50,7 @@ class Zygote:
         self._requests = itertools.count(1)
         self._forks: dict[int, asyncio.Future[int]] = {}
         self._exit_handlers: dict[int, Callable[[int | None], None]] = {}
+        self._lost = asyncio.Event()
 
     async def ensure_started(self) -> None:
         """Start the zygote if none is running. Raises StartError."""
@@ -78,6 +80,19 @@ class Zygote:
                 self._lose("no answer")
                 raise StartError("zygote", f"no answer after {self._start_seconds:g} s") from None
             log.info("zygote.started", pid=pid, preload=self._preload)
+
+    async def keep(self) -> None:
+        """Start another one whenever it dies, before somebody needs it; until cancelled."""
+        while True:
+            await self._lost.wait()
+            self._lost.clear()
+            for delay in backoff_delays():
+                try:
+                    await self.ensure_started()
+                    break
+                except StartError as exc:
+                    log.error("zygote.start_failed", error=str(exc))
+                    await asyncio.sleep(delay)
 
     async def fork(self, descriptors: list[int], directory: str, on_exit: Callable[[int | None], None]) -> int:
         """Fork a session process with these descriptors; gives its pid. Raises StartError.
@@ -154,6 +169,7 @@ class Zygote:
         sock.close()
         process, self._process = self._process, None
         if process is not None and reason != "stopped":
+            self._lost.set()
             log.warning("zygote.lost", reason=reason, exit_status=process.poll())
             process.kill()
         error = StartError("zygote", f"{reason}; its own words are on the worker's stderr")

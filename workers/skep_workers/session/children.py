@@ -1,6 +1,7 @@
 """Child processes of the session, as /proc shows them."""
 
 import contextlib
+import ctypes
 import os
 import signal
 from collections.abc import Iterator
@@ -10,6 +11,13 @@ from typing import Final
 from skep_workers.session.clock import monotonic, seconds_since_boot
 
 _TICKS: Final = os.sysconf("SC_CLK_TCK")
+_PR_SET_CHILD_SUBREAPER: Final = 36  # prctl(2)
+
+
+def adopt_orphans() -> None:
+    """Become the parent of descendants whose own parent ends: one that made a daemon of itself is found here."""
+    if ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
+        raise OSError(ctypes.get_errno(), "prctl(PR_SET_CHILD_SUBREAPER)")
 
 
 def interrupt_children(*, since: float) -> None:
@@ -29,7 +37,7 @@ def interrupt_children(*, since: float) -> None:
 
 
 def _descendants(pid: int, earliest: int) -> Iterator[int]:
-    for child in _children(pid):
+    for child in children_of(pid):
         with contextlib.suppress(OSError, ValueError, IndexError):
             # Fields after the name, which is in brackets and may hold anything: see proc(5), starttime is the 22nd.
             started = int(Path(f"/proc/{child}/stat").read_text().rpartition(")")[2].split()[19])
@@ -38,7 +46,8 @@ def _descendants(pid: int, earliest: int) -> Iterator[int]:
                 yield child
 
 
-def _children(pid: int) -> list[int]:
+def children_of(pid: int) -> list[int]:
+    """Give the children of a process, those of all its threads."""
     pids: list[int] = []
     with contextlib.suppress(OSError):
         for task in Path(f"/proc/{pid}/task").iterdir():

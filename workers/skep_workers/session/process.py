@@ -25,6 +25,7 @@ from skep_workers.session.asking import DEFAULT_DEADLINE_SECONDS, Asker
 from skep_workers.session.attribution import install_thread_hook
 from skep_workers.session.capture import PipeReader, install_streams
 from skep_workers.session.checkpoint.keeping import Keeper
+from skep_workers.session.children import adopt_orphans
 from skep_workers.session.control import PROTOCOL_EXIT, Controls, ControlThread, leave_with_everyone
 from skep_workers.session.descriptors import Descriptors, arrange
 from skep_workers.session.displays import DisplayPublisher, install_publisher
@@ -228,6 +229,7 @@ class SessionMain:
 def run_session(descriptors: Descriptors, directory: str) -> None:
     """Turn a fresh fork of the zygote into a session process; returns when the session has ended."""
     os.setsid()  # a process group of its own, so that all of it can be killed
+    adopt_orphans()
     cell_socket, control_socket, snapshot_socket, stdout_read, stderr_read = arrange(descriptors)
     os.chdir(directory)
     sys.path.insert(0, "")

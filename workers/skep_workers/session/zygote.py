@@ -8,6 +8,10 @@ Messages, each one packet of msgpack on a SOCK_SEQPACKET socket:
     host to zygote   ["fork", request, directory] with seven descriptors (see process.Descriptors)
     zygote to host   ["ready", pid]   ["forked", request, pid]   ["exited", pid, wait status]
 The zygote leaves when its socket ends.
+
+What a session has started and let go of, a daemon with a session of its own for instance, belongs to the session's
+process until that ends, and falls to the zygote then, which kills it: whoever is its child and no session is such an
+orphan. When the host has gone, all of its children go.
 """
 
 import contextlib
@@ -24,6 +28,7 @@ from typing import Any, Final
 
 import msgpack
 
+from skep_workers.session.children import adopt_orphans, children_of
 from skep_workers.session.control import CLOSED_EXIT
 from skep_workers.session.descriptors import Descriptors
 from skep_workers.session.process import run_session
@@ -39,9 +44,11 @@ class Zygote:
     def __init__(self, sock: socket.socket) -> None:
         self._socket = sock
         self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self._sessions: set[int] = set()
 
     def serve(self) -> None:
         """Fork on request, and report children that ended."""
+        adopt_orphans()
         signal.signal(signal.SIGCHLD, lambda *_: None)
         signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
         self._tell("ready", os.getpid())
@@ -64,6 +71,7 @@ class Zygote:
         pid = os.fork()
         if pid == 0:
             self._become_session(fds, directory)
+        self._sessions.add(pid)
         for fd in fds:
             os.close(fd)
         self._tell("forked", request, pid)
@@ -89,14 +97,30 @@ class Zygote:
             os._exit(status)
 
     def _reap(self) -> None:
-        while True:
-            try:
+        with contextlib.suppress(ChildProcessError):
+            while True:
                 pid, status = os.waitpid(-1, os.WNOHANG)
-            except ChildProcessError:
-                return
-            if pid == 0:
-                return
-            self._tell("exited", pid, status)
+                if pid == 0:
+                    break
+                if pid in self._sessions:
+                    self._sessions.discard(pid)
+                    self._tell("exited", pid, status)
+        self._bury_orphans()
+
+    def _bury_orphans(self) -> None:
+        """Kill what ended sessions have left; its own children are orphans then, found when its end is reported."""
+        for pid in children_of(os.getpid()):
+            if pid not in self._sessions:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+
+    def leave(self) -> None:
+        """Kill every child there is, and theirs; there is nobody to talk to."""
+        self._sessions.clear()
+        with contextlib.suppress(ChildProcessError):
+            while True:
+                self._bury_orphans()
+                os.waitpid(-1, 0)
 
     def _tell(self, *message: Any) -> None:
         self._socket.send(msgpack.packb(message))
@@ -110,8 +134,10 @@ def main() -> None:
         importlib.import_module(name)
     gc.collect()
     gc.freeze()
+    zygote = Zygote(sock)
     with contextlib.suppress(ConnectionError):  # the host was killed, with something unread between us
-        Zygote(sock).serve()
+        zygote.serve()
+    zygote.leave()
 
 
 if __name__ == "__main__":

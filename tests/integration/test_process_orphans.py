@@ -1,0 +1,75 @@
+"""What a session starts and lets go of is gone when its process is; and a zygote that dies is replaced at once."""
+
+import os
+
+import pytest
+
+import skep
+
+pytestmark = pytest.mark.anyio
+
+# A daemon as the books have it: forked twice, with a session of its own; and one that was started as a program.
+DAEMONS = """
+import os, subprocess, signal, time
+def daemonise():
+    read, write = os.pipe()
+    if os.fork() == 0:
+        os.setsid()
+        if os.fork() == 0:
+            for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT): signal.signal(number, signal.SIG_IGN)
+            os.write(write, str(os.getpid()).encode())
+            for fd in range(3, 1024):
+                try: os.close(fd)
+                except OSError: pass
+            time.sleep(3600)
+        os._exit(0)
+    os.wait()
+    return int(os.read(read, 20))
+shell = subprocess.run(["sh", "-c", "setsid sleep 3600 >/dev/null 2>&1 & echo $!"], stdout=subprocess.PIPE, text=True)
+[daemonise(), int(shell.stdout)]
+"""
+
+
+async def crash(session, _worker):
+    assert (await session.run("import os; os.abort()")).status is skep.CellStatus.CRASHED
+
+
+async def close(session, _worker):
+    await session.close()
+
+
+async def kill_worker(_session, worker):
+    await worker.kill()
+
+
+async def stop_worker(_session, worker):
+    await worker.stop()
+
+
+@pytest.mark.parametrize("end", [crash, close, kill_worker, stop_worker], ids=lambda end: end.__name__)
+async def test_daemons_of_a_session_go_with_it(shard, start_worker, process_end, end):
+    worker = await start_worker()
+    session = shard.session("s")
+    daemons = (await session.run(DAEMONS)).value
+    await session.run("1")
+    for pid in daemons:
+        os.kill(pid, 0)  # they outlive their cell
+
+    await end(session, worker)
+    for pid in daemons:
+        await process_end(pid)
+
+
+async def test_a_zygote_that_dies_is_replaced_before_anybody_needs_it(shard, run_logged):
+    settings = shard.settings
+    worker = await run_logged("-m", "skep_workers", "--redis", settings.redis_url, "--prefix", settings.prefix)
+    await worker.says("worker.ready")
+    session = shard.session("s")
+    zygote = (await session.run("import os; x = 42; os.getppid()")).value
+    worker.lines.clear()
+
+    os.kill(zygote, 9)
+    started = await worker.says("zygote.started")
+    assert started["pid"] != zygote
+    assert (await session.run("x")).value == 42
+    assert (await shard.session("other").run("__import__('os').getppid()")).value == started["pid"]
