@@ -39,7 +39,9 @@ class Child:
         return self._process.pid
 
     async def ask(self, what: str, *, seconds: float = 180.0, **arguments: Any) -> Any:
-        """Give the child's answer. Raises ChildFailed, TimeoutError."""
+        """Give the child's answer. Raises ChildFailed, TimeoutError; after that one the child is of no more use."""
+        if self._is_stuck:
+            raise ChildFailed(f"it has not answered before, so it can't be asked for {what!r}")
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # the missing answer tells it better
@@ -55,6 +57,14 @@ class Child:
         if "error" in answer:
             raise ChildFailed(f"{what}: {answer['error']}")
         return answer["answer"]
+
+    async def try_ask(self, what: str, *, seconds: float = 60.0, **arguments: Any) -> Any | None:
+        """Give the answer of a peer, or None: a run goes on without its figure, and says so on stderr."""
+        try:
+            return await self.ask(what, seconds=seconds, **arguments)
+        except (ChildFailed, TimeoutError) as exc:
+            print(f"  no figure of {self._log.stem} for {what}: {exc!r}", file=sys.stderr)
+            return None
 
     def _last_words(self) -> str:
         return " / ".join(self._log.read_text(errors="replace").splitlines()[-3:])
