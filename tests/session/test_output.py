@@ -2,6 +2,8 @@
 
 import pytest
 
+from skep_shared.frames import Output
+
 pytestmark = pytest.mark.anyio
 
 WRITERS = """
@@ -215,3 +217,10 @@ async def test_a_closed_stdout_descriptor_takes_only_descriptor_writes_away(sess
     cell = await session.run("print('still here')")
 
     assert cell.text == "still here\n"
+
+
+async def test_a_line_that_is_printed_is_one_event(session):
+    cells = [await session.run("print('line')") for _ in range(40)]
+
+    whole = [cell for cell in cells if [output.text for output in cell.every(Output)] == ["line\n"]]
+    assert len(whole) >= 30  # print() writes the newline apart, and the control thread may get in between, rarely

@@ -16,6 +16,7 @@ from typing import Final, NamedTuple
 from skep_shared.errors import FrameTooLarge
 from skep_shared.frames import Frame, Notice, Output, Truncated, encode_frame
 from skep_workers.session.shield import Shield
+from skep_workers.session.wakes import write_keeping_gil
 
 HIGH_WATER_CHARS: Final = 1024 * 1024
 MAX_PARTIAL_LINE_CHARS: Final = 4 * 1024
@@ -63,6 +64,7 @@ class CellLink:
         self._pending: list[_Text | Frame] = []
         self._pending_chars = 0
         self._is_inside = False
+        self._awaits_newline = False
         self._partial_lines: dict[str, str] = {}
         self._written: dict[Writer, int] = {}
         self.output_limit_bytes = DEFAULT_OUTPUT_LIMIT_BYTES
@@ -92,7 +94,12 @@ class CellLink:
                 is_first = self._append(owner, stream, text)
             finally:
                 self._is_inside = outer
-        if is_first:
+        if is_first and text[-1] != "\n":
+            # print() writes its end apart: the line goes out whole if the control thread doesn't get the GIL before.
+            self._awaits_newline = True
+            write_keeping_gil(self.wake_fd)
+        elif is_first or (self._awaits_newline and text[-1] == "\n"):
+            self._awaits_newline = False
             self.wake()
 
     @property

@@ -1,19 +1,15 @@
 """The event loop of a session: asyncio's own, which also tells whether user code has work for it."""
 
 import asyncio
-import ctypes
 import selectors
 from asyncio import all_tasks
 from threading import get_ident
 from typing import Any
 
 from skep_workers.session.clock import monotonic
+from skep_workers.session.wakes import write_keeping_gil
 
 OWN_DESCRIPTORS = 2  # the loop's wake-up socket and the cell socket
-
-# write(2) by a caller who keeps the GIL, which os.write and socket.send give away.
-_write_at_once: Any = ctypes.PyDLL(None).write
-_write_at_once.argtypes = (ctypes.c_int, ctypes.c_char_p, ctypes.c_size_t)
 
 
 class SessionLoop(asyncio.SelectorEventLoop):
@@ -62,9 +58,9 @@ class SessionLoop(asyncio.SelectorEventLoop):
     def _wake(self) -> None:
         """Wake the loop and keep the GIL: its thread would else run amid what the caller does, in Event.set say.
 
-        That goes through the event's waiters, and each of them leaves when it runs. A full socket needs no more bytes.
+        That goes through the event's waiters, and each of them leaves when it runs.
         """
-        _write_at_once(self._csock.fileno(), b"\0", 1)  # type: ignore[attr-defined]
+        write_keeping_gil(self._csock.fileno())  # type: ignore[attr-defined]
 
     def close(self) -> None:
         """Stay open: a cell that closes it would take every later cell's loop away."""
