@@ -65,8 +65,9 @@ class Detection(BaseModel):
 class SessionOptions(_Packed):
     """Options of a session; they are taken from its first submit and hold for its life.
 
-    durability: "commit" (an outcome is visible only with its checkpoint), "relaxed" (the outcome first, the checkpoint
-    within a second or by the end of the cell that runs then) or "none" (no checkpoints).
+    requires: labels that a worker must have to get the session; without such a worker its cells wait. durability:
+    "commit" (an outcome is visible only with its checkpoint), "relaxed" (the outcome first, the checkpoint within a
+    second or by the end of the cell that runs then) or "none" (no checkpoints).
     allow_input: whether input() may ask. input_timeout: seconds an answer may take. tla_timeout: seconds that a cell
     which awaits may run. interrupt_grace: seconds between the steps of an interrupt. output_limit: bytes of text a
     cell may put out; what comes after is dropped, and an event says so.
@@ -75,6 +76,7 @@ class SessionOptions(_Packed):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     labels: dict[str, str] = Field(default_factory=dict)
+    requires: dict[str, str] = Field(default_factory=dict)
     allow_input: bool = True
     input_timeout: Annotated[float, Field(gt=0, le=MAX_TIMEOUT_SECONDS)] = 3600.0
     tla_timeout: Annotated[float, Field(gt=0, le=MAX_TIMEOUT_SECONDS)] | None = None

@@ -14,6 +14,7 @@ from skep_workers.host.backoff import RETRIABLE, backoff_delays
 from skep_workers.host.facilities import Host
 from skep_workers.host.intake import cell_of_entry
 from skep_workers.host.operations import OperationRequest
+from skep_workers.host.placement import Placement
 from skep_workers.host.resident import Resident
 
 log = structlog.get_logger()
@@ -30,6 +31,8 @@ class Residents:
         self._host = host
         self._group = group
         self._on_pending = on_pending
+        self._placement = Placement(host)
+        self._arriving: set[asyncio.Task[None]] = set()
         self._residents: dict[str, Resident] = {}
         self._early: dict[str, list[dict[bytes, Any]]] = {}
         self._stays: dict[str, asyncio.Task[None]] = {}
@@ -81,16 +84,22 @@ class Residents:
             if since is not None and now - since > self._host.settings.idle_seconds and resident.can_hibernate:
                 resident.hibernate(f"it was idle for {self._host.settings.idle_seconds:g} s")
 
-    async def activate(self, session_id: str) -> None:
-        """Make a session resident here, if nobody alive has it; harmless to repeat. Raises what the driver raises."""
+    async def activate(self, session_id: str, *, is_placed: bool = False) -> None:
+        """Make a session resident here, if nobody alive has it; harmless to repeat. Raises what the driver raises.
+
+        is_placed: another worker has chosen this one for it.
+        """
         while (resident := self._residents.get(session_id)) is not None:
             if not resident.is_leaving:
                 await resident.confirm()
                 return
             # It is on its way out, perhaps released already: whoever comes next claims anew.
             await asyncio.wait({self._stays[session_id]})
+        if not is_placed and session_id not in self._claiming and await self._placement.hand_on(session_id):
+            return
         if self._is_draining or not (self._is_below_capacity or self._make_room()):
-            await self._on_pending(session_id)
+            if not is_placed:  # else it waits: asking again at once would find this worker again
+                await self._on_pending(session_id)
             return
         task = self._claiming.get(session_id)
         if task is None:
@@ -154,6 +163,9 @@ class Residents:
 
     def _hand_on(self, fields: dict[bytes, Any]) -> None:
         session_id = fields[b"s"].decode()
+        if fields[b"k"] == b"activate":
+            self._begin_arrival(session_id)
+            return
         resident = self._residents.get(session_id)
         if resident is None:
             if session_id in self._claiming:  # claimed already, perhaps, and the answer is still on its way
@@ -176,6 +188,19 @@ class Residents:
                 resident.close()
             case kind:
                 log.warning("mailbox.unknown", kind=kind.decode("utf-8", "replace"))
+
+    def _begin_arrival(self, session_id: str) -> None:
+        """Activate a session that another worker has sent here."""
+        task = self._group.create_task(self._arrive(session_id), name=f"arrival of {session_id}")
+        self._arriving.add(task)
+        task.add_done_callback(self._arriving.discard)
+
+    async def _arrive(self, session_id: str) -> None:
+        try:
+            await self.activate(session_id, is_placed=True)
+        except RETRIABLE as exc:
+            # It is still waiting, and named again to whoever asks.
+            log.warning("arrival.failed", session_id=session_id, error=repr(exc))
 
     async def sweep(self) -> None:
         """Ask Redis how far each session is and whose: makes up for lost wake-ups, finds lost sessions."""

@@ -1,0 +1,91 @@
+"""Where a session should live: on a worker that has what it requires, and rather where it lived before.
+
+arq gives an activation to any worker with room. That one looks here first, and hands a session that suits another
+better on, through the other's mailbox, once: whoever gets it that way keeps it. Requirements are hard, the last place
+is a wish. A session that no live worker suits goes on waiting and is looked at again every few seconds.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+import structlog
+
+from skep_shared.models import SessionOptions, WorkerFacts
+from skep_workers.host.facilities import Host
+
+log = structlog.get_logger()
+
+WORKERS_LOOKED_AT: Final = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A live worker and what it said of itself last."""
+
+    worker_id: str
+    facts: WorkerFacts
+
+    def suits(self, requires: dict[str, str]) -> bool:
+        """Tell whether it has every label that is required."""
+        return self.facts.labels.items() >= requires.items()
+
+    @property
+    def has_room(self) -> bool:
+        """Tell whether it had room at its last beat."""
+        return self.facts.resident < self.facts.capacity
+
+
+class Placement:
+    """Decides for one worker which sessions come here."""
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+        self._keys = host.scripts.keys
+
+    async def hand_on(self, session_id: str) -> bool:
+        """Send the session to a worker that suits it better, or leave it waiting; False: it is for this one.
+
+        Raises what the driver raises.
+        """
+        packed, holder = await self._host.redis.execute_command(
+            "HMGET", self._keys.session(session_id), "options", "holder"
+        )
+        requires = SessionOptions.unpack(packed or b"").requires
+        before = (holder or b"").decode()
+        is_suited = self._host.settings.worker_labels.items() >= requires.items()
+        if is_suited and before in {"", self._host.worker_id}:
+            return False
+        if is_suited:
+            found = [each for each in await self._look_at([before]) if each.suits(requires) and each.has_room]
+        else:
+            found = [each for each in await self._look_at(await self._live_workers()) if each.suits(requires)]
+        if found:
+            chosen = min(found, key=lambda each: (each.worker_id != before, not each.has_room, each.facts.resident))
+            await self._send(chosen.worker_id, session_id)
+        elif not is_suited:
+            log.warning("session.unplaceable", session_id=session_id, requires=requires)
+        return bool(found) or not is_suited
+
+    async def _live_workers(self) -> list[str]:
+        ids = await self._host.redis.execute_command("ZREVRANGE", self._keys.workers, 0, WORKERS_LOOKED_AT - 1)
+        return [worker_id.decode() for worker_id in ids]
+
+    async def _look_at(self, worker_ids: Iterable[str]) -> list[Candidate]:
+        ids = [worker_id for worker_id in worker_ids if worker_id != self._host.worker_id]
+        async with self._host.redis.pipeline(transaction=False) as pipe:
+            for worker_id in ids:
+                pipe.hget(self._keys.worker(worker_id), "facts")
+            found = await pipe.execute() if ids else []
+        return [
+            Candidate(worker_id, WorkerFacts.unpack(facts))
+            for worker_id, facts in zip(ids, found, strict=True)
+            if facts
+        ]
+
+    async def _send(self, worker_id: str, session_id: str) -> None:
+        log.info("session.handed_on", session_id=session_id, to_worker_id=worker_id)
+        # Should that worker be gone before it reads this, the session is still waiting, and named again.
+        await self._host.redis.xadd(
+            self._keys.mailbox(worker_id), {"k": "activate", "s": session_id}, maxlen=100_000, approximate=True
+        )
