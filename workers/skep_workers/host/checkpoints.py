@@ -48,12 +48,17 @@ class CheckpointWriter:
         holdings: Holdings,
         on_saved: Callable[[SavedState], None],
         on_failed: Callable[[str], None],
+        on_room: Callable[[], None],
     ) -> None:
-        """`on_failed` is told why a snapshot can't be stored; what its process sends is dropped until `restart`."""
+        """`on_failed` is told why a snapshot can't be stored; what its process sends is dropped until `restart`.
+
+        `on_room` is called whenever there is room for more; a snapshot that filled all of it has more to send.
+        """
         self._places = places
         self._holdings = holdings
         self._on_saved = on_saved
         self._on_failed = on_failed
+        self._on_room = on_room
         self._queue: asyncio.Queue[Blob | Saved] = asyncio.Queue()  # bounded by bytes, through `is_full`
         self._idle = asyncio.Event()
         self._idle.set()
@@ -127,6 +132,8 @@ class CheckpointWriter:
             if generation != self._generation:  # dropped meanwhile: it was of a process that has gone
                 continue
             self.pending_bytes -= size
+            if not self.is_full:
+                self._on_room()
             if isinstance(frame, Saved):
                 self._on_saved(self._state_of(frame))
 

@@ -38,10 +38,9 @@ class StateKeeping:
         self._claim = claim
         self._journal = journal
         self._reporter = reporter
-        self._on_saved = on_saved
         holdings, redis_blobs = Holdings(), RedisBlobs(host.redis, host.scripts.keys)
         places = ChunkPlaces(redis_blobs, host.store, claim, host.settings.store_outage_seconds)
-        self._writer = CheckpointWriter(places, holdings, self._stored, self._failed)
+        self._writer = CheckpointWriter(places, holdings, on_saved, self._failed, self._go_on)
         rule = retention_rule(host.settings)
         self._shelf = CheckpointShelf(host.scripts, host.redis, claim, places, holdings, rule)
         self._process: SessionProcess | None = None
@@ -86,6 +85,12 @@ class StateKeeping:
         if self._restored is not None and not self._restored.done():
             self._restored.set_result(frame)
 
+    def ended(self, cause: str) -> None:
+        """The process has ended, perhaps while it was being filled."""
+        if self._restored is not None and not self._restored.done():
+            self._restored.set_exception(StartError("session process", f"it ended while it was restored: {cause}"))
+            self._restored.exception()  # seen, should its chunks still be on their way
+
     async def settled(self) -> None:
         """Wait until every snapshot that has come is stored and written. Raises Fenced, EventGap."""
         await self._writer.stored()
@@ -96,9 +101,11 @@ class StateKeeping:
 
         is_lagging: cells may have committed ahead of their checkpoint, which is told.
         """
+        await self.settled()  # the state to begin from may be in a commit that is still on its way
         if is_lagging:
-            await self.settled()
             await self._tell_lag()
+        elif not self._shelf.has(self._journal.head):
+            await self._journal.written()  # its commit is still under way, and it is where the new process begins
         self._writer.restart()
         where = {"worker_id": self._host.worker_id, "python": hello.python}
         head = self._journal.head
@@ -129,6 +136,8 @@ class StateKeeping:
             self._reporter.session_event("warning", category="checkpoint.behind", message=message)
 
     async def _restore(self, process: SessionProcess, manifest: bytes) -> Restored:
+        if process.gone.is_set():
+            raise StartError("session process", "it ended before it was restored")
         self._restored = asyncio.get_running_loop().create_future()
         try:
             async for blob in self._shelf.chunks(manifest):
@@ -153,7 +162,7 @@ class StateKeeping:
         if self._process is not None:
             self._process.kill()
 
-    def _stored(self, state: SavedState) -> None:
-        self._on_saved(state)
-        if self._process is not None and not self._writer.is_full:
+    def _go_on(self) -> None:
+        # Not only when a snapshot is complete: what completes this one may be what its process waits with.
+        if self._process is not None:
             self._process.pause_snapshots(paused=False)
