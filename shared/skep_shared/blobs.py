@@ -76,6 +76,11 @@ class RedisBlobs:
         found: list[bytes | None] = await self._redis.execute_command("HMGET", key, *(stored.name for stored in names))
         return found
 
+    async def list_all(self, folder: Folder) -> list[bytes]:
+        """Give the names of all chunks of a session."""
+        found: list[bytes] = await self._redis.execute_command("HKEYS", self._keys.blobs(folder.session_id))
+        return found
+
 
 class ObjectBlobs:
     """Chunks as files or objects below a URL. Every call ends within its deadline, with StoreUnavailable if need be."""
@@ -116,6 +121,17 @@ class ObjectBlobs:
             if not paths:
                 return
             await self._each(paths, self._delete)
+
+    async def list_all(self, folder: Folder) -> list[StoredName]:
+        """Give the names of all chunks of a session. Raises StoreUnavailable."""
+        async with self._deadline():
+            paths = [
+                entry["path"]
+                async for page in self._store.list(prefix=str(folder), chunk_size=LIST_PAGE)
+                for entry in page
+            ]
+        parts = (path.rpartition("/") for path in paths)
+        return [StoredName(bytes.fromhex(name), int(parent.rpartition("/")[2])) for parent, _, name in parts]
 
     async def _put(self, blob: tuple[str, bytes]) -> None:
         path, data = blob
@@ -184,7 +200,11 @@ def _open(url: str, timeout_seconds: float) -> Any:
                 raise InvalidArgument("checkpoint_store", url, "file:///absolute/path is needed")
             return LocalStore(parts.path, automatic_cleanup=True, mkdir=True)
         seconds = f"{timeout_seconds:g}s"
-        options = {"timeout": seconds, "connect_timeout": seconds, "allow_http": True}  # who names http:// wants it
+        options: Any = {
+            "timeout": seconds,
+            "connect_timeout": seconds,
+            "allow_http": True,
+        }  # who names http:// wants it
         return from_url(url, client_options=options, retry_config={"max_retries": 0})  # the caller tries again
     except (BaseError, OSError, ValueError) as exc:
         if isinstance(exc, InvalidArgument):

@@ -200,3 +200,39 @@ async def test_a_fork_lives_on_after_its_origin_is_purged_and_then_nothing_is_le
     await further.close(purge=True)
     assert await keys_of(shard, "origin", "fork", "further") == set()
     assert (await shard.session("origin").run("'big' in globals()")).value is False
+
+
+async def test_chunks_that_a_dead_worker_never_committed_are_removed(shard, start_worker, eventually):
+    worker = await start_worker()
+    session = shard.session("s")
+    await session.run("x = 1")
+    redis, key = shard._link.redis, shard._link.keys.blobs("s")
+    await redis.hset(key, b"left by a snapshot", b"\0bytes")
+    await worker.kill()
+    await start_worker()
+    await session.run("x = 2")
+
+    async def is_gone():
+        return not await redis.hexists(key, b"left by a snapshot")
+
+    await eventually(is_gone)
+    await session.rollback("1-0")
+    assert (await session.run("x")).value == 1
+
+
+async def test_chunks_that_a_crash_left_uncommitted_are_removed(shard, start_worker, eventually):
+    await start_worker()
+    session = shard.session("s")
+    await session.run("x = 1")
+    redis, key = shard._link.redis, shard._link.keys.blobs("s")
+    cells = await session.submit_many([NOISE, KILL, "big = None"])
+    for cell in cells:
+        await cell.outcome()
+    await session.run("x = 2")
+
+    async def is_small():
+        named = [checkpoint.bytes async for checkpoint in session.checkpoints()]
+        stored = sum(map(len, await redis.hvals(key)))
+        return stored < sum(named) + 10_000
+
+    await eventually(is_small)

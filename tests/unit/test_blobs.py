@@ -36,6 +36,13 @@ async def test_a_chunk_is_a_file_below_its_session_and_epoch(store, tmp_path):
     assert files(tmp_path) == [f"{FOLDER}/{epoch}/006f6e65" for epoch in (1, 2)]
 
 
+async def test_all_chunks_of_a_session_can_be_listed(store):
+    await store.put(FOLDER, [(ONE, b"1"), (TWO, b"2"), (OTHER_EPOCH, b"3")])
+    await store.put(Folder("other", 1), [(ONE, b"1")])
+
+    assert set(await store.list_all(FOLDER)) == {ONE, TWO, OTHER_EPOCH}
+
+
 async def test_putting_again_is_harmless(store):
     for _ in range(2):
         await store.put(FOLDER, [(ONE, b"1")])

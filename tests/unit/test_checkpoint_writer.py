@@ -38,7 +38,7 @@ class Line:
 
     def __init__(self):
         self.places, self.holdings, self.saved, self.failed = Places(), Holdings(), [], []
-        self.writer = CheckpointWriter(self.places, self.holdings, self.saved.append, self.failed.append)
+        self.writer = CheckpointWriter(self.places, self.holdings, self.saved.append, self.failed.append, lambda: None)
 
 
 @pytest.fixture

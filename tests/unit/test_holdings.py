@@ -64,3 +64,17 @@ async def test_the_next_snapshot_may_begin_to_come_before_the_last_one_is_taken(
     holdings.commit(1, [Chunk(b"a")])
 
     assert holdings.needed() == {b"next"}
+
+
+async def test_what_no_manifest_and_no_snapshot_names_is_an_orphan_once():
+    holdings = Holdings()
+    for chunk in (Chunk(b"named"), Chunk(b"arriving"), Chunk(b"origin's", home=1), Chunk(b"left")):
+        holdings.store(chunk)
+    assert holdings.take_orphans({b"named"}) == set()
+
+    holdings.abandon()
+    holdings.expect(b"arriving")
+    assert holdings.take_orphans({b"named"}) == {b"left"}
+    assert holdings.take_orphans({b"named"}) == set()
+    holdings.find_left([Chunk(b"found")])
+    assert holdings.take_orphans({b"named", b"left"}) == {b"found"}

@@ -72,6 +72,17 @@ class ChunkPlaces:
         except StoreUnavailable as exc:  # they stay until the session is purged, and cost only their room
             log.warning("store.left_behind", chunks=len(names), error=str(exc))
 
+    async def list_own(self) -> list[Chunk]:
+        """Give the session's own chunks that are there, named by a manifest or not; sizes are not known."""
+        own = self._folders[0]
+        found = [Chunk(name) for name in await persist(lambda: self._redis.list_all(own), "blobs")]
+        if self._objects is not None:
+            try:
+                found += [Chunk(stored.name, epoch=stored.epoch) for stored in await self._objects.list_all(own)]
+            except StoreUnavailable as exc:  # what is left behind there costs only its room
+                log.warning("store.not_listed", error=str(exc))
+        return found
+
     async def _read(self, home: int, names: Sequence[StoredName], *, is_in_redis: bool) -> list[bytes | None]:
         if home >= len(self._folders):
             return [None] * len(names)  # a manifest that isn't this session's

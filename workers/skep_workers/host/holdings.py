@@ -6,7 +6,7 @@ that is being removed is not there any more, though it may be again in a moment:
 """
 
 import asyncio
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from contextlib import contextmanager
 
 from skep_shared.manifests import Chunk
@@ -21,6 +21,7 @@ class Holdings:
         self._arriving: set[bytes] = set()
         self._snapshots: dict[int, frozenset[bytes]] = {}
         self._leaving: frozenset[bytes] = frozenset()
+        self._has_orphans = False
         self._settled = asyncio.Event()
         self._settled.set()
 
@@ -59,6 +60,23 @@ class Holdings:
     def abandon(self) -> None:
         """Forget the snapshot that was coming: its process has ended."""
         self._arriving.clear()
+        self._has_orphans = True
+
+    def find_left(self, chunks: Iterable[Chunk]) -> None:
+        """Note chunks that are there, perhaps of snapshots which an owner that died never committed."""
+        for chunk in chunks:
+            self._stored.setdefault(chunk.name, chunk)
+        self._has_orphans = True
+
+    def take_orphans(self, named: Container[bytes]) -> set[bytes]:
+        """Give, once, the session's own chunks that neither a kept manifest nor a snapshot on its way names."""
+        if not self._has_orphans:
+            return set()
+        self._has_orphans = False
+        needed = self.needed()
+        return {
+            name for name, chunk in self._stored.items() if chunk.home == 0 and name not in named and name not in needed
+        }
 
     def needed(self) -> set[bytes]:
         """Give the chunks that snapshots on their way consist of."""

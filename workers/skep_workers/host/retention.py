@@ -5,7 +5,7 @@ left is still more than the budget, the oldest of what isn't protected go first.
 """
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from dataclasses import dataclass
 
 from skep_shared.manifests import Chunk
@@ -41,6 +41,11 @@ class History:
     def seqs(self) -> list[int]:
         """The checkpoints, oldest first."""
         return sorted(self._names)
+
+    @property
+    def chunk_names(self) -> Container[bytes]:
+        """The session's own chunks that a kept checkpoint names."""
+        return self._users.keys()
 
     def add(self, seq: int, manifest_bytes: int, chunks: Iterable[Chunk]) -> None:
         """Take a checkpoint that is there; one that is known already is not counted again."""

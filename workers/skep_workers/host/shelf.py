@@ -8,7 +8,7 @@ from redis.asyncio import Redis
 
 from skep_shared.frames import Blob
 from skep_shared.manifests import chunks_of, read_manifest
-from skep_shared.scripts import Claim, Scripts
+from skep_shared.scripts import Claim, Pruned, Scripts
 from skep_shared.settings import WorkerSettings
 from skep_workers.host.backoff import persist
 from skep_workers.host.chunk_places import ChunkPlaces
@@ -50,16 +50,18 @@ class CheckpointShelf:
     async def load(self) -> None:
         """Read what is there when the session comes."""
         key, start = self._scripts.keys.checkpoints(self._claim.session_id), "-"
-        while True:
+        more = self._claim.head > 0
+        while more:
             page = await persist(
                 lambda start=start: self._redis.xrange(key, start, "+", count=PAGE_MANIFESTS),  # type: ignore[misc]
                 "checkpoints",
             )
             for entry_id, fields in page:
                 self.add(int(entry_id.partition(b"-")[0]), fields[b"m"])
-            if len(page) < PAGE_MANIFESTS:
-                return
-            start = f"({page[-1][0].decode()}"
+            more = len(page) == PAGE_MANIFESTS
+            start = f"({page[-1][0].decode()}" if page else start
+        if self._claim.losses:  # the owner before may have died between a snapshot's chunks and its commit
+            self._holdings.find_left(await self._places.list_own())
 
     def add(self, seq: int, manifest: bytes) -> None:
         """Take a checkpoint that has been committed."""
@@ -67,28 +69,35 @@ class CheckpointShelf:
         self._history.add(seq, len(manifest), chunks)
         self._holdings.commit(seq, chunks)
 
+    def has(self, seq: int) -> bool:
+        """Tell whether that checkpoint has been committed; 0, none at all, always has."""
+        return not seq or seq in self._history.seqs
+
     async def prune(self) -> None:
         """Remove the checkpoints that go, and the chunks that nothing names any more. Raises Fenced."""
         protected = self._protected
-        while gone := self._history.to_remove(self._rule, protected):
-            garbage = sorted(self._history.named_only_by(gone) - self._holdings.needed())
-            chunks = [self._holdings.find(name) for name in garbage]
+        orphans = self._holdings.take_orphans(self._history.chunk_names)
+        while True:
+            gone = self._history.to_remove(self._rule, protected)
+            garbage = sorted((self._history.named_only_by(gone) | orphans) - self._holdings.needed())
+            if not gone and not garbage:
+                return
             with self._holdings.removing(garbage):
-                answer = await persist(
-                    lambda gone=gone, page=garbage[:PAGE_GARBAGE]: self._scripts.prune(self._claim, gone, page),  # type: ignore[misc]
-                    "prune",
-                )
+                answer = await self._prune(gone, garbage[:PAGE_GARBAGE])
                 if not answer.is_done:  # named, pinned or the head, which we had not heard: choose again
                     protected |= answer.protected
                     continue
-                protected = answer.protected
-                self._protected = answer.protected
+                self._protected = protected = answer.protected
                 self._history.remove(gone)
+                chunks = [self._holdings.find(name) for name in garbage]
                 self._holdings.removed(garbage)
+                orphans = set()
                 for start in range(PAGE_GARBAGE, len(garbage), PAGE_GARBAGE):
-                    page = garbage[start : start + PAGE_GARBAGE]
-                    await persist(lambda page=page: self._scripts.prune(self._claim, [], page), "prune")  # type: ignore[misc]
+                    await self._prune([], garbage[start : start + PAGE_GARBAGE])
                 await self._places.remove(chunks)
+
+    async def _prune(self, gone: list[int], garbage: list[bytes]) -> Pruned:
+        return await persist(lambda: self._scripts.prune(self._claim, gone, garbage), "prune")
 
     async def manifests(self, head: int) -> AsyncIterator[tuple[int, bytes]]:
         """Yield (seq, manifest) from `head` back to the oldest that is kept."""

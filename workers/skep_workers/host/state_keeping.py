@@ -50,8 +50,7 @@ class StateKeeping:
 
     async def load(self) -> None:
         """Learn which checkpoints there are."""
-        if self._claim.head:
-            await self._shelf.load()
+        await self._shelf.load()
 
     async def store(self) -> None:
         """Store chunks until cancelled."""
