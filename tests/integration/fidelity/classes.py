@@ -298,6 +298,19 @@ class New:
 state, reduced, new = State(), Reduced([1]), New(v=3)
 --
 assert state.kept == [1] and state.cache == "made again" and reduced.v == [1] and new.v == 3
+== a restoring hook that uses the names of the session
+import threading as th, functools
+limits = {"a": 1}
+def fresh(): return th.Lock()
+class Guarded:
+    shared = []
+    def __init__(self): self.lock, self.v = fresh(), 1
+    def __getstate__(self): return {"v": self.v}
+    def __setstate__(self, state): self.__dict__.update(state); self.lock = fresh(); self.limits = dict(limits); Other.seen.append(1)
+class Other: seen = []
+guarded = Guarded(); kept = [guarded]
+--
+assert guarded.lock.acquire(False) and guarded.v == 1 and guarded.limits == limits and kept[0] is guarded and Other.seen == [1]
 == a singleton that reduces to its name
 class Missing:
     def __reduce__(self): return "MISSING"

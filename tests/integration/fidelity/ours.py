@@ -4,10 +4,12 @@ import asyncio
 import importlib.util
 import os
 import signal
+import sys
 import tempfile
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Final
+from unittest.mock import patch
 
 import skep
 from skep.embedded import WorkerProcess
@@ -34,7 +36,7 @@ async def run(cases: Sequence[Case]) -> Verdicts:
 
 
 async def _run(cases: Sequence[Case], preloaded: Sequence[str]) -> Verdicts:
-    flags = ["--max-resident", str(len(cases) + 10), "--lease-seconds", "1"]
+    flags = ["--max-resident", str(len(cases) + 10), "--lease-seconds", "1", "--start-seconds", "120"]
     flags += [part for name in preloaded for part in ("--preload", name)]
     with tempfile.TemporaryDirectory(prefix="skep-fidelity-") as scratch:
         async with RedisServer() as server, skep.connect(settings=Settings.load(redis_url=server.url)) as cluster:
@@ -46,7 +48,10 @@ async def _run(cases: Sequence[Case], preloaded: Sequence[str]) -> Verdicts:
 
             first, second = worker(), worker()
             try:
-                await asyncio.gather(first.start(), second.start())
+                with patch.object(
+                    sys.modules[WorkerProcess.__module__], "READY_SECONDS", 120.0
+                ):  # what they import first takes a while
+                    await asyncio.gather(first.start(), second.start())
                 os.kill(second.pid, signal.SIGSTOP)  # what is made now is made by the first
                 sessions = {case.id: cluster.session(f"case-{number}") for number, case in enumerate(cases)}
                 failed = await _each(cases, lambda case: _make(sessions[case.id], case, first.worker_id))

@@ -5,8 +5,8 @@ pickler's patience differs.
 """
 
 import linecache
-import pickle
 from collections.abc import Callable
+from pickle import dumps  # bound early: user code may patch pickle
 from typing import Any
 
 from skep_workers.session.checkpoint.chunks import split
@@ -45,17 +45,20 @@ class Assembler:
         small = {name: value for name, value in atoms.items() if name not in large}
         others = {name: value for name, value in values.items() if name not in bindings and name not in atoms}
         streams = self._pickler.variables(others | large, small)
+        self._pickler.owners = {key: stream.names[0] for stream in streams for key in stream.named}
+        self._pickler.owners |= {key: name for name, key in bindings.items()}
         definitions, streams = self._definitions(self._within_budget(streams), values, small)
         if small:
             streams += self._atoms(small)
         lost = {**skipped, **self._pickler.lost}
+        streams = [stream for stream in streams if not self._lose_dependent(stream, lost)]
         for name, key in list(bindings.items()):
             if key in lost:
-                lost[name] = lost.pop(key)
+                lost[name] = lost[key]
                 del bindings[name]
         return Manifest(
             seq=seq,
-            groups=[self._stored(stream) for stream in streams],
+            groups=[self._stored(stream) for stream in sorted(streams, key=lambda stream: stream.restores_by_code)],
             definitions=self._stored(definitions) if definitions is not None else None,
             bindings=bindings,
             lost={name: reason for name, reason in lost.items() if name in names} | state.lost,
@@ -63,6 +66,14 @@ class Assembler:
             sources=self._plain(_sources(definitions.files)) if definitions is not None else None,
             files=self._files(state),
         )
+
+    def _lose_dependent(self, stream: Stream, lost: dict[str, str]) -> bool:
+        """Tell whether a stream needs a definition that is lost; then its variables are, too."""
+        for key in stream.named & lost.keys():
+            reason = f"it needs {key.partition(':')[2]}, which could not be saved: {lost[key]}"
+            lost.update(dict.fromkeys(stream.names, reason))
+            return True
+        return False
 
     def _within_budget(self, streams: list[Stream]) -> list[Stream]:
         """Leave the largest out until the rest fits."""
@@ -113,7 +124,7 @@ class Assembler:
         return self._pickler.progress_at()
 
     def _plain(self, value: Any) -> Group:
-        return self._stored(Stream([], pickle.dumps(value, protocol=5), [], set()))
+        return self._stored(Stream([], dumps(value, protocol=5), [], set()))
 
     def _stored(self, stream: Stream) -> Group:
         chunks = self._put_all(stream.data)

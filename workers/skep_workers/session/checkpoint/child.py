@@ -20,7 +20,7 @@ from skep_workers.session.checkpoint.grouping import Progress
 from skep_workers.session.checkpoint.manifest import Manifest
 from skep_workers.session.checkpoint.state import SnapshotLimits, State
 
-DONE_EXIT: Final = 0
+DONE_EXIT: Final = 83  # not 0: that is what user code ends its process with
 _BUFFER_BYTES: Final = 1024 * 1024
 
 
@@ -84,8 +84,8 @@ class SnapshotChild:
             self.size = size - 8 - length
             return Manifest.unpack(os.pread(self.file, length, self.size))
         culprit = self._progress.read()
-        if culprit in self.state.names:
-            self.failed[culprit] = f"pickling it {cause}"
+        names = [culprit] if culprit in self.state.names else self.state.names  # unknown: never try the same again
+        self.failed.update(dict.fromkeys(names, f"pickling it {cause}"))
         return None
 
     def _reap(self, seconds: float) -> str | None:
@@ -102,7 +102,7 @@ class SnapshotChild:
             _, status = os.waitpid(self._pid, 0)
             if not ready:
                 return f"took longer than {seconds:g} s"
-            if status != 0:
+            if os.waitstatus_to_exitcode(status) != DONE_EXIT:
                 return "ended the process that did it"
             return None
         # Somebody else (user code that waits for any child) has reaped it; what it wrote tells.

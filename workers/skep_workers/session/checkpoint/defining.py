@@ -33,6 +33,9 @@ Reduced = tuple[Any, ...]
 _NOT_STATE: Final = frozenset(
     {"__dict__", "__weakref__", "__slots__", "__module__", "__qualname__", "_abc_impl", "__annotate_func__"}
 )
+_SET_ON_TYPES: Final = frozenset(
+    {"__abstractmethods__", "__annotations__", "__doc__", "__dict__", "__module__", "__qualname__", "__type_params__"}
+)
 _IN_SKELETON: Final[tuple[str, ...]] = ("__module__", "__slots__", "__orig_bases__", "__doc__")
 
 
@@ -121,13 +124,25 @@ def reduce_class(kind: type) -> Reduced:
         skeleton["__slots__"] = [name for name in names if type(names[name]) is MemberDescriptorType]
     if isinstance(names.get("__dict__"), property):
         skeleton["__dict__"] = names["__dict__"]
+    skeleton |= {name: value for name, value in names.items() if _is_shadowed(type(kind), name)}
     registered: list[type] = []
     if "_abc_impl" in names:
         dump = abc._get_dump(kind)[0]  # type: ignore[attr-defined]  # noqa: SLF001 - as cloudpickle does
         registered = [found for found in (reference() for reference in dump) if found is not None]
-    state = {name: value for name, value in names.items() if name not in _NOT_STATE and not _is_slot(kind, value)}
-    arguments = (type(kind), type.__dict__["__name__"].__get__(kind), kind.__bases__, skeleton, _is_enum(kind))
+    state = {
+        name: value
+        for name, value in names.items()
+        if name not in _NOT_STATE and not _is_slot(kind, value) and not _is_shadowed(type(kind), name)
+    }
+    bases = type.__dict__["__bases__"].__get__(kind)
+    arguments = (type(kind), type.__dict__["__name__"].__get__(kind), bases, skeleton, _is_enum(kind))
     return make_class, arguments, (state, registered), None, None, set_class_state
+
+
+def _is_shadowed(meta: type, name: str) -> bool:
+    """Tell whether setting an attribute of a class by this name would do something else, as for `__class__`."""
+    found = class_attribute(meta, name)
+    return found is not None and hasattr(type(found), "__set__") and name not in _SET_ON_TYPES
 
 
 def _is_slot(kind: type, value: Any) -> bool:
@@ -274,6 +289,6 @@ def set_module_state(module: ModuleType, names: dict[str, Any]) -> None:
 
 def modules_by_dict() -> dict[int, ModuleType]:
     """Give the modules that functions may belong to, by the id of their dict."""
-    known = [value for value in list(registry.names.values()) if isinstance(value, ModuleType)]
-    known += [module for module in list(sys.modules.values()) if isinstance(module, ModuleType)]
+    known = [value for value in list(registry.names.values()) if type(value) is ModuleType]
+    known += [module for module in list(sys.modules.values()) if issubclass(type(module), ModuleType)]
     return {id(vars(module)): module for module in known}

@@ -10,9 +10,11 @@ import mmap
 import pickle
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import partial
 from types import BuiltinFunctionType, CodeType, FunctionType, MethodType, ModuleType
 from typing import Any, Final
 
+from skep_workers.session.checkpoint import trial
 from skep_workers.session.checkpoint.definitions import TYPE_PARAMETERS, is_handmade
 from skep_workers.session.checkpoint.pickling import DefinitionKeys, SnapshotPickler, Untrusted
 
@@ -43,6 +45,12 @@ class Stream:
     files: set[str] = field(default_factory=set)
     met: dict[int, Any] = field(repr=False, default_factory=dict)
     shared_memory: frozenset[int] = frozenset()
+    restores_by_code: bool = False
+
+    @property
+    def parts(self) -> trial.Parts:
+        """What is loaded in a restore."""
+        return self.data, self.buffers
 
     @property
     def size_bytes(self) -> int:
@@ -79,6 +87,8 @@ class GroupPickler:
         self._progress = progress
         self._latest = ""
         self._tops: dict[int, Any] = {}
+        self._kept: set[str] = set()
+        self.owners: dict[str, str] = {}  # key of a definition -> a variable that needs it
         self.lost: dict[str, str] = {}
 
     def variables(self, values: dict[str, Any], atoms: dict[str, Any] | None = None) -> list[Stream]:
@@ -93,11 +103,22 @@ class GroupPickler:
         for name in [name for name, value in atoms.items() if id(value) in held]:
             values = values | {name: atoms.pop(name)}
             alone += [stream for stream in [self._attempt([name], {name: values[name]})] if stream is not None]
+        alone = self._tried(alone)
         for stream in alone:
             stream.met.update(
                 {id(values[name]): values[name] for name in stream.names if id(values[name]) in self._tops}
             )
         return [stream for part in _connected(alone) for stream in self._joined(part, values)]
+
+    def _tried(self, streams: list[Stream]) -> list[Stream]:
+        """Leave out what can't be restored, as far as that can be told; only a child has the time for it."""
+        parts = [stream for stream in streams if stream.restores_by_code and trial.is_worth_it(stream.parts)]
+        if self._in_place or not parts:
+            return streams
+        failures = trial.failures([stream.parts for stream in parts], self.keys)
+        for index, reason in failures.items():
+            self.lost.update(dict.fromkeys(parts[index].names, reason))
+        return [stream for stream in streams if not any(stream is parts[index] for index in failures)]
 
     def together(self, values: dict[str, Any]) -> Stream | None:
         """Give one stream of values that share nothing that matters; None if one of them fails."""
@@ -108,40 +129,59 @@ class GroupPickler:
         return stream
 
     def definitions(self, definitions: dict[str, Any], values: dict[str, Any]) -> Stream:
-        """Give the stream of definitions, and of variables that share something with them."""
+        """Give the stream of definitions, and of variables that share something with them; what fails is in `lost`."""
+        keys = {key: value for key, value in definitions.items() if key not in self.lost}
+        names = {name: value for name, value in values.items() if name not in self.lost}
         self._tell("")
-        while True:
-            try:
-                return self._pickle(list(values), {"definitions": definitions, "names": values}, keys=None)
-            except (TooLarge, Untrusted, KeyboardInterrupt):
-                raise
-            except BaseException as exc:
-                culprit = next((key for key, value in definitions.items() if not self._picklable(value)), None)
-                if culprit is None:
-                    raise
-                self.lost[culprit] = describe(exc)
-                definitions = {key: value for key, value in definitions.items() if key != culprit}
-
-    def _picklable(self, value: Any) -> bool:
         try:
-            self._pickle([], value, keys=None)
+            return self._definitions(keys, names, is_trusting=True)
+        except Untrusted:
+            if self._in_place:
+                raise
+        except (TooLarge, KeyboardInterrupt):
+            raise
+        except BaseException:  # noqa: BLE001 - whose it is, is found out below
+            self._tell("")
+        # Each by itself first: that tells which of them fails, or never ends.
+        keys = {key: value for key, value in keys.items() if self._is_kept(key, {"definitions": {key: value}})}
+        names = {name: value for name, value in names.items() if self._is_kept(name, {"names": {name: value}})}
+        return self._definitions(keys, names, is_trusting=self._in_place)
+
+    def _definitions(self, definitions: dict[str, Any], values: dict[str, Any], *, is_trusting: bool) -> Stream:
+        value = {"definitions": definitions, "names": values}
+        return self._pickle(list(values), value, keys=None, is_trusting=is_trusting)
+
+    def _is_kept(self, name: str, value: Any) -> bool:
+        """Pickle, and try to restore, one that goes into the stream of definitions."""
+        if name in self._kept:
+            return True
+        self._tell(self.owners.get(name, name))
+        try:
+            stream = self._pickle([name], value, keys=None, is_trusting=self._in_place)
         except (TooLarge, Untrusted, KeyboardInterrupt):
             raise
-        except BaseException:  # noqa: BLE001 - as above
+        except BaseException as exc:  # noqa: BLE001 - user code
+            self.lost[name] = describe(exc)
             return False
-        return True
+        if self._tried([stream]):
+            self._kept.add(name)
+        return name in self._kept
 
     def _joined(self, part: list[Stream], values: dict[str, Any]) -> Iterable[Stream]:
         if len(part) == 1:
             return part
         names = [name for stream in part for name in stream.names]
         joined = self._attempt(names, {name: values[name] for name in names})
-        return [joined] if joined is not None else part
+        if joined is not None:
+            return [joined]
+        for name in names:
+            del self.lost[name]
+        return part
 
     def _attempt(self, names: list[str], value: Any) -> Stream | None:
         self._tell(names[0])
         try:
-            return self._pickle(names, value, keys=self.keys)
+            return self._pickle(names, value, keys=self.keys, is_trusting=self._in_place)
         except (TooLarge, Untrusted):
             raise
         except (KeyboardInterrupt, GeneratorExit):
@@ -151,12 +191,18 @@ class GroupPickler:
                 self.lost[name] = describe(exc)
             return None
 
-    def _pickle(self, names: list[str], value: Any, *, keys: DefinitionKeys | None) -> Stream:
-        first = self._pickle_once(names, value, keys, frozenset())
-        return self._pickle_once(names, value, keys, first.shared_memory) if first.shared_memory else first
+    def _pickle(self, names: list[str], value: Any, *, keys: DefinitionKeys | None, is_trusting: bool) -> Stream:
+        once = partial(self._pickle_once, names, value, keys, is_trusting)
+        first = once(frozenset())
+        return once(first.shared_memory) if first.shared_memory else first
 
     def _pickle_once(
-        self, names: list[str], value: Any, keys: DefinitionKeys | None, shared_memory: frozenset[int]
+        self,
+        names: list[str],
+        value: Any,
+        keys: DefinitionKeys | None,
+        is_trusting: bool,
+        shared_memory: frozenset[int],
     ) -> Stream:
         file = _Bounded() if self._in_place else io.BytesIO()
         buffers: list[pickle.PickleBuffer] = []
@@ -172,7 +218,7 @@ class GroupPickler:
         pickler = SnapshotPickler(
             file,
             keys=keys,
-            is_trusting=self._in_place,
+            is_trusting=is_trusting,
             buffer_callback=take_buffer,
             shared_memory=shared_memory,
         )
@@ -188,6 +234,7 @@ class GroupPickler:
             pickler.files,
             met | pickler.owners,
             pickler.memory_to_share(),
+            pickler.restores_by_code,
         )
 
     def progress_at(self) -> str:
@@ -223,9 +270,10 @@ def _can_be_shared(found: object) -> bool:
 
 def _is_known_by_identity(value: object) -> bool:
     """Tell whether somebody may ask if a variable that can't change is the same object as something elsewhere."""
-    if isinstance(value, str | bytes):
-        return len(value) > _INTERNED_LENGTH
-    return bool(value) if type(value) in {tuple, frozenset} else type(value) not in _BARE
+    kind = type(value)
+    if kind is str or kind is bytes:
+        return len(value) > _INTERNED_LENGTH  # type: ignore[arg-type]
+    return bool(value) if kind is tuple or kind is frozenset else kind not in _BARE
 
 
 _INTERNED_LENGTH: Final = 4096  # shorter strings are names everywhere; taken together they'd join everything

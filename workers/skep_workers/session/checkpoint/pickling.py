@@ -81,6 +81,7 @@ class SnapshotPickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle
         self.owners: dict[int, Any] = {}
         self._viewed: set[int] = set()
         self.viewed_twice: set[int] = set()
+        self.restores_by_code = False  # whether loading it runs code of cells
 
     def memory_to_share(self) -> frozenset[int]:
         """Give what owns memory that more than one of the arrays met see; in vain if nothing was pickled yet."""
@@ -112,6 +113,8 @@ class SnapshotPickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle
             return reduce_member(obj, by_value=self._keys is None)
         if self._is_trusting and not _is_trusted(kind):
             raise Untrusted(kind.__qualname__)
+        if is_own and not self.restores_by_code:
+            self.restores_by_code = any(class_attribute(kind, hook) is not None for hook in _LOAD_HOOKS)
         if issubclass(kind, BaseException):
             return reduce_exception(obj)
         return self._own_reduction(obj, kind) if is_own else NotImplemented
@@ -125,6 +128,10 @@ class SnapshotPickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle
             return definition, (key,)
         if kind is FunctionType:
             return reduce_function(obj, {})
+        if is_definition(kind):  # a metaclass of a cell's
+            if self._is_trusting:
+                raise Untrusted(kind.__qualname__)
+            self.restores_by_code = True
         return reduce_class(obj) if issubclass(kind, type) else reduce_type_parameter(obj)
 
     def _function(self, function: FunctionType) -> Any:
@@ -159,6 +166,7 @@ class SnapshotPickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle
         if is_plain or kind in copyreg.dispatch_table:
             return NotImplemented
         reduced = obj.__reduce_ex__(PROTOCOL)
+        self.restores_by_code = True
         if isinstance(reduced, str):
             return copyreg.__newobj__, (kind,), object.__getstate__(obj)  # type: ignore[attr-defined]
         return reduced
@@ -172,7 +180,8 @@ _TRUSTED_MODULES: Final = frozenset(
     {"builtins", "collections", "datetime", "decimal", "fractions", "pathlib", "uuid", "re"}
 )
 _HOOKS: Final = ("__reduce__", "__reduce_ex__", "__getstate__", "__getattribute__")
-_ADDED_HOOKS: Final = ("__getnewargs__", "__getnewargs_ex__", "__getattr__")
+_ADDED_HOOKS: Final = ("__getnewargs__", "__getnewargs_ex__", "__getattr__", "__setstate__")
+_LOAD_HOOKS: Final = ("__setstate__", "__getattr__", "__getnewargs_ex__")
 
 
 def _is_trusted(kind: type) -> bool:

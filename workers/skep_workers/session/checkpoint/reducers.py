@@ -11,7 +11,6 @@ import gc
 import importlib
 import io
 import operator
-import pickle
 import random
 import re
 import sys
@@ -20,6 +19,7 @@ import weakref
 from collections import OrderedDict
 from collections.abc import Callable
 from contextvars import Context, ContextVar
+from pickle import PicklingError  # bound early: user code may patch pickle
 from struct import Struct
 from types import MappingProxyType, MethodType
 from typing import Any, Final
@@ -58,7 +58,7 @@ def _key_wrapper(key: Any) -> Reduced:
     # The function is what it refers to besides its type; only a key that was given a value has that, too.
     kind, compare, *rest = gc.get_referents(key)
     if rest or not isinstance(kind, type):
-        raise pickle.PicklingError("a key of functools.cmp_to_key that has a value")
+        raise PicklingError("a key of functools.cmp_to_key that has a value")
     return functools.cmp_to_key, (compare,)
 
 
@@ -202,7 +202,7 @@ def _match(match: re.Match[Any]) -> Reduced:
             return make_match, (pattern, method, text, match.pos, match.endpos)
     again = pattern.match(text, match.start(), match.endpos)  # one of many that finditer gave
     if again is None or again.regs != spans:
-        raise pickle.PicklingError("a match that can't be found again")
+        raise PicklingError("a match that can't be found again")
     return make_match, (pattern, "match", text, match.start(), match.endpos)
 
 
@@ -241,7 +241,7 @@ def _stream(file: Any, otherwise: str) -> Reduced:
     for name in ("stdin", "stdout", "stderr", "__stdin__", "__stdout__", "__stderr__"):
         if getattr(sys, name, None) is file:
             return getattr, (sys, name)
-    raise pickle.PicklingError(otherwise)
+    raise PicklingError(otherwise)
 
 
 def _method(method: MethodType) -> Reduced:

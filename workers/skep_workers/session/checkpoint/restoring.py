@@ -1,7 +1,8 @@
 """From a manifest and its chunks back to a namespace.
 
-In this order, since each step needs what the one before made: files, ambient state and sources, definitions, groups,
-bindings. A group that fails costs its own variables only; each is reported with its reason.
+In this order, since each step needs what the one before made: files, ambient state and sources, groups that need no
+definition, definitions, the other groups. A group that fails costs its own variables only; each is reported with its
+reason.
 """
 
 import gc
@@ -75,20 +76,29 @@ def restore(
         result.future_flags = state.get("future_flags", 0)
         if manifest.sources is not None:
             _register_sources(groups[id(manifest.sources)])
+        # What runs code of cells comes last: it may use modules, functions and plain data by their names.
+        for group in manifest.groups:
+            if not group.named:
+                _restore_group(group, groups[id(group)], names, result)
         if manifest.definitions is not None:
             _restore_definitions(manifest.definitions, groups[id(manifest.definitions)], names, result)
+        _bind(manifest.bindings, names, result)
         for group in manifest.groups:
-            _restore_group(group, groups[id(group)], names, result)
+            if group.named:
+                _restore_group(group, groups[id(group)], names, result)
     finally:
         if was_enabled:
             gc.enable()
-    for name, key in manifest.bindings.items():
+    return result
+
+
+def _bind(bindings: dict[str, str], names: dict[str, Any], result: Restored) -> None:
+    for name, key in bindings.items():
         if key in registry.definitions:
             names[name] = registry.definitions[key]
             result.names.append(name)
         else:
             result.lost.setdefault(name, "its definition could not be restored")
-    return result
 
 
 def _all_groups(manifest: Manifest) -> list[Group]:
@@ -118,7 +128,7 @@ def _restore_definitions(
 ) -> None:
     try:
         loaded = _load(parts)
-    except Exception as exc:  # noqa: BLE001 - user code runs in __setstate__, and imports may fail
+    except (Exception, SystemExit) as exc:  # noqa: BLE001 - user code runs in __setstate__, and imports may fail
         reason = f"restoring it raised {type(exc).__name__}: {exc}"[:300]
         result.notes.append(f"functions and classes of cells could not be restored: {reason}")
         result.lost.update(dict.fromkeys(group.names, reason))
@@ -131,7 +141,7 @@ def _restore_definitions(
 def _restore_group(group: Group, parts: tuple[bytearray, list[Any]], names: dict[str, Any], result: Restored) -> None:
     try:
         loaded = _load(parts)
-    except Exception as exc:  # noqa: BLE001 - as above
+    except (Exception, SystemExit) as exc:  # noqa: BLE001 - as above
         reason = f"restoring it raised {type(exc).__name__}: {exc}"[:300]
         result.lost.update(dict.fromkeys(group.names, reason))
         return

@@ -120,7 +120,7 @@ class Snapshots:
         assembler = Assembler(put, in_place=True, budget_bytes=self.limits.state_bytes)
         try:
             manifest = assembler.assemble(seq, state, self._reasons(names))
-        except (TooLarge, Untrusted):
+        except (TooLarge, Untrusted, Exception):  # noqa: BLE001 - a child tells what it is, and ends alone
             culprit = assembler.latest
             self._too_much = {culprit: names.get(culprit)} if culprit in names else {}
             return None

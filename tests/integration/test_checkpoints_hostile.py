@@ -1,0 +1,205 @@
+"""States that fight back: each costs its own variable only, is told by name and reason, and never hangs the session.
+
+| in the namespace | what becomes of it |
+|---|---|
+| `__getstate__` that hangs | left out after the snapshot's deadline |
+| `__getstate__`, `__reduce__` that raise anything, or end their process | left out |
+| `__reduce__` that gives nonsense | left out |
+| `__setstate__` that raises, exits, ends its process or hangs | left out when it is saved: a trial of restoring says so |
+| the same on an object in a class, a default, a closure | the class or function is left out, and what needs it |
+| nesting 200,000 deep | left out |
+| 600 MiB | saved, and restored |
+| pickle, copyreg, cloudpickle patched by user code | the session goes on, and saves |
+| a lock, generator, file, socket, running task | left out; a lambda is saved |
+| a metaclass, or `__class__`, that answers with user code | never asked in the session's own process |
+| a chunk that is missing, or has changed | the checkpoint before it, and a warning |
+| an object that only fails in a new process | lost in the restore, by name and reason |
+"""
+
+import pytest
+
+import skep
+
+pytestmark = pytest.mark.anyio
+
+KILL = "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"
+KEPT = "kept = [1]; also = {'k': kept}\ndef f(): return kept\nclass Fine: pass\nfine = Fine()"
+CHECK = "kept == [1] and also['k'] is kept and f() is kept and type(fine) is Fine"
+
+HANG = "while True: pass"
+SAVING = {
+    "hangs": HANG,
+    "raises": "raise ValueError('no')",
+    "exits": "raise SystemExit(3)",
+    "interrupts": "raise KeyboardInterrupt",
+    "ends the process": "import os; os._exit(0)",
+    "crashes": "import ctypes; ctypes.string_at(0)",
+}
+
+
+@pytest.fixture(scope="module")
+async def cluster():
+    """Two workers that don't wait long for a snapshot."""
+    flags = ("--snapshot-seconds", "1", "--restore-seconds", "20")
+    async with skep.embedded(workers=2, worker_flags=flags) as cluster:
+        yield cluster
+
+
+async def lost_after_a_crash(session, code, check=CHECK):
+    """Run the code beside what is kept, kill the process, and give what the restore told of."""
+    outcome = await session.run(f"{KEPT}\n{code}")
+    assert outcome.ok, outcome.error
+    await session.run(KILL)
+    checked = await session.run(check)
+    assert checked.value is True, checked.error
+    restored = [event async for event in session.events() if event.kind == "session.restored"]
+    return restored[-1].lost
+
+
+@pytest.mark.parametrize("code", SAVING.values(), ids=SAVING.keys())
+@pytest.mark.parametrize("method", ["__getstate__", "__reduce__"])
+async def test_a_method_for_saving_costs_its_variable(session, method, code):
+    lost = await lost_after_a_crash(session, f"class Bad:\n    def {method}(self):\n        {code}\nbad = Bad()")
+
+    assert lost.keys() == {"bad"}
+
+
+@pytest.mark.parametrize(
+    "answer", ["5", "(5,)", "(print,)", "(print, 1, 2, 3, 4, 5, 6, 7)", "(lambda: 1, (lambda: 2)())"]
+)
+async def test_a_nonsensical_reduction_costs_its_variable(session, answer):
+    lost = await lost_after_a_crash(session, f"class Bad:\n    def __reduce__(self): return {answer}\nbad = Bad()")
+
+    assert lost.keys() == {"bad"}
+
+
+@pytest.mark.parametrize("code", SAVING.values(), ids=SAVING.keys())
+async def test_a_method_for_restoring_costs_its_variable_and_is_found_when_saving(session, code):
+    bad = f"class Bad:\n    def __init__(self): self.x = 1\n    def __setstate__(self, state):\n        {code}"
+    lost = await lost_after_a_crash(session, f"{bad}\nbad = Bad()")
+
+    assert lost.keys() == {"bad"}
+    assert lost["bad"].startswith("restoring it") or "pickling it took longer" in lost["bad"]
+
+
+@pytest.mark.parametrize("code", [SAVING[name] for name in ("hangs", "exits", "ends the process")])
+@pytest.mark.parametrize("method", ["__getstate__(self)", "__setstate__(self, state)"])
+async def test_such_an_object_in_a_class_or_function_costs_what_needs_it(session, method, code):
+    bad = f"class Bad:\n    def __init__(self): self.x = 1\n    def {method}:\n        {code}"
+    lost = await lost_after_a_crash(
+        session, f"{bad}\nclass Holder:\n    field = Bad()\nholder = Holder()\ndef default(x=Bad()): return x"
+    )
+
+    assert lost.keys() == {"Holder", "holder", "default"}
+    assert (await session.run("Bad().x")).value == 1
+
+
+async def test_nesting_of_200_000_levels_costs_its_variable(session):
+    lost = await lost_after_a_crash(
+        session,
+        "deep = []\nfor _ in range(200_000): deep = [deep]\ntable = {}\nfor _ in range(200_000): table = {'t': table}",
+    )
+
+    assert lost.keys() == {"deep", "table"}
+
+
+async def test_600_mib_are_saved(shard, start_worker):
+    await start_worker()
+    session = shard.session("s")
+    await session.run("big = bytearray(600 * 1024 * 1024); big[-1] = 7; kept = [1]", timeout=60)
+    await session.run(KILL)
+
+    assert (await session.run("len(big), big[-1], kept")).value == (600 * 1024 * 1024, 7, [1])
+
+
+PATCHES = """
+import pickle, copyreg, cloudpickle, io, functools, weakref, types
+def broken(*args, **kwargs): raise RuntimeError("patched")
+for module in (pickle, cloudpickle):
+    for name in ("dumps", "dump", "loads", "load", "Pickler", "Unpickler", "PickleBuffer", "PicklingError"):
+        if hasattr(module, name): setattr(module, name, broken)
+copyreg.__reduce_ex__ = broken
+copyreg.dispatch_table[complex] = broken
+del pickle, copyreg, cloudpickle, io, functools, weakref, types, module, name
+number = 1j
+"""
+
+
+async def test_a_session_that_patches_pickling_goes_on_and_saves(session):
+    assert (await session.run(f"{KEPT}\n{PATCHES}")).ok
+    assert (await session.run("kept.append(2); fine.x = kept")).ok
+    await session.run(KILL)
+
+    assert (await session.run("kept, fine.x is kept, f() is kept")).value == ([1, 2], True, True)
+
+
+async def test_what_has_no_saved_form_is_told_and_a_lambda_is_saved(session):
+    lost = await lost_after_a_crash(
+        session,
+        "import asyncio, socket, threading\nasync def numbers(): yield 1\nlock = threading.Lock(); made = (i for i in ()); file = open('/etc/hosts')\n"
+        "sock = socket.socket(); small = lambda: kept; async_made = (i async for i in numbers())\n"
+        "mixed = {'fine': kept, 'lock': lock}; method = lock.acquire",
+        f"{CHECK} and small() is kept",
+    )
+
+    assert lost.keys() == {"lock", "made", "file", "sock", "async_made", "mixed", "method"}
+    assert all(lost.values())
+
+
+async def test_a_running_task_is_told(session):
+    await session.run("import asyncio\nkept = [1]\ntask = asyncio.create_task(asyncio.sleep(3600))")
+    await session.run(KILL)
+
+    assert (await session.run("kept")).value == [1]
+    assert "lost after checkpoint" in (await session.run("task")).error.evalue
+
+
+ANSWERS = """
+class Meta(type):
+    def __getattribute__(cls, name): raise SystemExit(name)
+class Odd(metaclass=Meta): pass
+class Liar:
+    @property
+    def __class__(self): raise SystemExit("no class")
+class Proxy:
+    def __getattr__(self, name): raise SystemExit(name)
+liar, proxy = Liar(), Proxy()
+"""
+
+
+async def test_user_code_that_answers_for_attributes_does_not_end_the_session(session):
+    lost = await lost_after_a_crash(session, ANSWERS)
+
+    assert lost.keys() <= {"Odd", "Meta", "liar", "proxy"}
+
+
+async def test_what_fails_only_in_a_new_process_is_lost_in_the_restore(session):
+    lost = await lost_after_a_crash(
+        session,
+        "import os\nhome = os.getpid()\nclass Bound:\n    def __init__(self): self.x = 1\n"
+        "    def __setstate__(self, state):\n        if os.getppid() != home and not os.path.exists(f'/proc/{home}'):"
+        " raise SystemExit('elsewhere')\nbound = Bound()",
+    )
+
+    assert lost == {"bound": "restoring it raised SystemExit: elsewhere"}
+
+
+@pytest.mark.parametrize("harm", ["missing", "changed"])
+async def test_a_chunk_that_is_bad_costs_that_checkpoint_only(cluster, session, harm):
+    await session.run("x = 1")
+    await session.run("x = 2; import random; big = random.randbytes(1_000_000)")
+    redis, key = cluster._link.redis, cluster._link.keys.blobs(session.id)
+    names = [name async for name, _ in redis.hscan_iter(key) if await redis.hstrlen(key, name) > 1000]
+    assert names
+    for name in names:
+        if harm == "missing":
+            await redis.hdel(key, name)
+        else:
+            value = bytearray(await redis.hget(key, name))
+            value[len(value) // 2] ^= 1
+            await redis.hset(key, name, bytes(value))
+    await session.run(KILL)
+
+    assert (await session.run("x, 'big' in globals()")).value == (1, False)
+    warnings = [event async for event in session.events() if event.kind == "warning"]
+    assert [event.category for event in warnings] == ["checkpoint.damaged"]
