@@ -70,7 +70,8 @@ async def run_bench(bench: Bench, lab: Lab) -> Section:
                 print(f"  {row.what}: {row.ours.text if row.ours else row.note}", file=sys.stderr)
     except Exception as exc:  # noqa: BLE001 - the other benches go on, and this one counts as missed
         traceback.print_exc()
-        rows.append(Row("the bench itself", note=f"{type(exc).__name__}: {exc}"[:300], failed=True))
+        after = f"{type(exc).__name__} after {time.monotonic() - started:.0f} s: {exc}"
+        rows.append(Row("the bench itself", note=after[:300], failed=True))
     return Section(bench.NAME, tuple(rows), time.monotonic() - started, busy)
 
 

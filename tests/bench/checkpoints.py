@@ -18,7 +18,7 @@ from .figures import Figure, Goal, Row
 from .first_cell import PRELOAD, first_cells
 from .lab import Lab
 from .peers.states import State, states
-from .warm import warm_cells
+from .warm import CELL_SECONDS, warm_cells
 
 NAME = "checkpoints"
 ABOUT = "checkpoints of six states: time added, until durable, bytes, restore; beside dill, cloudpickle and Kishu"
@@ -51,9 +51,9 @@ class Stored:
 async def ends(session: skep.Session, code: str) -> tuple[float, float]:
     """Give the ms from a cell's end to its outcome, and those to the next cell's start; both are sent at once."""
     first, second = await session.submit_many([code + NOW, NOW])
-    ended = (await first.outcome()).value
+    ended = (await first.outcome(CELL_SECONDS)).value
     here = monotonic()
-    started = (await second.outcome()).value
+    started = (await second.outcome(CELL_SECONDS)).value
     return (here - ended) * 1000, (started - ended) * 1000
 
 

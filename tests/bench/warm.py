@@ -14,13 +14,15 @@ NAME = "warm"
 ABOUT = "a warm cell `1+1`, submit to outcome"
 PEERS = ("notebooks",)
 
+CELL_SECONDS = 90.0  # a cell without an outcome by then is named, instead of the bench ending without a word
+
 
 async def warm_cells(session: skep.Session, rounds: int, code: str = "1+1") -> list[float]:
     """Give the milliseconds from submit to outcome of cells in a session that is there."""
     taken = []
     for _ in range(rounds):
         started = perf_counter()
-        outcome = await session.run(code)
+        outcome = await session.run(code, wait=CELL_SECONDS)
         taken.append((perf_counter() - started) * 1000)
         outcome.raise_for_status()
     return taken
