@@ -9,6 +9,8 @@ SkepError
 ├── BacklogFull                         the caller's: too many cells are waiting in this session
 ├── SessionClosed                       the caller's: the session has ended and takes no more cells
 ├── NotFound (LookupError)              the caller's: no such session or cell
+├── EventsTrimmed (LookupError)         the operator's: retention has removed events that are needed
+├── CellForgotten (LookupError)         the operator's: a cell that was accepted is not known any more
 ├── WaitTimeout (TimeoutError)          nobody's: the wait ended, the cell goes on
 ├── OperationFailed                     the session's: complete, inspect or variables could not be answered
 ├── StartError                          the operator's: a worker, a zygote or a session process didn't start
@@ -141,6 +143,38 @@ class NotFound(SkepError, LookupError):
     def __str__(self) -> str:
         """Name it."""
         return f"no {self.what} {self.name!r} is known here"
+
+
+class EventsTrimmed(SkepError, LookupError):
+    """Events of `cell_id` of `session_id` from `first_event` on are needed; the ones kept begin with `floor`."""
+
+    def __init__(self, session_id: str, cell_id: str, first_event: int, floor: int) -> None:
+        super().__init__(session_id, cell_id, first_event, floor)
+        self.session_id, self.cell_id, self.first_event, self.floor = session_id, cell_id, first_event, floor
+
+    def __str__(self) -> str:
+        """Name both positions, and the settings that decide."""
+        return (
+            f"cell {self.cell_id!r} of session {self.session_id!r} has ended, but its events begin at "
+            f"{self.first_event}-0, and those that are kept at {self.floor}-0: "
+            "keep_events and keep_events_days say how many stay"
+        )
+
+
+class CellForgotten(SkepError, LookupError):
+    """`cell_id` was accepted as cell `seq` of `session_id`, which has cells up to `last_seq` and doesn't know it."""
+
+    def __init__(self, session_id: str, cell_id: str, seq: int, last_seq: int) -> None:
+        super().__init__(session_id, cell_id, seq, last_seq)
+        self.session_id, self.cell_id, self.seq, self.last_seq = session_id, cell_id, seq, last_seq
+
+    def __str__(self) -> str:
+        """State both positions, the possible reasons, and what to do."""
+        return (
+            f"cell {self.cell_id!r} was accepted as number {self.seq} of session {self.session_id!r}, which now has "
+            f"cells up to {self.last_seq} and does not know it: Redis has lost it (a failover, a restart from an older "
+            "file), or the session was purged. Submit it again with the same cell id"
+        )
 
 
 class WaitTimeout(SkepError, TimeoutError):

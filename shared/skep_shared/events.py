@@ -204,6 +204,22 @@ class CellFinished(BaseEvent):
     checkpoint: str | None = None
 
 
+class TrimmedEvent(BaseEvent):
+    """Events behind `after` and before `floor` are gone: retention has removed them. Made by the reader."""
+
+    kind: Literal["events.trimmed"] = "events.trimmed"
+    after: str
+    floor: str
+
+
+class ResetEvent(BaseEvent):
+    """Redis went back: what was seen behind `last`, up to `seen`, is void. Made by the reader, which goes on there."""
+
+    kind: Literal["events.reset"] = "events.reset"
+    seen: str
+    last: str
+
+
 Event = Annotated[
     SessionStarted
     | SessionRestored
@@ -225,7 +241,9 @@ Event = Annotated[
     | ResultEvent
     | ErrorEvent
     | WarningEvent
-    | CellFinished,
+    | CellFinished
+    | TrimmedEvent
+    | ResetEvent,
     Field(discriminator="kind"),
 ]
 
@@ -248,6 +266,22 @@ def unpack_event(session_id: str, event_id: str, packed: bytes) -> Event:
     except (KeyError, TypeError, OverflowError, OSError) as exc:
         raise ValueError(f"event {event_id} of session {session_id!r} is no event ({exc!r})") from exc
     return _ADAPTER.validate_python(fields)
+
+
+def trimmed_event(session_id: str, after: int, floor: int) -> TrimmedEvent:
+    """Give what a reader that has seen event `after` is told if the next one there is `floor`."""
+    event_id = f"{floor - 1}-0"
+    return TrimmedEvent(
+        id=event_id, session_id=session_id, epoch=0, at=datetime.now(UTC), after=f"{after}-0", floor=f"{floor}-0"
+    )
+
+
+def reset_event(session_id: str, seen: int, last: int) -> ResetEvent:
+    """Give what a reader that has seen event `seen` is told if only those up to `last` are as they were."""
+    event_id = f"{last}-0"
+    return ResetEvent(
+        id=event_id, session_id=session_id, epoch=0, at=datetime.now(UTC), seen=f"{seen}-0", last=event_id
+    )
 
 
 def event_number(event_id: str | bytes) -> int:

@@ -12,6 +12,7 @@
 | `P:session:SID:pins` | hash | session forked from a checkpoint here, directly or not -> the checkpoint's seq |
 | `P:purged` | set | `SID:created at` of purged sessions whose chunks a worker has to remove from the store |
 | `P:sessions` | zset | session id -> when it was created (ms) |
+| `P:upkeep` | string | how far the round of retention through `P:sessions` has come |
 | `P:workers` | zset | worker id -> last heartbeat (ms) |
 | `P:worker:WID` | hash + TTL | alive marker and facts |
 | `P:worker:WID:mailbox` | stream | wake-ups and control requests |
@@ -71,6 +72,11 @@ class Keys:
     def sessions(self) -> str:
         """Index of sessions."""
         return f"{self.prefix}:sessions"
+
+    @property
+    def upkeep(self) -> str:
+        """Place of the round of retention in the index of sessions."""
+        return f"{self.prefix}:upkeep"
 
     @property
     def workers(self) -> str:

@@ -87,7 +87,7 @@ class SessionOptions(_Packed):
 
 
 class SessionInfo(BaseModel):
-    """A session as its hash says; `owner` may be dead, `owner_alive` tells."""
+    """A session as its hash says; `owner` may be dead, `owner_alive` tells. floor: number of the first event kept."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -99,6 +99,7 @@ class SessionInfo(BaseModel):
     seq: int
     cursor: int
     last_event: int
+    floor: int
     created_at: datetime
     active_at: datetime
 
@@ -121,6 +122,7 @@ class SessionInfo(BaseModel):
             seq=int(fields.get(b"seq", 0)),
             cursor=int(fields.get(b"cursor", 0)),
             last_event=int(fields.get(b"last", 0)),
+            floor=int(fields.get(b"floor", 1)),
             created_at=from_ms(created),
             active_at=from_ms(int(fields.get(b"active_at", created))),
         )

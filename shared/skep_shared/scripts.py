@@ -5,20 +5,18 @@ sent again after a lost reply. A script whose reply is one of its refusals raise
 on: what a refusal means is the caller's business.
 """
 
-import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
-from importlib.resources import files
 from typing import Any, Final, Literal
 
 from redis.asyncio import Redis
-from redis.exceptions import NoScriptError
 
 from skep_shared.errors import EventGap, Fenced
 from skep_shared.keys import Keys
 from skep_shared.limits import MAX_NAMES
 from skep_shared.manifests import Origin, read_origins
+from skep_shared.script_source import load_script, run_script
 
 SCRIPT_NAMES: Final = (
     "submit", "watch", "claim", "emit", "commit", "release",
@@ -206,19 +204,7 @@ class Recovered:
     waiting: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class _Source:
-    name: str
-    text: str = field(repr=False)
-    sha: str
-
-
-def _load(name: str) -> _Source:
-    text = files("skep_shared").joinpath("lua", f"{name}.lua").read_text(encoding="utf-8")
-    return _Source(name, text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
-
-
-_SOURCES: Final = {name: _load(name) for name in SCRIPT_NAMES}
+_SOURCES: Final = {name: load_script(name) for name in SCRIPT_NAMES}
 
 
 class Scripts:
@@ -229,13 +215,7 @@ class Scripts:
         self.keys = keys
 
     async def _call(self, name: str, keys: Sequence[str], args: Sequence[str | bytes | int | float]) -> list[Any]:
-        source = _SOURCES[name]
-        try:
-            reply = await self._redis.execute_command("EVALSHA", source.sha, len(keys), *keys, *args)
-        except NoScriptError:
-            reply = await self._redis.execute_command("EVAL", source.text, len(keys), *keys, *args)
-        answer: list[Any] = reply
-        return answer
+        return await run_script(self._redis, _SOURCES[name], keys, args)
 
     async def submit(
         self,

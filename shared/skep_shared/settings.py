@@ -153,6 +153,24 @@ class WorkerSettings(Settings):
         float,
         Field(gt=0, le=3600, description="how long restoring a checkpoint may take, before an earlier one is tried"),
     ] = 120.0
+    keep_events: Annotated[
+        int, Field(ge=1, le=10**12, description="events of a session that are kept, the latest ones")
+    ] = 1_000_000
+    keep_events_days: Annotated[
+        float, Field(ge=0, le=36_500, description="age above which events go; 0: age doesn't count")
+    ] = 0.0
+    keep_cell_ids: Annotated[
+        int, Field(ge=1, le=10**9, description="done cells of a session whose ids are known, the latest ones")
+    ] = 100_000
+    keep_closed_days: Annotated[
+        float, Field(ge=0, le=36_500, description="how long a closed session is kept; 0: for ever")
+    ] = 30.0
+    keep_idle_days: Annotated[
+        float, Field(ge=0, le=36_500, description="unused for so long, a session is closed and purged; 0: never")
+    ] = 0.0
+    upkeep_sessions: Annotated[
+        int, Field(ge=1, le=1_000_000, description="sessions that are looked at for these bounds, per minute")
+    ] = 500
     worker_labels: Annotated[dict[str, str], Field(description="labels of this worker")] = {}
     log_format: Annotated[
         str, Field(pattern="^(auto|json|console)$", description="auto: console on a terminal, else json")

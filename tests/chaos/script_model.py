@@ -266,7 +266,8 @@ class ScriptModel:
                 key = prefix + b":client:" + client + b":replies"
                 r.xadd(key, None, *reply)
                 r.pexpire(key, ttl)
-        r.hset(session, {b"last": last, b"cursor": cursor, b"losses": 0, b"active_at": r.clock()})
+        done = {b"last": last, b"cursor": cursor, b"tail": parsed[-1][1], b"losses": 0, b"active_at": r.clock()}
+        r.hset(session, done)
         return [b"OK", last, cursor]
 
     def _release(self, keys: list[bytes], args: list[bytes]) -> Reply:

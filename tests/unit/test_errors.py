@@ -21,6 +21,8 @@ EXAMPLES = [
     errors.BacklogFull("s", 10_000, 10_000),
     errors.SessionClosed("s"),
     errors.NotFound("cell", "c"),
+    errors.EventsTrimmed("s", "c", 3, 17),
+    errors.CellForgotten("s", "c", 7, 5),
     errors.WaitTimeout("the outcome of cell 'c'", 2.5),
     errors.OperationFailed("it took over 5 s"),
     errors.StartError("the zygote", "exit status 1"),

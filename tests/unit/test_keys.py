@@ -12,6 +12,7 @@ EXPECTED = {
     "ids": "p:session:x:ids",
     "events": "p:session:x:events",
     "sessions": "p:sessions",
+    "upkeep": "p:upkeep",
     "workers": "p:workers",
     "waiting": "p:waiting",
     "worker": "p:worker:x",

@@ -102,7 +102,12 @@ def test_a_session_is_read_from_its_hash():
 
     assert (info.id, info.state, info.owner, info.owner_alive) == ("s", SessionState.CLOSING, "w1", True)
     assert (info.epoch, info.seq, info.cursor, info.last_event, info.pending) == (4, 9, 7, 30, 2)
+    assert info.floor == 1
     assert (info.created_at, info.active_at) == (from_ms(1000), from_ms(2500))
+
+
+def test_a_session_says_from_where_on_its_events_are_kept():
+    assert SessionInfo.from_hash("s", {b"state": b"open", b"floor": b"17"}, owner_alive=False).floor == 17
 
 
 def test_a_session_without_owner_has_none():

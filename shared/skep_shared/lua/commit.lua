@@ -31,10 +31,12 @@ local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
 
 i = 9
+local tail -- what is behind it is not trimmed: see trim.lua
 while i <= #ARGV do
   local cell, cell_first, n = ARGV[i], ARGV[i + 1], tonumber(ARGV[i + 2])
   local manifest, blobs = ARGV[i + 3], tonumber(ARGV[i + 4])
   local size, here = 0, last + 1
+  tail = cell_first
   i = i + 5
   for j = i, i + n - 1 do
     last = last + 1
@@ -64,5 +66,5 @@ while i <= #ARGV do
   end
   i = i + n + 2 * blobs
 end
-redis.call('HSET', session, 'last', last, 'cursor', cursor, 'losses', 0, 'active_at', now)
+redis.call('HSET', session, 'last', last, 'cursor', cursor, 'tail', tail, 'losses', 0, 'active_at', now)
 return {'OK', last, cursor}
