@@ -55,12 +55,12 @@ def chunks_of(manifest: dict[str, Any]) -> list[Chunk]:
     blobs = manifest["blobs"]
     if "stored" not in manifest:
         return [Chunk(name) for name in blobs]
-    return [Chunk(*columns) for columns in zip(blobs, *manifest["stored"], strict=True)]
+    return list(map(Chunk._make, zip(blobs, *manifest["stored"], strict=True)))
 
 
 def with_chunks(manifest: dict[str, Any], chunks: Sequence[Chunk]) -> bytes:
     """Pack a manifest with what is known of its chunks, in the order of `blobs`."""
-    columns = [[chunk[column] for chunk in chunks] for column in range(1, len(Chunk._fields))]
+    _, *columns = zip(*chunks, strict=True) if chunks else [()] * len(Chunk._fields)
     packed: bytes = msgpack.packb({**manifest, "stored": columns}, unicode_errors="surrogatepass")
     return packed
 

@@ -52,9 +52,10 @@ class Holdings:
 
     def commit(self, seq: int, chunks: Iterable[Chunk]) -> None:
         """Note that a manifest has been committed."""
-        for chunk in chunks:
-            self._stored[chunk.name] = chunk
-            self._riding.pop(chunk.name, None)
+        named = {chunk.name: chunk for chunk in chunks}
+        self._stored.update(named)
+        for name in self._riding.keys() & named.keys():
+            del self._riding[name]
         self._snapshots = {other: names for other, names in self._snapshots.items() if other > seq}
 
     def abandon(self) -> None:

@@ -26,21 +26,20 @@ class History:
 
     def __init__(self) -> None:
         self._chunks: dict[int, dict[bytes, int]] = {}  # by seq: own chunks and their stored sizes
-        self._names: dict[int, frozenset[bytes]] = {}
         self._manifests: dict[int, int] = {}
         self._users: Counter[bytes] = Counter()
         self.stored_bytes = 0
 
     def __len__(self) -> int:
-        return len(self._names)
+        return len(self._manifests)
 
     def __contains__(self, seq: int) -> bool:
-        return seq in self._names
+        return seq in self._manifests
 
     @property
     def seqs(self) -> list[int]:
         """The checkpoints, oldest first."""
-        return sorted(self._names)
+        return sorted(self._manifests)
 
     @property
     def chunk_names(self) -> Container[bytes]:
@@ -49,20 +48,18 @@ class History:
 
     def add(self, seq: int, manifest_bytes: int, chunks: Iterable[Chunk]) -> None:
         """Take a checkpoint that is there; one that is known already is not counted again."""
-        if seq in self._names:
+        if seq in self._manifests:
             return
-        chunks = list(chunks)
-        own = {chunk.name: chunk.stored_bytes for chunk in chunks if chunk.home == 0}
-        self._names[seq] = frozenset(chunk.name for chunk in chunks)
+        own = {name: stored for name, _, stored, home, _ in chunks if home == 0}
         self._chunks[seq], self._manifests[seq] = own, manifest_bytes
-        self.stored_bytes += manifest_bytes + sum(size for name, size in own.items() if not self._users[name])
+        new = own.keys() - self._users.keys()  # mostly few: what a cell leaves as it was is not looked at one by one
+        self.stored_bytes += manifest_bytes + sum(own[name] for name in new)
         self._users.update(own.keys())
 
     def remove(self, seqs: Iterable[int]) -> None:
         """Forget checkpoints that have been removed."""
         for seq in seqs:
             own = self._chunks.pop(seq)
-            del self._names[seq]
             self._users.subtract(own.keys())
             freed = [name for name in own if not self._users[name]]
             self.stored_bytes -= self._manifests.pop(seq) + sum(own[name] for name in freed)
@@ -79,7 +76,7 @@ class History:
     def to_remove(self, rule: Rule, protected: frozenset[int]) -> list[int]:
         """Give the checkpoints that go, oldest first."""
         seqs = self.seqs
-        kept = set(seqs[-rule.keep_latest :]) | (protected & self._names.keys())
+        kept = set(seqs[-rule.keep_latest :]) | (protected & self._manifests.keys())
         if rule.keep_every:
             last_of_each = {(seq - 1) // rule.keep_every: seq for seq in seqs}
             kept |= set(sorted(last_of_each.values())[-rule.every_count :])
