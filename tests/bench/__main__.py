@@ -118,7 +118,7 @@ def main() -> int:
     for name in WorkerSettings.model_fields:  # set for a real shard
         os.environ.pop(f"SKEP_{name.upper()}", None)
     benches = [bench for bench in BENCHES if not given.only or bench.NAME in given.only]
-    report = Report(is_quick=given.quick)
+    report = Report(is_quick=given.quick, has_peers=not given.no_peers)
     interrupted = False
     adopt_orphans()
     with tempfile.TemporaryDirectory(prefix="skep-bench-") as directory:

@@ -153,7 +153,7 @@ async def _peers(lab: Lab, state: State, part: int, socket: str) -> tuple[dict[s
     """Give what each peer takes for this state, and why one is missing; each in a process of its own."""
     taken: dict[str, dict[str, float]] = {}
     notes = []
-    for name in (*PICKLES, "kishu"):
+    for name in (*PICKLES, "kishu") if lab.environments.are_wanted else ():
         started = perf_counter()
         try:
             if name == "kishu":

@@ -194,7 +194,9 @@ async def run(lab: Lab) -> AsyncIterator[Row]:
                 seen = await hang_and_interrupt(session, case, times, background=background)
                 peers = () if background or kernel is None else await _of_ipykernel(kernel, case, lab)
                 row = _row(case, seen, peers, background=background)
-                yield row if kernel else Row(row.what, row.ours, None, (), row.goals, f"{row.note}; {trouble}")
+                yield Row(
+                    row.what, row.ours, None, row.peers, row.goals, f"{row.note}; {trouble}" if trouble else row.note
+                )
                 await session.close(purge=True)
 
 

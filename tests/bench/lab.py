@@ -64,7 +64,9 @@ class Lab:
     async def try_peer(
         self, stack: contextlib.AsyncExitStack, environment: str, script: str, **settings: str
     ) -> tuple[Child | None, str]:
-        """Give the peer, running until the stack's end, or None and why there is none."""
+        """Give the peer, running until the stack's end, or None and why there is none (nothing if none is wanted)."""
+        if not self.environments.are_wanted:
+            return None, ""
         try:
             return await stack.enter_async_context(self.peer(environment, script, **settings)), ""
         except (PeerMissing, ChildFailed, TimeoutError) as exc:

@@ -28,6 +28,7 @@ class Report:
     """All that a run gives."""
 
     is_quick: bool
+    has_peers: bool = True
     redis_version: str = "?"
     sections: list[Section] = field(default_factory=list)
     started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
@@ -65,7 +66,7 @@ class Report:
                 *lines,
                 "",
                 f"Of {ENOUGH_FOR_P99} samples and more: p50 / p99, of fewer the median. Redis: append-only file, fsync every second, a unix socket. "
-                f"{'Quick run. ' if self.is_quick else ''}{self.started_at:%Y-%m-%d %H:%M} UTC; {with_what}.",
+                f"{'Quick run. ' if self.is_quick else ''}{'' if self.has_peers else 'Without peers. '}{self.started_at:%Y-%m-%d %H:%M} UTC; {with_what}.",
                 f"Time taken, and how busy others kept the machine just before: {busy}.",
                 "",
                 self.summary,
@@ -82,6 +83,7 @@ class Report:
             {
                 "started_at": self.started_at.isoformat(),
                 "quick": self.is_quick,
+                "peers": self.has_peers,
                 "good": self.is_good,
                 "versions": self.versions(),
                 "benches": sections,
