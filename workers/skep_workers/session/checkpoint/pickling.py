@@ -12,6 +12,7 @@ import copyreg
 import enum
 import io
 import pickle
+import sys
 from collections.abc import Callable
 from functools import cached_property
 from types import BuiltinFunctionType, CodeType, FunctionType, ModuleType
@@ -82,6 +83,7 @@ class SnapshotPickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle
         self._viewed: set[int] = set()
         self.viewed_twice: set[int] = set()
         self.restores_by_code = False  # whether loading it runs code of cells
+        self._plain: set[type] = set()  # types of which pickle itself knows enough
 
     def memory_to_share(self) -> frozenset[int]:
         """Give what owns memory that more than one of the arrays met see; in vain if nothing was pickled yet."""
@@ -93,6 +95,8 @@ class SnapshotPickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle
     def reducer_override(self, obj: Any) -> Any:
         """Decide about functions, classes and instances; everything else pickle knows by itself."""
         kind = type(obj)
+        if kind in self._plain:
+            return NotImplemented
         if kind is FunctionType or issubclass(kind, type) or is_definition(obj):
             return self._definition(obj, kind)
         if issubclass(kind, ModuleType):
@@ -117,7 +121,10 @@ class SnapshotPickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle
             self.restores_by_code = any(class_attribute(kind, hook) is not None for hook in _LOAD_HOOKS)
         if issubclass(kind, BaseException):
             return reduce_exception(obj)
-        return self._own_reduction(obj, kind) if is_own else NotImplemented
+        if is_own and not _reduces_plainly(kind):
+            return self._own_reduction(obj, kind)
+        self._plain.add(kind)
+        return NotImplemented
 
     def _definition(self, obj: Any, kind: type) -> Any:
         if not is_definition(obj):
@@ -135,7 +142,9 @@ class SnapshotPickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle
         return reduce_class(obj) if issubclass(kind, type) else reduce_type_parameter(obj)
 
     def _function(self, function: FunctionType) -> Any:
-        module = self._modules.get(id(function.__globals__))
+        module = sys.modules.get(function.__module__ or "")
+        if module is None or vars(module) is not function.__globals__:
+            module = self._modules.get(id(function.__globals__))
         if module is not None and not is_handmade(module):
             by_name = super().reducer_override(function)
             if by_name is NotImplemented:
@@ -159,12 +168,6 @@ class SnapshotPickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle
 
     def _own_reduction(self, obj: Any, kind: type) -> Any:
         """Ask an object that says itself how to be pickled: by a global name is no answer, nothing is bound yet."""
-        is_plain = (
-            class_attribute(kind, "__reduce_ex__") is object.__reduce_ex__
-            and class_attribute(kind, "__reduce__") is object.__reduce__
-        )
-        if is_plain or kind in copyreg.dispatch_table:
-            return NotImplemented
         reduced = obj.__reduce_ex__(PROTOCOL)
         self.restores_by_code = True
         if isinstance(reduced, str):
@@ -191,6 +194,14 @@ def _is_trusted(kind: type) -> bool:
         return _pickles_plainly(kind)
     return module_of(kind) in _TRUSTED_MODULES or (
         module_of(kind) == "numpy" and kind.__name__ in {"ndarray", "dtype", "float64", "int64"}
+    )
+
+
+def _reduces_plainly(kind: type) -> bool:
+    """Tell whether pickle, or copyreg, says how instances are reduced, and not the class."""
+    return kind in copyreg.dispatch_table or (
+        class_attribute(kind, "__reduce_ex__") is object.__reduce_ex__
+        and class_attribute(kind, "__reduce__") is object.__reduce__
     )
 
 
