@@ -15,7 +15,7 @@ from .processes import peak_megabytes
 
 NAME = "bandwidth"
 ABOUT = "1 GB of output in 64 KiB writes: MB/s at one reader, the worker's memory"
-PEERS = ()
+PEERS: tuple[str, ...] = ()
 
 WRITE_BYTES = 64 * 1024
 WRITES = "import sys\nblock = 'x' * {size}\nfor _ in range({count}): sys.stdout.write(block)\nsys.stdout.flush()"

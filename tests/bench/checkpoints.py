@@ -22,7 +22,7 @@ from .warm import CELL_SECONDS, warm_cells
 
 NAME = "checkpoints"
 ABOUT = "checkpoints of six states: time added, until durable, bytes, restore; beside dill, cloudpickle and Kishu"
-PEERS = ("notebooks",)
+PEERS: tuple[str, ...] = ("notebooks",)
 
 PICKLES = ("dill", "cloudpickle")
 PEER_SECONDS = 25.0  # a peer that takes longer for one state is told as such

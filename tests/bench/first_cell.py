@@ -13,7 +13,7 @@ from .warm import warm_cells
 
 NAME = "first"
 ABOUT = "the first cell of a new session, also with numpy and pandas preloaded and used"
-PEERS = ("notebooks",)
+PEERS: tuple[str, ...] = ("notebooks",)
 
 HEAVY = "import numpy as np, pandas as pd\nint(pd.DataFrame({'a': np.arange(10)}).sum().iloc[0])"
 PRELOAD = ("numpy", "pandas")
@@ -46,7 +46,8 @@ async def run(lab: Lab) -> AsyncIterator[Row]:
                 await first_cells(cluster, 3, code)
                 floor = Figure.of("fork of a warm process", warm_forks(count, *modules))
                 ours = Figure.of("skep", await first_cells(cluster, count, code))
-            goals, peers = [Goal("p50 ms", ours.value, limit)], ()
+            goals = [Goal("p50 ms", ours.value, limit)]
+            peers: tuple[Figure, ...] = ()
             cold = await kernel.try_ask("cold", count=lab.pick(7, 2), code=code) if kernel is not None else None
             if cold:
                 peers = (Figure.of("ipykernel", cold),)

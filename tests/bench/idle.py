@@ -25,7 +25,7 @@ from .warm import warm_cells
 
 NAME = "idle"
 ABOUT = "1,000 resident sessions: memory, CPU, Redis commands; the round trip as sessions grow to 10,000 known"
-PEERS = ()
+PEERS: tuple[str, ...] = ()
 
 AT_ONCE = 20
 SETTLE_SECONDS = 2.0

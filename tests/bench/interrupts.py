@@ -17,7 +17,7 @@ from .lab import Lab
 
 NAME = "interrupts"
 ABOUT = "an interrupt's call to the cell's terminal event, of everything that hangs"
-PEERS = ("notebooks",)
+PEERS: tuple[str, ...] = ("notebooks",)
 
 GRACE_SECONDS = 0.5  # between the steps of an interrupt; the default, 2 s, would only make the stubborn cases longer
 SETTLE_SECONDS = 0.03

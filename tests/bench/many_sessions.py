@@ -11,7 +11,7 @@ from .lab import Lab
 
 NAME = "sessions"
 ABOUT = "50 sessions of 200 cells on two workers, from three clients: cells per second, fairness"
-PEERS = ()
+PEERS: tuple[str, ...] = ()
 
 SESSIONS, WORKERS, CLIENTS = 50, 2, 3
 

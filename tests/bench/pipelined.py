@@ -18,7 +18,7 @@ from .processes import cpu_seconds
 NAME = "pipelined"
 ABOUT = "cells per second of one session on one worker, beside job queues"
 QUEUES = ("arq", "saq", "celery", "taskiq")
-PEERS = ("notebooks", *QUEUES)
+PEERS: tuple[str, ...] = ("notebooks", *QUEUES)
 
 
 async def rate(session: skep.Session, code: str, cells: int) -> float:

@@ -13,7 +13,7 @@ from .lab import Lab
 
 NAME = "printing"
 ABOUT = "100,000 printed lines: the cell's time, the reader's lag; the first output of a cell that sleeps"
-PEERS = ("notebooks",)
+PEERS: tuple[str, ...] = ("notebooks",)
 
 PRINTS = "for i in range({lines}): print(i)"
 FLUSHED = "for i in range({lines}): print(i, flush=True)"
@@ -90,8 +90,8 @@ async def run(lab: Lab) -> AsyncIterator[Row]:
         ours = Figure.of("skep", [await first_output_ms(session, seconds) for _ in range(rounds)])
         first: tuple[Figure, ...] = ()
         if kernel is not None:
-            taken = await kernel.try_ask("first_output", code=SOON.format(seconds=seconds), rounds=rounds // 2)
-            first = (Figure.of("ipykernel", taken),) if taken else ()
+            theirs = await kernel.try_ask("first_output", code=SOON.format(seconds=seconds), rounds=rounds // 2)
+            first = (Figure.of("ipykernel", theirs),) if theirs else ()
         goals = (Goal("p50 ms", ours.value, 15.0),)
         yield Row(f"first output of `print(1); time.sleep({seconds:g})`, after the submit", ours, None, first, goals)
 

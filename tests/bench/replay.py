@@ -14,7 +14,7 @@ from .lab import Lab
 
 NAME = "replay"
 ABOUT = "1,000,000 events from the first to the last, beside bare XRANGE pages"
-PEERS = ()
+PEERS: tuple[str, ...] = ()
 
 PAGE = 1000
 FILL = """

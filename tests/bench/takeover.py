@@ -15,7 +15,7 @@ from .lab import Lab
 
 NAME = "takeover"
 ABOUT = "kill -9 of a worker to its session's next event, leases of 1 and 3 s"
-PEERS = ()
+PEERS: tuple[str, ...] = ()
 
 SLACK_SECONDS = 1.0  # of the goal: lease + 1 s + restore
 RUNS_ON = "import time\nprint('word')\ntime.sleep(600)"

@@ -12,7 +12,7 @@ from .pingpong import ping_pong
 
 NAME = "warm"
 ABOUT = "a warm cell `1+1`, submit to outcome"
-PEERS = ("notebooks",)
+PEERS: tuple[str, ...] = ("notebooks",)
 
 CELL_SECONDS = 90.0  # a cell without an outcome by then is named, instead of the bench ending without a word
 
