@@ -3,6 +3,9 @@
 A session process makes the manifest, a msgpack map; the host adds what it knows of the chunks as `stored`: for each of
 `blobs` its size, its stored size, whose it is and under which epoch it was stored, as four lists. A fork takes its
 origin's manifest over, with every chunk one origin further away, so that each is read from where it is, in one step.
+
+A manifest that shrinks by it is compressed, as chunks are: one of a large state is mostly names of chunks, all of them
+twice. The first byte tells, since a map begins with none that a stored form begins with.
 """
 
 from collections.abc import Iterable, Sequence
@@ -10,6 +13,8 @@ from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 import msgpack
+
+from skep_shared.stored_form import ZSTD, from_stored, to_stored
 
 IN_REDIS: Final = 0  # an epoch that no owner has: the chunk is in the hash of blobs, not in a store
 
@@ -42,9 +47,14 @@ def read_origins(text: str) -> tuple[Origin, ...]:
     return tuple(Origin(session_id, int(seq), int(created)) for session_id, seq, created in parts)
 
 
+def plain_manifest(packed: bytes) -> bytes:
+    """Give a manifest as a session process reads it. Raises ValueError."""
+    return from_stored(packed) if packed[:1] == ZSTD else packed
+
+
 def read_manifest(packed: bytes) -> dict[str, Any]:
     """Give a manifest's fields, of which only `blobs` and `lost` concern the host. Raises ValueError."""
-    manifest = msgpack.unpackb(packed, unicode_errors="surrogatepass")
+    manifest = msgpack.unpackb(plain_manifest(packed), unicode_errors="surrogatepass")
     if not isinstance(manifest, dict) or not isinstance(manifest.get("blobs"), list):
         raise ValueError("a manifest was expected")  # noqa: TRY004 - what the bytes say is wrong, not their type
     return manifest
@@ -62,7 +72,8 @@ def with_chunks(manifest: dict[str, Any], chunks: Sequence[Chunk]) -> bytes:
     """Pack a manifest with what is known of its chunks, in the order of `blobs`."""
     _, *columns = zip(*chunks, strict=True) if chunks else [()] * len(Chunk._fields)
     packed: bytes = msgpack.packb({**manifest, "stored": columns}, unicode_errors="surrogatepass")
-    return packed
+    [stored] = to_stored([packed])
+    return stored if stored[:1] == ZSTD else packed
 
 
 def for_fork(packed: bytes) -> bytes:

@@ -1,5 +1,7 @@
 """Manifests: what is known of a checkpoint's chunks, and how a fork sees them."""
 
+import os
+
 import msgpack
 import pytest
 
@@ -8,6 +10,7 @@ from skep_shared.manifests import (
     Origin,
     chunks_of,
     for_fork,
+    plain_manifest,
     read_manifest,
     read_origins,
     state_bytes,
@@ -25,6 +28,19 @@ def test_what_is_known_of_chunks_travels_with_the_manifest():
     assert {name: manifest[name] for name in MANIFEST} == MANIFEST
 
 
+def test_a_large_manifest_is_stored_in_less_than_21_bytes_a_chunk():
+    chunks = [Chunk(os.urandom(16), 512 * 1024, 500_000 + number) for number in range(400)]
+    names = [chunk.name for chunk in chunks]
+    manifest = {"blobs": names, "lost": {}, "groups": [{"names": ["big"], "chunks": names}]}
+    packed = with_chunks(manifest, chunks)
+
+    assert len(packed) < 400 * 21
+    assert chunks_of(read_manifest(packed)) == chunks
+    plain = msgpack.unpackb(plain_manifest(packed))
+    assert {name: plain[name] for name in manifest} == manifest
+    assert chunks_of(read_manifest(for_fork(packed)))[7] == chunks[7]._replace(home=1)
+
+
 def test_a_fork_has_every_chunk_one_origin_further_away():
     again = read_manifest(for_fork(with_chunks(MANIFEST, CHUNKS)))
 
@@ -36,7 +52,9 @@ def test_of_a_manifest_without_sizes_none_is_claimed():
     assert state_bytes(CHUNKS) == 30
 
 
-@pytest.mark.parametrize("packed", [msgpack.packb([]), msgpack.packb({}), msgpack.packb({"blobs": 1}), b"\xc1"])
+@pytest.mark.parametrize(
+    "packed", [msgpack.packb([]), msgpack.packb({}), msgpack.packb({"blobs": 1}), b"\xc1", b"\1nothing"]
+)
 def test_what_is_no_manifest_is_refused(packed):
     with pytest.raises(ValueError):  # noqa: PT011 - msgpack's own are ValueErrors too
         read_manifest(packed)

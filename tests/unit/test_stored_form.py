@@ -7,7 +7,7 @@ import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
-from skep_workers.host.stored_form import (
+from skep_shared.stored_form import (
     LARGEST_BYTES,
     PLAIN,
     SMALLEST_BYTES,

@@ -15,9 +15,9 @@ import structlog
 from skep_shared.errors import StoreUnavailable
 from skep_shared.frames import Blob, Saved
 from skep_shared.manifests import Chunk, read_manifest, with_chunks
+from skep_shared.stored_form import to_stored
 from skep_workers.host.chunk_places import ChunkPlaces
 from skep_workers.host.holdings import Holdings
-from skep_workers.host.stored_form import to_stored
 
 log = structlog.get_logger()
 

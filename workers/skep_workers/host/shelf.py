@@ -7,7 +7,7 @@ import structlog
 from redis.asyncio import Redis
 
 from skep_shared.frames import Blob
-from skep_shared.manifests import chunks_of, read_manifest
+from skep_shared.manifests import chunks_of, plain_manifest, read_manifest
 from skep_shared.scripts import Claim, Pruned, Scripts
 from skep_shared.settings import WorkerSettings
 from skep_workers.host.backoff import persist
@@ -105,7 +105,7 @@ class CheckpointShelf:
         for seq in sorted((known for known in self._history.seqs if known <= head), reverse=True):
             found = await persist(lambda seq=seq: self._redis.xrange(key, f"{seq}-0", f"{seq}-0"), "checkpoint")  # type: ignore[misc]
             for _, fields in found:
-                yield seq, fields[b"m"]
+                yield seq, plain_manifest(fields[b"m"])
 
     async def chunks(self, manifest: bytes) -> AsyncIterator[Blob]:
         """Yield the chunks that a manifest names; one that is missing is left out. Raises StoreUnavailable."""
