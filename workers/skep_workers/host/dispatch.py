@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import structlog
 from arq.connections import ArqRedis
+from arq.cron import CronJob, cron
 from arq.worker import Worker, func
 from redis.asyncio import Redis
 
@@ -24,6 +25,8 @@ POLL_SECONDS: Final = 0.75
 MAX_JOBS: Final = 50
 JOB_SECONDS: Final = 30
 KEEP_RESULT_SECONDS: Final = 300
+UPKEEP_JOB: Final = "upkeep"
+UPKEEP_TRIES: Final = 1000  # when they are over, arq keeps that for an hour, in which the job is refused
 
 
 class _PromptWorker(Worker):
@@ -48,7 +51,7 @@ class _PromptWorker(Worker):
 class Dispatcher:
     """Takes jobs from the shard's arq queue: activations, and cells that services enqueue with plain arq."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each is another thing that the worker does for a job
         self,
         arq: ArqRedis,
         blocking: Redis,
@@ -58,11 +61,14 @@ class Dispatcher:
         submit: Callable[[str, str, str, dict[str, Any]], Awaitable[str]],
         has_room: Callable[[], bool],
         wait_for_room: Callable[[float], Awaitable[None]],
+        upkeep: Callable[[], Awaitable[object]],
     ) -> None:
         """`submit` gets session id, code, default cell id and options, and gives the cell id.
 
-        `wait_for_room` returns when a session has left, or after so many seconds.
+        `wait_for_room` returns when a session has left, or after so many seconds. `upkeep` is called once a minute, by
+        one worker of the shard.
         """
+        self._upkeep = upkeep
         self._wait_for_room = wait_for_room
         self._arq = arq
         self._blocking = blocking
@@ -92,6 +98,7 @@ class Dispatcher:
                 func(self._run_activate, name=ACTIVATE_JOB, keep_result=0, timeout=JOB_SECONDS, max_tries=3),
                 func(self._run_submit, name=SUBMIT_JOB, keep_result=KEEP_RESULT_SECONDS, timeout=JOB_SECONDS),
             ],
+            cron_jobs=[self._upkeep_job()],
             redis_pool=self._arq,
             queue_name=self._keys.arq_queue,
             poll_delay=POLL_SECONDS,
@@ -107,11 +114,31 @@ class Dispatcher:
         worker.wait_for_room = self._wait_for_room
         return worker
 
+    def _upkeep_job(self) -> CronJob:
+        # arq's own ids, by name and time, are the same in every shard of a server: one shard's would shut out the
+        # others'. With one id for all times at most one is queued, however long the workers have had no room.
+        name = f"{self._keys.prefix}:{UPKEEP_JOB}"
+        return cron(
+            self._run_upkeep,
+            name=name,
+            job_id=name,
+            second=0,
+            timeout=JOB_SECONDS,
+            keep_result=0,
+            max_tries=UPKEEP_TRIES,
+        )
+
     async def _wait_for_wake(self) -> None:
         await self._blocking.execute_command("BLPOP", self._keys.arq_wake, POLL_SECONDS)
 
     async def _run_activate(self, ctx: dict[str, Any], session_id: str) -> None:
         await self._activate(session_id)
+
+    async def _run_upkeep(self, ctx: dict[str, Any]) -> None:
+        try:
+            await self._upkeep()
+        except RETRIABLE as exc:
+            log.warning("upkeep.later", error=repr(exc))
 
     async def _run_submit(self, ctx: dict[str, Any], session_id: str, code: str, **options: Any) -> str:
         """Append a cell. The job id is its default cell id, so that a job which arq runs twice is one cell."""

@@ -36,6 +36,7 @@ from skep_workers.host.facilities import Host
 from skep_workers.host.lease import PATIENCE_MS, Lease
 from skep_workers.host.mailbox import Mailbox
 from skep_workers.host.residents import Residents
+from skep_workers.host.session_upkeep import SessionUpkeep
 from skep_workers.host.store_upkeep import open_store, remove_purged
 from skep_workers.host.zygote import Zygote
 
@@ -114,6 +115,7 @@ class WorkerHost:
             submit=self._submit,
             has_room=lambda: residents.has_room,
             wait_for_room=residents.wait_for_room,
+            upkeep=SessionUpkeep(self._redis, self._scripts, self._settings).run,
         )
         services = [
             group.create_task(self._lease.run(residents.sweep, self._recover), name="lease"),
