@@ -79,7 +79,8 @@ class Claim:
     """Ownership of a session, and where it stands; every write carries `token` and `epoch`.
 
     requests: (seq, "interrupt" or "cancel") that came for a cell, before or during an earlier stay. created_at: in ms,
-    which tells the session from an earlier one of its id. origins: whose chunks it reads besides its own.
+    which tells the session from an earlier one of its id. origins: whose chunks it reads besides its own. said: (seq,
+    attempt) that earlier owners have told of in events.
     """
 
     session_id: str
@@ -96,6 +97,7 @@ class Claim:
     requests: tuple[tuple[int, str], ...] = ()
     created_at: int = 0
     origins: tuple[Origin, ...] = ()
+    said: tuple[tuple[int, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,20 +266,25 @@ class Scripts:
         status = ClaimStatus(reply[0].decode())
         if status is not ClaimStatus.OK:
             return status
-        epoch, cursor, seq, last, losses, previous, state, options, head, kept, created, origins = reply[1:]
+        epoch, cursor, seq, last, losses, previous, state, options, head, kept, created, origins, told = reply[1:]
         is_closing = state == b"closing"
         numbered = (request.partition(":") for request in kept.decode().split())
         requests = tuple((int(number), kind) for number, _, kind in numbered if int(number) > cursor)
+        pairs = (pair.partition(":") for pair in told.decode().split())
+        said = tuple((int(number), int(attempt)) for number, _, attempt in pairs if int(number) > cursor)
         return Claim(
             session_id, token, epoch, cursor, seq, last, losses, previous.decode(), is_closing, options, head, requests,
-            int(created), read_origins(origins.decode()),
+            int(created), read_origins(origins.decode()), said,
         )  # fmt: skip
 
-    async def emit(self, claim: Claim, first_event: int, events: Sequence[bytes]) -> int:
-        """Append events from number `first_event` on; gives the last event. Raises Fenced, EventGap."""
+    async def emit(self, claim: Claim, first_event: int, events: Sequence[bytes], *, said: str = "") -> int:
+        """Append events from number `first_event` on; gives the last event. Raises Fenced, EventGap.
+
+        said: which attempts of pending cells have been told of, as emit.lua says.
+        """
         k, sid = self.keys, claim.session_id
         reply = await self._call(
-            "emit", (k.session(sid), k.events(sid)), (claim.token, claim.epoch, first_event, *events)
+            "emit", (k.session(sid), k.events(sid)), (claim.token, claim.epoch, first_event, said, *events)
         )
         _raise_refusal(reply, sid, first_event)
         last: int = reply[1]
@@ -347,7 +354,7 @@ class Scripts:
     async def confirm(self, claim: Claim) -> int:
         """Take the owner's session off the waiting list; gives its last seq. Raises Fenced."""
         k, sid = self.keys, claim.session_id
-        reply = await self._call("confirm", (k.session(sid), k.waiting), (sid, claim.token, claim.epoch))
+        reply = await self._call("confirm", (k.session(sid), k.waiting), (sid, claim.token, claim.epoch, k.prefix))
         _raise_refusal(reply, sid, 0)
         seq: int = reply[1]
         return seq

@@ -5,14 +5,15 @@
 --      5 whether the worker puts chunks into a store 0|1: then a purge has them removed there
 -- Also touches P:worker:OWNER, its mailbox and its sessions set, for the owner it reads.
 -- Returns {'OK', epoch, cursor, seq, last event, losses, previous owner, state, options,
---      head (seq of the latest checkpoint, 0: none), requests (see control.lua), created at (ms), origins (see fork.lua)}
+--      head (seq of the latest checkpoint, 0: none), requests (see control.lua), created at (ms), origins (see fork.lua),
+--      said (see emit.lua)}
 --      or {'OWNED', owner} or {'NOT_ALIVE'} or {'UNKNOWN'} or {'CLOSED'}
 -- Invariant: epoch grows by one with every change of owner, in the same step as the owner and its token. Sent again
 --      with the same token it answers the same. `losses` counts owners that died since the last commit.
 local session, waiting, marker, owned = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local prefix, sid, wid, token = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 if redis.call('EXISTS', marker) == 0 then return {'NOT_ALIVE'} end
-local h = redis.call('HMGET', session, 'state', 'owner', 'token', 'epoch', 'cursor', 'seq', 'last', 'losses', 'options', 'previous', 'holder', 'head', 'requests', 'created_at', 'origins')
+local h = redis.call('HMGET', session, 'state', 'owner', 'token', 'epoch', 'cursor', 'seq', 'last', 'losses', 'options', 'previous', 'holder', 'head', 'requests', 'created_at', 'origins', 'said')
 local state, owner = h[1], h[2]
 if not state then
   redis.call('ZREM', waiting, sid)
@@ -27,6 +28,7 @@ local epoch, losses, previous = tonumber(h[4]), tonumber(h[8]), h[10] or ''
 if not (owner == wid and h[3] == token) then
   if owner ~= '' and owner ~= wid and redis.call('EXISTS', prefix .. ':worker:' .. owner) == 1 then
     redis.call('XADD', prefix .. ':worker:' .. owner .. ':mailbox', 'MAXLEN', '~', 100000, '*', 'k', 'wake', 's', sid, 'q', h[6])
+    redis.call('SADD', prefix .. ':worker:' .. owner .. ':sessions', sid) -- see recover.lua
     return {'OWNED', owner}
   end
   if owner ~= '' then
@@ -39,4 +41,4 @@ if not (owner == wid and h[3] == token) then
   redis.call('SADD', owned, sid)
   if ARGV[5] == '1' then redis.call('HSET', session, 'stored', 1) end
 end
-return {'OK', epoch, tonumber(h[5]), tonumber(h[6]), tonumber(h[7]), losses, previous, state, h[9], tonumber(h[12] or 0), h[13] or '', h[14] or '0', h[15] or ''}
+return {'OK', epoch, tonumber(h[5]), tonumber(h[6]), tonumber(h[7]), losses, previous, state, h[9], tonumber(h[12] or 0), h[13] or '', h[14] or '0', h[15] or '', h[16] or ''}

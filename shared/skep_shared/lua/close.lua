@@ -2,7 +2,7 @@
 --
 -- KEYS 1 session (hash)  2 events (stream)  3 waiting (zset)
 -- ARGV 1 prefix  2 session id
--- Also touches the owner's alive marker and mailbox.
+-- Also touches the owner's alive marker, mailbox and sessions set.
 -- Returns {'UNKNOWN'} or {'CLOSED', last event} or {'CLOSING', last event, needs an activation 0|1}
 -- Invariant: once not open, never open again. Without pending cells and live owner it is closed here, under a new
 --      epoch, so that an owner that comes back from the dead is fenced.
@@ -17,6 +17,7 @@ local now = t[1] * 1000 + math.floor(t[2] / 1000)
 redis.call('HDEL', KEYS[1], '-') -- frees first: see emit.lua
 if alive then
   redis.call('HSET', KEYS[1], 'state', 'closing')
+  redis.call('SADD', marker .. ':sessions', ARGV[2]) -- see recover.lua
   redis.call('XADD', marker .. ':mailbox', 'MAXLEN', '~', 100000, '*', 'k', 'close', 's', ARGV[2], 'q', 0)
   return {'CLOSING', last, 0}
 end

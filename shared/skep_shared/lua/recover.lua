@@ -6,7 +6,8 @@
 -- Also touches P:worker:WID, its mailbox and its sessions set, and the hashes of those sessions.
 -- Returns {dead workers seen, then the ids of sessions to activate}
 -- Invariant: only a worker whose marker has expired counts as dead; its sessions keep their owner and epoch until a
---      claim changes both.
+--      claim changes both. One that was only asleep has them still, but not in its set: whoever gives it work, or finds
+--      that it lives, puts the session back there. So a session with work is always in `waiting` or in its owner's set.
 local workers, waiting = KEYS[1], KEYS[2]
 local prefix, silence, page, patience = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
 local t = redis.call('TIME')

@@ -4,7 +4,7 @@
 -- ARGV 1 prefix  2 session id  3 client id ('' = nobody waits for replies)  4 most pending cells
 --      5 options (msgpack, taken when the session is new)  6 largest body that rides in the mailbox (bytes)
 --      then for each cell: cell id, body
--- Also touches P:worker:OWNER and P:worker:OWNER:mailbox of the owner it reads.
+-- Also touches P:worker:OWNER, its mailbox and its sessions set, for the owner it reads.
 -- Returns {'OK', last event, needs an activation 0|1, then for each cell: 'p', seq | 'd', seq, first event, last event}
 --      or {'CLOSED'} or {'FULL', pending}
 -- Invariant: seq grows by one per new cell id; a cell id that is known is the same cell, whatever its body says now.
@@ -77,6 +77,10 @@ for i = 7, #ARGV, 2 do
 end
 if fresh > 0 then
   redis.call('HSET', session, 'seq', seq, 'active_at', now)
-  if not alive then reply[3] = redis.call('ZADD', waiting, 'NX', now, sid) end
+  if alive then
+    redis.call('SADD', prefix .. ':worker:' .. owner .. ':sessions', sid) -- see recover.lua
+  else
+    reply[3] = redis.call('ZADD', waiting, 'NX', now, sid)
+  end
 end
 return reply

@@ -74,6 +74,7 @@ class Journal:
         self.cursor = claim.cursor
         self.head = claim.head
         self.unwritten_bytes = 0
+        self.said: dict[int, int] = dict(claim.said)  # pending cells that events tell of -> the latest attempt
         self.failure: SkepError | None = None
 
     @property
@@ -256,7 +257,9 @@ class Journal:
         # Taken out before the wait: the cell may end meanwhile, and its commit must carry only what is left.
         del chunk.events[: len(events)]
         chunk.size_bytes -= size
-        await self._persist(lambda: self._scripts.emit(self._claim, self._written + 1, events))
+        self.said = {seq: attempt for seq, attempt in self.said.items() if seq > self.cursor}
+        said = " ".join(f"{seq}:{attempt}" for seq, attempt in self.said.items())
+        await self._persist(lambda: self._scripts.emit(self._claim, self._written + 1, events, said=said))
         self._wrote(len(events), size)
 
     def _wrote(self, events: int, size_bytes: int) -> None:

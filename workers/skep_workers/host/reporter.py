@@ -55,6 +55,7 @@ class Reporter:
     def announce(self, run: CellRun) -> None:
         """Say that the cell was queued and has started, unless that has been said."""
         cell = run.cell
+        self._journal.said[cell.seq] = run.attempt
         if not run.first_event:
             labels = {"labels": cell.spec.labels} if cell.spec.labels else {}
             run.first_event = self._cell_event(run, "cell.queued", cell.submitted_ms, code=cell.spec.code, **labels)
@@ -68,6 +69,7 @@ class Reporter:
         """Give the event that voids an attempt whose effects were lost with the process; the next one follows."""
         run.attempt += 1
         run.since_ms = 0.0
+        self._journal.said[run.cell.seq] = run.attempt
         reason = "the session process ended before its checkpoint was stored"
         return self._pack_cell_event(run, "cell.retried", self._clock.now_ms(), reason=reason)
 

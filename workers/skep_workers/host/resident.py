@@ -100,8 +100,9 @@ class Resident:
 
     @property
     def is_idle(self) -> bool:
-        """Tell whether no cell runs, waits, or is being committed."""
-        return not self._runs and not self.intake.waiting and self._journal.unwritten_bytes == 0
+        """Tell whether no cell runs, waits, is still to come in, or is being saved and committed."""
+        has_cells = self.intake.waiting or not self.intake.is_complete
+        return self._runs.is_settled and not has_cells and self._journal.unwritten_bytes == 0
 
     async def run(self) -> int:
         """Stay until released, closed or fenced; gives the number of cells left pending for another owner."""
@@ -277,6 +278,8 @@ class Resident:
         self._process = process
         process.execute([self._runs.configuration()])
         await self._keeping.fill(process, hello, is_lagging=self._runs.is_lagging)
+        if process.gone.is_set():
+            raise StartError("session process", "it ended before its first cell")
         self._step(ResidentStep.HELLO)
         self._runs.attach(process)
         waiting, self._operations.waiting = self._operations.waiting, []
@@ -327,6 +330,7 @@ class Resident:
         if self._process is None:
             return  # it never said hello: its start has failed, and is told there
         self._process = None
+        self._keeping.ended(cause)
         if self._runs.is_saving:
             self._keeping.drop()  # what it sent last belongs to cells that will run again
         self._operations.abandon(f"the session process ended: {cause}")
@@ -344,14 +348,27 @@ class Resident:
 
     async def _end_session(self) -> int:
         """Close: cancel what waits, interrupt what runs, and say that it is over."""
-        await self._persist(self._learn_last_seq)
+        release, pending = self._host.scripts.release, 1
+        while pending:  # a cell that ended without its checkpoint may have come back meanwhile
+            await self._persist(self._learn_last_seq)
+            await self._end_cells()
+            await self._journal.written()
+            event, first = self._reporter.pack("session.closed"), self._journal.last_event + 1
+            pending = await self._persist(
+                lambda: release(self._claim, self._host.worker_id, closing_event=event, first_event=first)  # noqa: B023
+            )
+        self._state = ResidentState.RELEASED
+        self._log.info("session.closed")
+        return 0
+
+    async def _end_cells(self) -> None:
         while True:
             self._changed.clear()
-            while self.intake.waiting and not self._runs:
+            while self.intake.waiting and self._runs.is_settled:
                 reason = "the session was closed before the cell started"
                 self._runs.refuse_next(CellStatus.CANCELLED, "SessionClosed", reason)
-            if not self._runs and self.intake.is_complete:
-                break
+            if self._runs.is_settled and self.intake.is_complete:
+                return
             for run in list(self._runs):
                 if run is self._runs.head:
                     self._runs.interrupt(run.cell.seq)
@@ -360,13 +377,6 @@ class Resident:
             if not await self._changes_within(INTERRUPT_GRACE_SECONDS) and self._process is not None and self._runs:
                 self._process.kill()
                 await self._process.gone.wait()
-        await self._journal.written()
-        event, first = self._reporter.pack("session.closed"), self._journal.last_event + 1
-        release = self._host.scripts.release
-        await self._persist(lambda: release(self._claim, self._host.worker_id, closing_event=event, first_event=first))
-        self._state = ResidentState.RELEASED
-        self._log.info("session.closed")
-        return 0
 
     async def _learn_last_seq(self) -> int:
         key = self._host.scripts.keys.session(self.session_id)

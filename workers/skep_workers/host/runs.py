@@ -72,6 +72,7 @@ class CellRuns:
         self._process: SessionProcess | None = None
         self._runs: deque[CellRun] = deque()
         self._next_seq = claim.cursor + 1
+        self._said = dict(claim.said)
         self._announcement: asyncio.TimerHandle | None = None
         self._kill_timer: asyncio.TimerHandle | None = None
         self._interrupts: set[int] = set()
@@ -93,6 +94,11 @@ class CellRuns:
 
     def __iter__(self) -> Iterator[CellRun]:
         return iter(self._runs)
+
+    @property
+    def is_settled(self) -> bool:
+        """Tell whether every cell that was handed over has ended, and its state is saved or was lost."""
+        return not self._runs and not self._unsaved
 
     @property
     def head(self) -> CellRun | None:
@@ -118,20 +124,22 @@ class CellRuns:
         while waiting and self._may_send(waiting[0]):
             cell = waiting.popleft()
             verdict = self._verdicts.get(cell.seq)
-            if verdict is not None and self._runs:
-                waiting.appendleft(cell)
+            run = verdict[0] if verdict is not None else self._run_of(cell)
+            attempt = run.attempt
+            is_used_up = attempt > 1 and (cell.spec.on_worker_loss == "fail" or attempt > cell.spec.max_attempts)
+            if (verdict is not None or is_used_up) and not self.is_settled:
+                if verdict is None:
+                    self._again[cell.seq] = run
+                waiting.appendleft(cell)  # it ends without running, after those before it
                 break
             if verdict is not None:
                 self._end_lost_head(*self._verdicts.pop(cell.seq))
                 continue
-            attempt = self._claim.losses + 1 if cell.seq == self._claim.cursor + 1 else 1
-            run = self._again.pop(cell.seq, None) or CellRun(cell, attempt)
-            attempt = run.attempt
-            if attempt > 1 and (cell.spec.on_worker_loss == "fail" or attempt > cell.spec.max_attempts):
+            if is_used_up:
                 reason = f"its worker or its process died {attempt - 1} times while it may have been running"
                 self.refuse(run, CellStatus.LOST, "WorkerLost", reason)
                 continue
-            if cell.seq in self._cancels and not self._runs:
+            if cell.seq in self._cancels and self.is_settled:
                 self._cancels.discard(cell.seq)
                 self.refuse(run, CellStatus.CANCELLED, "CellCancelled", "the cell was cancelled before it started")
                 continue
@@ -147,6 +155,12 @@ class CellRuns:
                 self._process.control(Withdraw(cell.seq, attempt))
         if frames:
             self._process.execute(frames)
+
+    def _run_of(self, cell: QueuedCell) -> CellRun:
+        """Give the next run of a cell: the one that is to go on, or a new one, behind those of the owners before."""
+        losses = self._claim.losses if cell.seq == self._claim.cursor + 1 else 0
+        attempt = max(losses, self._said.get(cell.seq, 0)) + 1
+        return self._again.pop(cell.seq, None) or CellRun(cell, attempt)
 
     def _may_send(self, cell: QueuedCell) -> bool:
         uncommitted = cell.seq - 1 - self._journal.cursor
@@ -275,7 +289,7 @@ class CellRuns:
 
     def refuse_next(self, status: CellStatus, ename: str, evalue: str) -> None:
         """End the first waiting cell without running it."""
-        self.refuse(CellRun(self._intake.waiting.popleft(), 1), status, ename, evalue)
+        self.refuse(self._run_of(self._intake.waiting.popleft()), status, ename, evalue)
 
     def detach(self) -> None:
         """Say nothing more of what runs: the stay is over."""
