@@ -7,11 +7,13 @@ from dataclasses import dataclass, field
 from . import (
     aliasing,
     arrays,
+    class_behaviour,
     classes,
     dataclass_kinds,
     functions,
     left_out,
     libraries,
+    mixed,
     modules,
     ours,
     peers,
@@ -21,7 +23,20 @@ from . import (
 from .cases import Case
 from .ours import Verdicts
 
-GROUPS = (standard, tools, arrays, libraries, dataclass_kinds, functions, classes, modules, aliasing, left_out)
+GROUPS = (
+    standard,
+    tools,
+    arrays,
+    libraries,
+    dataclass_kinds,
+    functions,
+    classes,
+    class_behaviour,
+    modules,
+    aliasing,
+    mixed,
+    left_out,
+)
 CASES: list[Case] = [case for group in GROUPS for case in group.CASES]
 
 
