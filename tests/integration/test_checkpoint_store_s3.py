@@ -41,6 +41,7 @@ async def test_chunks_are_put_got_and_removed(url):
     many = [(StoredName(b"%d" % number, 1), b"%d" % number) for number in range(450)]
     await store.put(FOLDER, many)
 
+    assert set(await store.list_all(FOLDER)) == {name for name, _ in many}
     missing = StoredName(b"1", 2)
     assert await store.get(FOLDER, [missing, many[7][0], many[3][0]]) == [None, b"7", b"3"]
     await store.delete(FOLDER, [many[7][0], missing])
