@@ -58,8 +58,8 @@ BENCHES: tuple[Bench, ...] = (
 )  # fmt: skip
 
 
-async def run_bench(bench: Bench, lab: Lab) -> Section:
-    """Give the bench's rows; what goes wrong in it is a row too."""
+async def run_bench(bench: Bench, lab: Lab, report: Report) -> None:
+    """Add the bench's rows to the report, also when it is cut short; what goes wrong in it is a row too."""
     busy = await busy_share()
     started = time.monotonic()
     rows: list[Row] = []
@@ -72,7 +72,9 @@ async def run_bench(bench: Bench, lab: Lab) -> Section:
         traceback.print_exc()
         after = f"{type(exc).__name__} after {time.monotonic() - started:.0f} s: {exc}"
         rows.append(Row("the bench itself", note=after[:300], failed=True))
-    return Section(bench.NAME, tuple(rows), time.monotonic() - started, busy)
+    finally:
+        report.sections.append(Section(bench.NAME, tuple(rows), time.monotonic() - started, busy))
+        report.redis_version = lab.redis_version
 
 
 async def run_all(benches: list[Bench], lab: Lab, report: Report) -> None:
@@ -86,8 +88,7 @@ async def run_all(benches: list[Bench], lab: Lab, report: Report) -> None:
             print(f"without {name}: {reason}", file=sys.stderr)
     for bench in benches:
         print(f"{bench.NAME}: {bench.ABOUT}", file=sys.stderr)
-        report.sections.append(await run_bench(bench, lab))
-        report.redis_version = lab.redis_version
+        await run_bench(bench, lab, report)
 
 
 def parse_arguments() -> argparse.Namespace:
