@@ -8,9 +8,9 @@ import pytest
 from skep_shared.errors import StoreUnavailable
 from skep_shared.frames import Blob, Saved
 from skep_shared.manifests import Chunk, chunks_of, read_manifest
+from skep_shared.stored_form import from_stored
 from skep_workers.host.checkpoints import CheckpointWriter
 from skep_workers.host.holdings import Holdings
-from skep_workers.host.stored_form import from_stored
 
 pytestmark = pytest.mark.anyio
 
