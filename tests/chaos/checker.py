@@ -231,7 +231,7 @@ class Checker:
             cell.texts.setdefault(attempt, [])
         if kind == "cell.retried":
             cell.is_announced = True
-        elif kind not in {"cell.queued"} and not cell.is_announced:
+        elif kind != "cell.queued" and not cell.is_announced:
             self._found("unannounced attempt", name, f"{where}: {kind} of attempt {attempt}")
             cell.is_announced = True
         if rank is not None:

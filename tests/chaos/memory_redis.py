@@ -194,13 +194,25 @@ class MemoryRedis:
         del stream.entries[:count]
         return count
 
+    def xdel(self, key: bytes, entry_id: bytes) -> int:
+        stream = self.get(key)
+        wanted = stream_id(entry_id)
+        if stream is None or wanted not in stream.ids:
+            return 0
+        at = stream.ids.index(wanted)
+        del stream.ids[at], stream.entries[at]
+        return 1
+
     def xrange(
         self, key: bytes, low: bytes = b"-", high: bytes = b"+", count: int | None = None
     ) -> list[tuple[bytes, tuple[bytes, ...]]]:
         stream = self.get(key)
         if stream is None:
             return []
-        start = 0 if low == b"-" else bisect_left(stream.ids, stream_id(low))
+        if low.startswith(b"("):
+            start = bisect_right(stream.ids, stream_id(low[1:]))
+        else:
+            start = 0 if low == b"-" else bisect_left(stream.ids, stream_id(low))
         end = len(stream.ids) if high == b"+" else bisect_right(stream.ids, stream_id(high, missing_seq=2**63))
         if count is not None:
             end = min(end, start + count)

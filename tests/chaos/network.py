@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from contextvars import Context
 from dataclasses import dataclass, replace
 from random import Random
-from typing import Any
+from typing import Any, Self
 
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import NoScriptError, ResponseError
@@ -298,6 +298,17 @@ class MemoryClient:
                 return await self._call("hget", lambda: self._store.hget(key, encoded(args[1])))
             case "HMGET":
                 return await self._call("hmget", lambda: self._store.hmget(key, *map(encoded, args[1:])))
+            case "HKEYS" | "SMEMBERS":
+                return await self._call(name.lower(), lambda: list(self._store.get(key) or ()))
+            case "HVALS":
+                return await self._call("hvals", lambda: list((self._store.get(key) or {}).values()))
+            case "HLEN" | "SCARD" | "ZCARD":
+                return await self._call(name.lower(), lambda: len(self._store.get(key) or ()))
+            case "EXISTS":
+                return await self._call("exists", lambda: int(self._store.exists(key)))
+            case "ZREVRANGE":
+                most = int(args[2]) + 1
+                return await self._call("zrevrange", lambda: self._store.up_to(key, float("inf"))[::-1][:most])
             case "HGETALL":
                 return await self._call("hgetall", lambda: dict(self._store.get(key) or {}))
         raise NotImplementedError(name)
@@ -325,6 +336,11 @@ class MemoryClient:
 
         answer: Reply = await self._call(name, run)
         return answer
+
+    async def xadd(self, key: str, fields: dict[Any, Any], maxlen: int, *, approximate: bool) -> bytes:
+        """XADD."""
+        flat = [encoded(part) for pair in fields.items() for part in pair]
+        return bytes(await self._call("xadd", lambda: self._store.xadd(encoded(key), None, *flat)))
 
     async def hset(self, key: str, name: Any, value: Any) -> None:
         """HSET."""
@@ -374,7 +390,7 @@ class MemoryPipeline:
         self._node = node
         self._commands: list[Callable[[], Any]] = []
 
-    async def __aenter__(self) -> "MemoryPipeline":
+    async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *exc: object) -> None:
@@ -383,6 +399,10 @@ class MemoryPipeline:
     def hmget(self, key: str, names: list[str]) -> None:
         store = self._network.redis
         self._commands.append(lambda: store.hmget(encoded(key), *map(encoded, names)))
+
+    def hget(self, key: str, name: str) -> None:
+        store = self._network.redis
+        self._commands.append(lambda: store.hget(encoded(key), encoded(name)))
 
     def hset(self, key: str, name: bytes, value: bytes) -> None:
         store = self._network.redis

@@ -61,7 +61,9 @@ class ScriptModel:
     def _submit(self, keys: list[bytes], args: list[bytes]) -> Reply:
         r, (session, cells, ids, waiting, sessions) = self.redis, keys
         prefix, sid, client, most, inline = args[0], args[1], args[2], int(args[3]), int(args[5])
-        state, seq_text, cursor_text, last_text, owner = r.hmget(session, b"state", b"seq", b"cursor", b"last", b"owner")
+        state, seq_text, cursor_text, last_text, owner = r.hmget(
+            session, b"state", b"seq", b"cursor", b"last", b"owner"
+        )
         seq, cursor, last = _number(seq_text), _number(cursor_text), _number(last_text)
         fresh, known = 0, dict[bytes, bytes | None]()
         given = [(args[i], args[i + 1]) for i in range(6, len(args), 2)]
@@ -114,7 +116,9 @@ class ScriptModel:
                 reply += [b"d", *map(int, _done(entry))]
         if fresh:
             r.hset(session, {b"seq": seq, b"active_at": now})
-            if not alive:
+            if alive:
+                r.sadd(marker + b":sessions", sid)
+            else:
                 reply[2] = r.zadd(waiting, now, sid, "NX")
         return reply
 
@@ -133,13 +137,15 @@ class ScriptModel:
         return [b"PENDING", int(seq), _number(last), _number(cursor)]
 
     def _claim(self, keys: list[bytes], args: list[bytes]) -> Reply:
-        r, (session, waiting, own_marker, owned), (prefix, sid, wid, token) = self.redis, keys, args
+        r, (session, waiting, own_marker, owned), (prefix, sid, wid, token, has_store) = self.redis, keys, args
         if not r.exists(own_marker):
             return [b"NOT_ALIVE"]
-        state, owner, held, epoch_text, cursor, seq, last, losses_text, options, previous, holder, head, requests = r.hmget(
-            session, b"state", b"owner", b"token", b"epoch", b"cursor", b"seq", b"last", b"losses", b"options",
-            b"previous", b"holder", b"head", b"requests",
-        )  # fmt: skip
+        state, owner, held, epoch_text, cursor, seq, last, losses_text = r.hmget(
+            session, b"state", b"owner", b"token", b"epoch", b"cursor", b"seq", b"last", b"losses"
+        )
+        options, previous, holder, head, requests, created, origins, said = r.hmget(
+            session, b"options", b"previous", b"holder", b"head", b"requests", b"created_at", b"origins", b"said"
+        )
         r.zrem(waiting, sid)
         if state is None:
             return [b"UNKNOWN"]
@@ -150,6 +156,7 @@ class ScriptModel:
             marker = prefix + b":worker:" + (owner or b"")
             if owner and owner != wid and r.exists(marker):
                 self._post(marker, b"k", b"wake", b"s", sid, b"q", seq)
+                r.sadd(marker + b":sessions", sid)
                 return [b"OWNED", owner]
             if owner:
                 losses += 1
@@ -163,9 +170,11 @@ class ScriptModel:
                 },
             )  # fmt: skip
             r.sadd(owned, sid)
+            if has_store == b"1":
+                r.hset(session, {b"stored": 1})
         return [
             b"OK", epoch, _number(cursor), _number(seq), _number(last), losses, previous, state, options, _number(head),
-            requests or b"",
+            requests or b"", created or b"0", origins or b"", said or b"",
         ]  # fmt: skip
 
     def _emit(self, keys: list[bytes], args: list[bytes]) -> Reply:
@@ -173,16 +182,16 @@ class ScriptModel:
         h = r.hmget(session, b"token", b"epoch", b"last")
         if self._is_stale(h, args[0], args[1]) and "emit without fence" not in self.bugs:
             return [b"FENCED", _number(h[1])]
-        last, count = _number(h[2]), len(args) - 3
+        last, count = _number(h[2]), len(args) - 4
         if "no event id check" not in self.bugs:
             if last >= first + count - 1:
                 return [b"DUP", last]
             if last != first - 1:
                 return [b"GAP", last]
-        for event in args[3:]:
+        for event in args[4:]:
             last += 1
             r.xadd(events, b"%d-0" % last, b"e", event)
-        r.hset(session, {b"last": last})
+        r.hset(session, {b"last": last, b"said": args[3]})
         return [b"OK", last]
 
     def _commit(self, keys: list[bytes], args: list[bytes], steps: tuple[str, ...] = ("events", "cursor")) -> Reply:
@@ -385,15 +394,14 @@ class ScriptModel:
         now = r.clock()
         if owner and r.exists(marker):
             r.hset(session, {b"state": b"closing"})
+            r.sadd(marker + b":sessions", sid)
             self._post(marker, b"k", b"close", b"s", sid, b"q", 0)
             return [b"CLOSING", last, 0]
         if seq == cursor:
             epoch = _number(epoch_text) + 1
             event = msgpack.packb({"kind": "session.closed", "epoch": epoch, "at": now})
             r.xadd(events, b"%d-0" % (last + 1), b"e", event)
-            r.hset(
-                session, {b"state": b"closed", b"owner": b"", b"token": b"", b"epoch": epoch, b"last": last + 1}
-            )
+            r.hset(session, {b"state": b"closed", b"owner": b"", b"token": b"", b"epoch": epoch, b"last": last + 1})
             r.zrem(waiting, sid)
             if owner:
                 r.srem(marker + b":sessions", sid)
@@ -402,24 +410,83 @@ class ScriptModel:
         return [b"CLOSING", last, r.zadd(waiting, now, sid, "NX")]
 
     def _purge(self, keys: list[bytes], args: list[bytes]) -> Reply:
-        r = self.redis
-        state = r.hget(keys[0], b"state")
+        r, (prefix, sid) = self.redis, args
+        state, origins, created, stored = r.hmget(keys[0], b"state", b"origins", b"created_at", b"stored")
         if state is not None and state != b"closed":
             return [b"OPEN", state]
-        r.delete(keys[0], keys[1], keys[2], keys[3], keys[6], keys[7])
-        r.zrem(keys[4], args[0])
-        r.zrem(keys[5], args[0])
+        for origin, _, _ in _origins(origins):
+            key = prefix + b":session:" + origin
+            r.hdel(key + b":pins", sid)
+            purged, its_created, its_stored = r.hmget(key, b"purged", b"created_at", b"stored")
+            if purged is not None and not r.exists(key + b":pins"):
+                r.delete(key, key + b":checkpoints", key + b":blobs")
+                if its_stored is not None:
+                    r.sadd(keys[10], origin + b":" + (its_created or b""))
+        r.delete(keys[1], keys[2], keys[3], keys[8])
+        r.zrem(keys[4], sid)
+        r.zrem(keys[5], sid)
+        if r.exists(keys[9]):
+            r.hdel(keys[0], b"origins")
+            r.hset(keys[0], {b"purged": 1})
+            return [b"OK", 1]
+        r.delete(keys[0], keys[6], keys[7])
+        if stored is not None:
+            r.sadd(keys[10], sid + b":" + (created or b""))
+        return [b"OK", 0]
+
+    def _save(self, keys: list[bytes], args: list[bytes]) -> Reply:
+        r, (session, checkpoints, blobs) = self.redis, keys
+        h = r.hmget(session, b"token", b"epoch", b"cursor", b"saved")
+        if self._is_stale(h, args[0], args[1]):
+            return [b"FENCED", _number(h[1])]
+        seq, cursor, saved = int(args[2]), _number(h[2]), _number(h[3])
+        if seq > cursor:
+            return [b"GAP", cursor]
+        if seq <= saved or (args[4] == b"void" and seq != saved + 1):
+            return [b"DUP", saved]
+        for i in range(5, len(args), 2):
+            r.hset(blobs, {args[i]: args[i + 1]})
+        if args[3]:
+            r.xadd(checkpoints, b"%d-0" % seq, b"m", args[3])
+            r.hset(session, {b"head": seq})
+        r.hset(session, {b"saved": seq})
+        return [b"OK", seq]
+
+    def _name(self, keys: list[bytes], args: list[bytes]) -> Reply:
+        r, (session, checkpoints, names), (seq, name, most) = self.redis, keys, args
+        if r.hget(session, b"purged") is not None or not r.xrange(checkpoints, seq + b"-0", seq + b"-0"):
+            return [b"UNKNOWN"]
+        before, count = None, 0
+        for other, other_seq in list((r.get(names) or {}).items()):
+            if other_seq == seq:
+                before = other
+            else:
+                count += 1
+            if other == name and other_seq != seq:
+                return [b"TAKEN", int(other_seq)]
+        if name == before:
+            return [b"OK"]
+        if name and count >= int(most):
+            return [b"FULL", count]
+        if before is not None:
+            r.hdel(names, before)
+        if name:
+            r.hset(names, {name: seq})
         return [b"OK"]
 
     def _prune(self, keys: list[bytes], args: list[bytes]) -> Reply:
-        r, (session, checkpoints, blobs) = self.redis, keys
+        r, (session, checkpoints, blobs, names, pins) = self.redis, keys
         h = r.hmget(session, b"token", b"epoch", b"head")
         if self._is_stale(h, args[0], args[1]):
             return [b"FENCED", _number(h[1])]
-        if _number(h[2]) < int(args[2]):
-            return [b"OK", 0]
-        r.xtrim_minid(checkpoints, args[2] + b"-0")
-        return [b"OK", sum(r.hdel(blobs, name) for name in args[3:])]
+        count = int(args[2])
+        protected = list(dict.fromkeys([*(r.get(names) or {}).values(), *(r.get(pins) or {}).values()]))
+        gone = args[3 : 3 + count]
+        if any(seq in protected or seq == h[2] for seq in gone):
+            return [b"RETRY", 0, _number(h[2]), *map(int, protected)]
+        for seq in gone:
+            r.xdel(checkpoints, seq + b"-0")
+        return [b"OK", sum(r.hdel(blobs, name) for name in args[3 + count :]), *map(int, protected)]
 
     def _rehead(self, keys: list[bytes], args: list[bytes]) -> Reply:
         r, (session, checkpoints) = self.redis, keys
@@ -436,38 +503,55 @@ class ScriptModel:
 
     def _confirm(self, keys: list[bytes], args: list[bytes]) -> Reply:
         r, (session, waiting) = self.redis, keys
-        h = r.hmget(session, b"token", b"epoch", b"seq")
+        h = r.hmget(session, b"token", b"epoch", b"seq", b"owner")
         if self._is_stale(h, args[1], args[2]):
             return [b"FENCED", _number(h[1])]
         r.zrem(waiting, args[0])
+        r.sadd(args[3] + b":worker:" + (h[3] or b"") + b":sessions", args[0])
         return [b"OK", _number(h[2])]
 
-    def _copy_blobs(self, keys: list[bytes], args: list[bytes]) -> Reply:
-        r = self.redis
-        found = {name: data for name in args if (data := r.hget(keys[0], name)) is not None}
-        if found:
-            r.hset(keys[1], found)
-        return [b"OK", sum(name in found for name in args)]
-
     def _fork(self, keys: list[bytes], args: list[bytes]) -> Reply:
-        r, (session, checkpoints, blobs, sessions) = self.redis, keys
-        sid, seq, manifest, options = args[:4]
-        if r.exists(session):
-            return [b"EXISTS"]
-        missing = sum(r.hget(blobs, name) is None for name in args[4:])
-        if missing:
-            return [b"MISSING", missing]
+        r, (session, checkpoints, pins, sessions) = self.redis, keys[:4]
+        prefix, source, born, seq, token, manifest = args[:6]
+        new = list(zip(args[6:], keys[4::2], keys[5::2], strict=True))
+        state, created, purged, options, its_origins = r.hmget(
+            session, b"state", b"created_at", b"purged", b"options", b"origins"
+        )
+        entry_id = seq + b"-0"
+        if state is None or created != born or purged is not None or not r.xrange(checkpoints, entry_id, entry_id):
+            return [b"MISSING"]
+        taken, is_done = list[bytes](), False
+        for sid, key, _ in new:
+            its_state, forked_by = r.hmget(key, b"state", b"forked_by")
+            if forked_by == token:
+                is_done = True
+            elif its_state is not None:
+                taken.append(sid)
+        if is_done:
+            return [b"OK"]
+        if taken:
+            return [b"EXISTS", *taken]
         now = r.clock()
-        r.hset(
-            session,
-            {
-                b"state": b"open", b"epoch": 0, b"seq": seq, b"cursor": seq, b"last": 0, b"owner": b"", b"token": b"",
-                b"losses": 0, b"options": options, b"head": seq, b"created_at": now, b"active_at": now,
-            },
-        )  # fmt: skip
-        r.xadd(checkpoints, seq + b"-0", b"m", manifest)
-        r.zadd(sessions, now, sid)
+        origins = source + b":" + seq + b":" + born + (b" " + its_origins if its_origins is not None else b"")
+        for sid, key, its_checkpoints in new:
+            r.hset(
+                key,
+                {
+                    b"state": b"open", b"epoch": 0, b"seq": seq, b"cursor": seq, b"last": 0, b"owner": b"",
+                    b"token": b"", b"losses": 0, b"options": options or b"", b"head": seq, b"created_at": now,
+                    b"active_at": now, b"saved": seq, b"origins": origins, b"forked_by": token,
+                },
+            )  # fmt: skip
+            r.xadd(its_checkpoints, entry_id, b"m", manifest)
+            r.zadd(sessions, now, sid)
+            r.hset(pins, {sid: seq})
+            for origin, pinned, _ in _origins(its_origins):
+                r.hset(prefix + b":session:" + origin + b":pins", {sid: pinned})
         return [b"OK"]
+
+
+def _origins(text: bytes | None) -> list[tuple[bytes, bytes, bytes]]:
+    return [(name, seq, born) for name, seq, born in (part.split(b":") for part in (text or b"").split())]
 
 
 def _done(entry: bytes) -> tuple[bytes, ...]:

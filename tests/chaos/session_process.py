@@ -67,10 +67,10 @@ def chunk_name(data: bytes) -> bytes:
     return hashlib.blake2b(data, digest_size=8).digest()
 
 
-def chunks_of(state: tuple[int, str]) -> dict[bytes, bytes]:
-    """Give a state's chunks: the oracle's, and one of a few values that come back again and again."""
+def chunks_of(state: tuple[int, str], *, returning: bool) -> dict[bytes, bytes]:
+    """Give a state's chunks: the oracle's, and one more that may hold what another one held before."""
     n, _ = state
-    parts = [msgpack.packb(state), b"a large value that comes and goes: %d" % (n // 2 % 2)]
+    parts = [msgpack.packb(state), b"a large value that comes and goes: %d" % (n // 2 % 2 if returning else n // 2)]
     return {chunk_name(part): part for part in parts}
 
 
@@ -158,7 +158,7 @@ class SimulatedProcess:
         else:
             self._loop.call_later(self._rng.random() * 0.01, self._restore, frame, context=NET)
 
-    async def stop(self) -> None:
+    async def stop(self, patience_seconds: float = KILL_SECONDS) -> None:
         """End: asked, then killed."""
         if self.gone.is_set():
             return
@@ -166,7 +166,7 @@ class SimulatedProcess:
         if self._running is None:
             self._die("exited with status 0")
         try:
-            async with asyncio.timeout(KILL_SECONDS):
+            async with asyncio.timeout(patience_seconds):
                 await self.gone.wait()
         except TimeoutError:
             self.kill()
@@ -193,7 +193,9 @@ class SimulatedProcess:
             self._is_alive = False
             self._epoch += 1
             self._world.processes.pop(self, None)
-            self._loop.call_at(max(self._arrives, self._loop.time()) + HOP_SECONDS, self._end, cause, context=self._host_context)
+            self._loop.call_at(
+                max(self._arrives, self._loop.time()) + HOP_SECONDS, self._end, cause, context=self._host_context
+            )
 
     def _end(self, cause: str) -> None:
         if not self.gone.is_set():
@@ -205,6 +207,8 @@ class SimulatedProcess:
     def _send(self, *frames: Frame) -> None:
         """Send on the cell socket, in order."""
         self._arrives = max(self._arrives, self._loop.time() + HOP_SECONDS)
+        if not self._world.scenario.has_racing_sockets:
+            self._arrives = max(self._arrives, self._snapshots_arrive)
         for frame in frames:
             self._loop.call_at(self._arrives, self._hand_over, frame, context=self._host_context)
 
@@ -295,7 +299,9 @@ class SimulatedProcess:
         if not early:
             self._state = absorb(self._state, cell.cell_id)
         n, h = self._state
-        self._over(cell, "finished", Result(cell.seq, cell.attempt, {"text/plain": f"({n}, '{h}')"}, msgpack.packb((n, h))))
+        self._over(
+            cell, "finished", Result(cell.seq, cell.attempt, {"text/plain": f"({n}, '{h}')"}, msgpack.packb((n, h)))
+        )
 
     def _over(self, cell: Execute, status: str, last_word: Frame) -> None:
         self._epoch += 1
@@ -323,7 +329,7 @@ class SimulatedProcess:
         self._is_wanted = False
         if self._state == self._saved_state:
             return [Saved(seq, b"", {})]
-        chunks = chunks_of(self._state)
+        chunks = chunks_of(self._state, returning=self._world.scenario.has_returning_chunks)
         fresh = {name: data for name, data in chunks.items() if name not in self._stored}
         manifest = msgpack.packb({"blobs": list(chunks), "lost": {}, "seq": seq, "state": self._state})
         chance = self._rng.random()
@@ -388,6 +394,8 @@ def housing_for(world: "World") -> type:
             if world.rng.random() < world.start_failures:
                 world.processes.pop(process, None)
                 raise StartError("session process", "it was the simulation's will")
+            if not process._is_alive:
+                raise StartError("session process", "it died before its hello")
             return process, Hello(1, [], process.pid, "3.11")
 
         async def vacate(self, process: SimulatedProcess | None, *, at_once: bool) -> None:

@@ -117,8 +117,7 @@ class VirtualLoop(asyncio.AbstractEventLoop):
                     if not timers:
                         raise Stalled(f"at {self._now:.3f}: nothing will ever happen again")
                     when, _, timer = heapq.heappop(timers)
-                    if when > self._now:
-                        self._now = when
+                    self._now = max(self._now, when)
                     ready.append(timer)
                     while timers and timers[0][0] <= self._now:
                         ready.append(heapq.heappop(timers)[2])
