@@ -97,6 +97,9 @@ class Residents:
             await asyncio.wait({self._stays[session_id]})
         if not is_placed and session_id not in self._claiming and await self._placement.hand_on(session_id):
             return
+        if session_id in self._residents:  # another activation was quicker: a second claim would take it from the first
+            await self.activate(session_id, is_placed=is_placed)
+            return
         if self._is_draining or not (self._is_below_capacity or self._make_room()):
             if not is_placed:  # else it waits: asking again at once would find this worker again
                 await self._on_pending(session_id)
