@@ -94,6 +94,7 @@ class CheckpointWriter:
         self.pending_bytes = 0
         while not self._queue.empty():
             self._queue.get_nowait()
+        self._idle.set()  # `run` may be waiting for the frame that has just been taken back
         self._holdings.abandon()
 
     def restart(self) -> None:
