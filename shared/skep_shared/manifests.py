@@ -54,7 +54,10 @@ def plain_manifest(packed: bytes) -> bytes:
 
 def read_manifest(packed: bytes) -> dict[str, Any]:
     """Give a manifest's fields, of which only `blobs` and `lost` concern the host. Raises ValueError."""
-    manifest = msgpack.unpackb(plain_manifest(packed), unicode_errors="surrogatepass")
+    try:
+        manifest = msgpack.unpackb(plain_manifest(packed), unicode_errors="surrogatepass")
+    except msgpack.UnpackException as exc:
+        raise ValueError(f"a manifest was expected: {exc!r}") from exc
     if not isinstance(manifest, dict) or not isinstance(manifest.get("blobs"), list):
         raise ValueError("a manifest was expected")  # noqa: TRY004 - what the bytes say is wrong, not their type
     return manifest

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
+import msgpack
 from redis.asyncio import Redis
 
 from skep_shared.keys import Keys
@@ -21,12 +22,13 @@ PAGE_CELLS: Final = 100
 
 @dataclass(frozen=True, slots=True)
 class QueuedCell:
-    """A submitted cell."""
+    """A submitted cell; with a `fault` its body can't be read, and it ends without running."""
 
     seq: int
     cell_id: str
     spec: CellSpec
     submitted_ms: float
+    fault: str = ""
 
 
 class CellIntake:
@@ -83,7 +85,12 @@ class CellIntake:
 
     def _take(self, seq: int, cell_id: str, body: bytes, submitted_ms: float) -> None:
         self.known = seq
-        self.waiting.append(QueuedCell(seq, cell_id, CellSpec.unpack(body), submitted_ms))
+        try:
+            cell = QueuedCell(seq, cell_id, CellSpec.unpack(body), submitted_ms)
+        except (ValueError, msgpack.UnpackException) as exc:  # of another version, or nobody of ours wrote it
+            fault = f"its {len(body)} bytes in Redis are no cell that this version can read: {exc}"[:500]
+            cell = QueuedCell(seq, cell_id, CellSpec(code=""), submitted_ms, fault)
+        self.waiting.append(cell)
 
 
 def cell_of_entry(fields: dict[bytes, Any]) -> tuple[int, str, bytes, float]:

@@ -43,7 +43,7 @@ class Resident:
 
     def __init__(self, host: Host, claim: Claim) -> None:
         self._host = host
-        self._claim = claim
+        self.claim: Final = claim
         self.session_id: Final = claim.session_id
         self._log = log.bind(session_id=claim.session_id, epoch=claim.epoch)
         self._state = ResidentState.CLAIMED
@@ -106,7 +106,7 @@ class Resident:
 
     async def run(self) -> int:
         """Stay until released, closed or fenced; gives the number of cells left pending for another owner."""
-        self._log.info("session.claimed", cursor=self._claim.cursor, pending=self._claim.seq - self._claim.cursor)
+        self._log.info("session.claimed", cursor=self.claim.cursor, pending=self.claim.seq - self.claim.cursor)
         pending = 0
         try:
             async with asyncio.TaskGroup() as group:
@@ -119,7 +119,7 @@ class Resident:
                 ]
                 await self._keeping.load()
                 self._introduce()
-                self.intake.expect(self._claim.seq)
+                self.intake.expect(self.claim.seq)
                 pending = await self._stay()
                 for writer in writers:
                     writer.cancel()
@@ -195,7 +195,7 @@ class Resident:
 
     def check(self, *, seq: int, token: str, closing: bool) -> None:
         """Compare with what Redis says: cells that were not announced come in, a lost session ends."""
-        self._is_lost = self._is_lost or token != self._claim.token
+        self._is_lost = self._is_lost or token != self.claim.token
         self._is_closing = self._is_closing or closing
         self.intake.expect(seq)
         self._changed.set()
@@ -203,7 +203,7 @@ class Resident:
     async def confirm(self) -> None:
         """Say that the session has its owner, and find cells that were missed."""
         try:
-            self.intake.expect(await self._host.scripts.confirm(self._claim))
+            self.intake.expect(await self._host.scripts.confirm(self.claim))
         except Fenced:
             self._is_lost = True
             self._changed.set()
@@ -220,9 +220,9 @@ class Resident:
         self._changed.set()
 
     def _introduce(self) -> None:
-        previous = self._claim.previous_owner
+        previous = self.claim.previous_owner
         if previous and previous != self._host.worker_id:
-            reason = "the worker that had it died" if self._claim.losses else "it was released there"
+            reason = "the worker that had it died" if self.claim.losses else "it was released there"
             self._reporter.session_event(
                 "session.moved", worker_id=self._host.worker_id, from_worker_id=previous, reason=reason
             )
@@ -232,7 +232,7 @@ class Resident:
         while True:
             self._changed.clear()
             if self._is_lost:
-                raise Fenced(self.session_id, self._claim.epoch + 1)
+                raise Fenced(self.session_id, self.claim.epoch + 1)
             if self._is_closing:
                 return await self._end_session()
             if self._rollback is not None:
@@ -255,7 +255,7 @@ class Resident:
 
     async def _roll_back(self, request: OperationRequest, seq: int) -> None:
         """Make an earlier checkpoint the state: the next cell starts from it."""
-        before = await self._host.scripts.rehead(self._claim, self._journal.cursor, seq)
+        before = await self._host.scripts.rehead(self.claim, self._journal.cursor, seq)
         if before is None:
             self._operations.refuse(request, f"no checkpoint {seq}-0 is kept")
             return
@@ -355,7 +355,7 @@ class Resident:
             await self._journal.written()
             event, first = self._reporter.pack("session.closed"), self._journal.last_event + 1
             pending = await self._persist(
-                lambda: release(self._claim, self._host.worker_id, closing_event=event, first_event=first)  # noqa: B023
+                lambda: release(self.claim, self._host.worker_id, closing_event=event, first_event=first)  # noqa: B023
             )
         self._state = ResidentState.RELEASED
         self._log.info("session.closed")
@@ -423,7 +423,7 @@ class Resident:
     async def _release(self) -> int:
         was_started = self._runs.started_seq > self._journal.cursor
         release = self._host.scripts.release
-        pending = await self._persist(lambda: release(self._claim, self._host.worker_id, was_started=was_started))
+        pending = await self._persist(lambda: release(self.claim, self._host.worker_id, was_started=was_started))
         if self._state is ResidentState.DRAINING:
             self._step(ResidentStep.RELEASE)
         self._log.info("session.released", pending=pending)

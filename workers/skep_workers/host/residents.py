@@ -9,8 +9,9 @@ from typing import Any, Final
 
 import structlog
 
+from skep_shared.errors import Fenced
 from skep_shared.scripts import Claim, ClaimStatus
-from skep_workers.host.backoff import RETRIABLE, backoff_delays
+from skep_workers.host.backoff import RETRIABLE, backoff_delays, persist
 from skep_workers.host.facilities import Host
 from skep_workers.host.intake import cell_of_entry
 from skep_workers.host.operations import OperationRequest
@@ -144,6 +145,9 @@ class Residents:
         pending = 0
         try:
             pending = await resident.run()
+        except Exception:  # a defect of ours, or something in Redis that nobody of ours wrote: the neighbours live on
+            log.exception("session.failed", session_id=resident.session_id)
+            await self._give_back(resident)
         finally:
             del self._residents[resident.session_id]
             del self._stays[resident.session_id]
@@ -152,6 +156,15 @@ class Residents:
                 self._all_gone.set()
         if pending:
             await self._on_pending(resident.session_id)
+
+    async def _give_back(self, resident: Resident) -> None:
+        """Release a session whose stay has failed. Its first pending cell counts as lost with its owner.
+
+        Nobody is asked to take it now, it is found waiting after a while: it may only fail again.
+        """
+        claim, release = resident.claim, self._host.scripts.release
+        with contextlib.suppress(Fenced):
+            await persist(lambda: release(claim, self._host.worker_id, was_started=True), "give back")
 
     def _forget_claim(self, session_id: str) -> None:
         self._claiming.pop(session_id, None)

@@ -127,7 +127,7 @@ class CellRuns:
             run = verdict[0] if verdict is not None else self._run_of(cell)
             attempt = run.attempt
             is_used_up = attempt > 1 and (cell.spec.on_worker_loss == "fail" or attempt > cell.spec.max_attempts)
-            if (verdict is not None or is_used_up) and not self.is_settled:
+            if (verdict is not None or is_used_up or cell.fault) and not self.is_settled:
                 if verdict is None:
                     self._again[cell.seq] = run
                 waiting.appendleft(cell)  # it ends without running, after those before it
@@ -138,6 +138,9 @@ class CellRuns:
             if is_used_up:
                 reason = f"its worker or its process died {attempt - 1} times while it may have been running"
                 self.refuse(run, CellStatus.LOST, "WorkerLost", reason)
+                continue
+            if cell.fault:
+                self.refuse(run, CellStatus.FAILED, "CellUnreadable", cell.fault)
                 continue
             if cell.seq in self._cancels and self.is_settled:
                 self._cancels.discard(cell.seq)

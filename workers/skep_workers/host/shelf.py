@@ -1,5 +1,6 @@
 """The checkpoints of a session that are kept: which there are, which go, and what a new process is filled from."""
 
+import itertools
 from collections.abc import AsyncIterator
 from typing import Final
 
@@ -7,7 +8,7 @@ import structlog
 from redis.asyncio import Redis
 
 from skep_shared.frames import Blob
-from skep_shared.manifests import chunks_of, plain_manifest, read_manifest
+from skep_shared.manifests import chunks_of, read_manifest
 from skep_shared.scripts import Claim, Pruned, Scripts
 from skep_shared.settings import WorkerSettings
 from skep_workers.host.backoff import persist
@@ -46,6 +47,7 @@ class CheckpointShelf:
         self._rule = rule
         self._history = History()
         self._protected: frozenset[int] = frozenset()
+        self._numbers = itertools.count(1)
 
     async def load(self) -> None:
         """Read what is there when the session comes."""
@@ -64,8 +66,12 @@ class CheckpointShelf:
             self._holdings.find_left(await self._places.list_own())
 
     def add(self, seq: int, manifest: bytes) -> None:
-        """Take a checkpoint that has been committed."""
-        chunks = chunks_of(read_manifest(manifest))
+        """Take a checkpoint that has been committed; of one that can't be read no chunk is known."""
+        try:
+            chunks = chunks_of(read_manifest(manifest))
+        except (ValueError, TypeError) as exc:
+            log.error("checkpoint.unreadable", session_id=self._claim.session_id, checkpoint=seq, error=repr(exc))
+            chunks = []
         self._history.add(seq, len(manifest), chunks)
         self._holdings.commit(seq, chunks)
 
@@ -97,7 +103,8 @@ class CheckpointShelf:
                 await self._places.remove(chunks)
 
     async def _prune(self, gone: list[int], garbage: list[bytes]) -> Pruned:
-        return await persist(lambda: self._scripts.prune(self._claim, gone, garbage), "prune")
+        number = next(self._numbers)
+        return await persist(lambda: self._scripts.prune(self._claim, gone, garbage, number=number), "prune")
 
     async def manifests(self, head: int) -> AsyncIterator[tuple[int, bytes]]:
         """Yield (seq, manifest) from `head` back to the oldest that is kept."""
@@ -105,10 +112,10 @@ class CheckpointShelf:
         for seq in sorted((known for known in self._history.seqs if known <= head), reverse=True):
             found = await persist(lambda seq=seq: self._redis.xrange(key, f"{seq}-0", f"{seq}-0"), "checkpoint")  # type: ignore[misc]
             for _, fields in found:
-                yield seq, plain_manifest(fields[b"m"])
+                yield seq, fields[b"m"]
 
     async def chunks(self, manifest: bytes) -> AsyncIterator[Blob]:
-        """Yield the chunks that a manifest names; one that is missing is left out. Raises StoreUnavailable."""
+        """Yield the chunks that a manifest names, but missing ones. Raises StoreUnavailable, ValueError."""
         chunks = chunks_of(read_manifest(manifest))
         for start in range(0, len(chunks), PAGE_CHUNKS):
             page = chunks[start : start + PAGE_CHUNKS]

@@ -1,13 +1,16 @@
 """The state of one session between its process and Redis: snapshots that come, checkpoints that fill a new process."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable
+from typing import Final
 
 import structlog
 
 from skep_shared.blobs import RedisBlobs
 from skep_shared.errors import StartError, StoreUnavailable
 from skep_shared.frames import Blob, Hello, Restore, Restored, Saved
+from skep_shared.manifests import plain_manifest
 from skep_shared.scripts import Claim
 from skep_workers.host.backoff import persist
 from skep_workers.host.checkpoints import CheckpointWriter, SavedState
@@ -20,6 +23,8 @@ from skep_workers.host.reporter import Reporter
 from skep_workers.host.shelf import CheckpointShelf, retention_rule
 
 log = structlog.get_logger()
+
+MAX_FAILURES: Final = 2  # then an earlier checkpoint is taken: a third process would only hang too
 
 
 class StateKeeping:
@@ -46,6 +51,7 @@ class StateKeeping:
         self._process: SessionProcess | None = None
         self._prune = asyncio.Event()
         self._restored: asyncio.Future[Restored] | None = None
+        self._failures: Counter[int] = Counter()  # of processes that were restoring the checkpoint of that seq
         self._log = log.bind(session_id=claim.session_id, epoch=claim.epoch)
 
     async def load(self) -> None:
@@ -103,13 +109,11 @@ class StateKeeping:
         await self.settled()  # the state to begin from may be in a commit that is still on its way
         if is_lagging:
             await self._tell_lag()
-        elif not self._shelf.has(self._journal.head):
-            await self._journal.written()  # its commit is still under way, and it is where the new process begins
         self._writer.restart()
         where = {"worker_id": self._host.worker_id, "python": hello.python}
         head = self._journal.head
         async for seq, manifest in self._shelf.manifests(head):
-            restored = await self._restore(process, manifest)
+            restored = await self._restore(process, seq, manifest)
             if not restored.damage:
                 notes = [*restored.notes]
                 if seq != head:
@@ -134,18 +138,28 @@ class StateKeeping:
             message = f"what {which} did to the names is lost: durability is relaxed, and no checkpoint had it yet"
             self._reporter.session_event("warning", category="checkpoint.behind", message=message)
 
-    async def _restore(self, process: SessionProcess, manifest: bytes) -> Restored:
+    async def _restore(self, process: SessionProcess, seq: int, manifest: bytes) -> Restored:
+        if self._failures[seq] >= MAX_FAILURES:
+            return Restored(f"{self._failures[seq]} processes hung or ended over it", {}, [])
+        self._failures[seq] += 1
+        restored = await self._fill_from(process, manifest)
+        del self._failures[seq]
+        return restored
+
+    async def _fill_from(self, process: SessionProcess, manifest: bytes) -> Restored:
         if process.gone.is_set():
             raise StartError("session process", "it ended before it was restored")
         self._restored = asyncio.get_running_loop().create_future()
         try:
             async for blob in self._shelf.chunks(manifest):
                 await process.send_state(blob)
+            await process.send_state(Restore(plain_manifest(manifest)))
+        except (ValueError, TypeError) as exc:
+            return Restored(f"its manifest can't be read: {exc}", {}, [])
         except StoreUnavailable as exc:  # not damage: an earlier checkpoint would be a loss, and no easier to read
             process.kill()
             await process.gone.wait()
             raise StartError("session process", str(exc)) from exc
-        await process.send_state(Restore(manifest))
         try:
             async with asyncio.timeout(self._host.settings.restore_seconds):
                 return await self._restored
