@@ -337,11 +337,14 @@ class Scripts:
         saved: int = reply[1]
         return saved
 
-    async def prune(self, claim: Claim, seqs: Sequence[int], garbage: Sequence[bytes]) -> Pruned:
-        """Remove these checkpoints and the chunks that only they named, or nothing. Raises Fenced."""
+    async def prune(self, claim: Claim, seqs: Sequence[int], garbage: Sequence[bytes], *, number: int = 0) -> Pruned:
+        """Remove these checkpoints and the chunks that only they named, or nothing. Raises Fenced.
+
+        number: 1, 2 … for each request of an owner, so that one is done once however often it is sent.
+        """
         k, sid = self.keys, claim.session_id
         keys = (k.session(sid), k.checkpoints(sid), k.blobs(sid), k.names(sid), k.pins(sid))
-        reply = await self._call("prune", keys, (claim.token, claim.epoch, len(seqs), *seqs, *garbage))
+        reply = await self._call("prune", keys, (claim.token, claim.epoch, number, len(seqs), *seqs, *garbage))
         _raise_refusal(reply, sid, 0)
         return Pruned(reply[0] == b"OK", reply[1], frozenset(reply[2:]))
 

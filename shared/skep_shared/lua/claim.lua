@@ -38,7 +38,7 @@ if not (owner == wid and h[3] == token) then
   -- `holder` outlives the release; `previous` is kept, so that a claim sent again gives the same.
   epoch, previous = epoch + 1, h[11] or ''
   redis.call('HSET', session, 'owner', wid, 'token', token, 'epoch', epoch, 'losses', losses, 'holder', wid, 'previous', previous)
-  redis.call('SADD', owned, sid)
   if ARGV[5] == '1' then redis.call('HSET', session, 'stored', 1) end
 end
+redis.call('SADD', owned, sid) -- also for a claim that is sent again: see recover.lua
 return {'OK', epoch, tonumber(h[5]), tonumber(h[6]), tonumber(h[7]), losses, previous, state, h[9], tonumber(h[12] or 0), h[13] or '', h[14] or '0', h[15] or '', h[16] or ''}
