@@ -8,8 +8,8 @@ from skep.link import ShardLink
 from skep.outcome import Outcome
 from skep.reader import followed_events, stored_events
 from skep.replies import ReplyReader, Ticket
-from skep_shared.errors import NotFound, WaitTimeout
-from skep_shared.events import CellFinished, CellQueued, Event
+from skep_shared.errors import EventsTrimmed, NotFound, WaitTimeout
+from skep_shared.events import CellFinished, CellQueued, Event, ResetEvent, TrimmedEvent, event_number
 from skep_shared.scripts import ControlStatus, Placed
 
 
@@ -58,7 +58,8 @@ class Cell:
         """Wait for the cell's end; never raises for what its code did.
 
         timeout: seconds, or a timedelta; WaitTimeout (a TimeoutError) then ends the wait only. Raises NotFound for a
-        cell nobody submitted, RedisUnavailable if Redis stays away.
+        cell nobody submitted, CellForgotten if Redis has lost it, EventsTrimmed if retention has removed its events,
+        RedisUnavailable if Redis stays away.
         """
         seconds = timeout.total_seconds() if isinstance(timeout, timedelta) else timeout
         try:
@@ -73,7 +74,7 @@ class Cell:
     async def events(self) -> AsyncIterator[Event]:
         """Yield the cell's events from its first one on, live; ends after its cell.finished.
 
-        Raises NotFound, RedisUnavailable.
+        Where Redis went back, `events.reset` says so. Raises NotFound, CellForgotten, EventsTrimmed, RedisUnavailable.
         """
         await self._locate()
         if self._is_deferred:  # not in the session yet: where its events will begin isn't known
@@ -84,12 +85,43 @@ class Cell:
         if placed is not None and placed.first_event is not None:
             source = stored_events(self._link, self.session_id, placed.first_event - 1, placed.final_event)
         else:
-            source = followed_events(self._link, self.session_id, await self._first_look(placed))
-        async for event in source:
-            if event.cell_id == self.id:
-                yield event
-                if isinstance(event, CellFinished):
-                    return
+            source = self._followed(await self._first_look(placed))
+        while True:
+            reset: ResetEvent | None = None
+            async for event in source:
+                if isinstance(event, TrimmedEvent):
+                    await self._check_floor(event_number(event.floor))
+                elif isinstance(event, ResetEvent):
+                    reset = event
+                    break
+                elif event.cell_id == self.id:
+                    yield event
+                    if isinstance(event, CellFinished):
+                        return
+            if reset is None:
+                return
+            self._ticket.reopen()  # it may be pending again
+            await self._make_sure()
+            yield reset
+            source = self._followed(event_number(reset.last))
+
+    def _followed(self, after: int) -> AsyncIterator[Event]:
+        return followed_events(self._link, self.session_id, after, on_silence=self._make_sure)
+
+    async def _make_sure(self) -> None:
+        """Look whether the cell is still known. Raises CellForgotten."""
+        if not self._ticket.reply.done():
+            await self._replies.verify(self._ticket)
+        if self._ticket.has_failed:
+            self._ticket.reply.result()
+
+    async def _check_floor(self, floor: int) -> None:
+        """Make sure that none of this cell's events are among those that are trimmed."""
+        await self._make_sure()
+        if self._ticket.reply.done():
+            first = self._ticket.reply.result().placed.first_event
+            if first is not None and first < floor:
+                raise EventsTrimmed(self.session_id, self.id, first, floor)
 
     async def interrupt(self) -> bool:
         """End the cell, now or when it starts; False if it has ended. Raises NotFound, RedisUnavailable."""

@@ -9,8 +9,8 @@ import contextlib
 import itertools
 import random
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from typing import Any, Final, Literal, TypeVar
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from typing import Any, Final, Literal, TypeVar, cast
 
 from redis.exceptions import BusyLoadingError, ReadOnlyError, ResponseError
 
@@ -58,12 +58,8 @@ class ShardLink:
         while True:
             try:
                 return await call()
-            except _PASSING_ERRORS as exc:
-                await patience.wait(exc)
-            except ResponseError as exc:
-                if not str(exc).startswith("BUSY"):
-                    raise
-                await patience.wait(exc)
+            except (*_PASSING_ERRORS, ResponseError) as exc:
+                await patience.wait(_passing(exc))
 
     async def activate(self, session_id: str) -> None:
         """Ask for an owner. The cells are safe already: should this fail, a worker finds the session by itself."""
@@ -99,26 +95,56 @@ class ShardLink:
             raise WaitTimeout(f"an owner of session {session_id!r}", OWNER_SECONDS) from None
         raise AssertionError("the delays never end")
 
-    async def follow_stream(self, key: str, after: str) -> AsyncIterator[list[tuple[bytes, list[bytes]]]]:
-        """Yield pages of (id, [field, value, …]) behind `after`, for ever; an empty page when nothing has come.
+    async def follow_stream(
+        self, key: str, after: str, *, owned_by: str = ""
+    ) -> AsyncGenerator[list[tuple[bytes, list[bytes]]], None]:
+        """Yield pages of (id, [field, value, …]) behind `after`, for ever.
 
-        Survives reconnects. Raises RedisUnavailable.
+        An empty page says that the reader had better look at what it counts on: nothing has come for a while, or Redis
+        was away and may not have everything any more. owned_by: the hash of the session whose stream it is; an empty
+        page then comes also before the first entries under another owner. Survives reconnects. Raises RedisUnavailable.
         """
+        # The pool replaces a connection that was lost while nobody used it, and says nothing. But a log that went back
+        # goes on only under another owner, since the one it had finds its place gone and gives the session back.
+        owner: bytes | None = None
         patience = Patience(self.settings)
-        block_ms = max(1, int(self.settings.block_seconds * 1000))
         while True:
             try:
-                reply: list[Any] = await self.blocking.execute_command(
-                    "XREAD", "COUNT", 500, "BLOCK", block_ms, "STREAMS", key, after
-                )
-            except _PASSING_ERRORS as exc:
-                await patience.wait(exc)
+                token, reply = await self._read_stream(key, after, owned_by)
+            except (*_PASSING_ERRORS, ResponseError) as exc:
+                await patience.wait(_passing(exc))
+                yield []
                 continue
             patience = Patience(self.settings)
             entries = [(entry_id, fields) for _, page in reply for entry_id, fields in page]
+            if entries and token != owner:
+                yield []
+            owner = token
             if entries:
                 after = entries[-1][0].decode()
             yield entries
+
+    async def _read_stream(self, key: str, after: str, owned_by: str) -> tuple[bytes | None, list[Any]]:
+        """Read who owns the session, and then its stream, on one connection. Raises the driver's errors."""
+        block_ms = max(1, int(self.settings.block_seconds * 1000))
+        read = ("XREAD", "COUNT", 500, "BLOCK", block_ms, "STREAMS", key, after)
+        if not owned_by:
+            return None, await self.blocking.execute_command(*read)
+        async with self.blocking.pipeline(transaction=False) as pipe:
+            pipe.execute_command("HGET", owned_by, "token")
+            pipe.execute_command(*read)
+            replies = await cast("Awaitable[list[Any]]", pipe.execute(raise_on_error=False))
+        for reply in replies:
+            if isinstance(reply, Exception):
+                raise reply
+        return replies[0], replies[1]
+
+
+def _passing(exc: Exception) -> Exception:
+    """Give the error if it will pass by itself, else raise it."""
+    if isinstance(exc, ResponseError) and not isinstance(exc, _PASSING_ERRORS) and not str(exc).startswith("BUSY"):
+        raise exc
+    return exc
 
 
 def _entries_as_they_come(response: Any, **_options: Any) -> Any:

@@ -1,11 +1,13 @@
 """Outcomes for one client process, from its reply stream: any number of waits on one blocking read.
 
 A ticket is what a cell handle holds; a reply finds it by session and cell id. Nobody holds a ticket any more: its reply
-is passed over. After a lost connection every open ticket is asked for again, in case its reply was trimmed or expired.
+is passed over. After a lost connection, and now and then, every open ticket is asked for again: its reply may have been
+trimmed or expired, and Redis may have gone back and not know the cell any more, which nobody but its owner can mend.
 """
 
 import asyncio
 import contextlib
+import time
 import uuid
 from dataclasses import dataclass
 from typing import Any, Final
@@ -16,10 +18,12 @@ from redis.exceptions import RedisError
 from skep.link import ShardLink
 from skep.outcome import Outcome, fold_outcome
 from skep.reader import stored_events
-from skep_shared.errors import OperationFailed, SkepError
-from skep_shared.events import EVENT_FIELD, unpack_event
+from skep_shared.errors import CellForgotten, EventsTrimmed, OperationFailed, SkepError
+from skep_shared.events import EVENT_FIELD, Event, ResetEvent, TrimmedEvent, event_number, unpack_event
 from skep_shared.scripts import Placed, Watched
 from skep_shared.values import decode_value
+
+ASK_SECONDS: Final = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,12 +35,29 @@ class Reply:
 
 
 class Ticket:
-    """One cell's outcome to come."""
+    """One cell's outcome to come. `seq` is its place in the session, None until Redis has said that it has the cell."""
 
     def __init__(self, session_id: str, cell_id: str) -> None:
         self.session_id = session_id
         self.cell_id = cell_id
+        self.seq: int | None = None
         self.reply: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+
+    @property
+    def has_failed(self) -> bool:
+        """Tell whether nothing will come to this ticket."""
+        return self.reply.done() and (self.reply.cancelled() or self.reply.exception() is not None)
+
+    def reopen(self) -> None:
+        """Wait again: what the reply said doesn't hold any more."""
+        if self.reply.done():
+            self.reply = asyncio.get_running_loop().create_future()
+
+    def fail(self, exc: SkepError) -> None:
+        """Let waits end with this error, if there is no reply yet."""
+        if not self.reply.done():
+            self.reply.set_exception(exc)
+            self.reply.exception()  # seen: nobody may be waiting
 
     def settle(self, reply: Reply) -> None:
         """Take the reply; the first one counts."""
@@ -73,7 +94,7 @@ class ReplyReader:
     def ticket(self, session_id: str, cell_id: str) -> Ticket:
         """Give the cell's ticket; before it is submitted, so that no reply can come too early."""
         ticket = self._tickets.get((session_id, cell_id))
-        if ticket is None:
+        if ticket is None or ticket.has_failed:
             ticket = self._tickets[session_id, cell_id] = Ticket(session_id, cell_id)
         self._ensure_running()
         return ticket
@@ -106,29 +127,46 @@ class ReplyReader:
                 await self._link.redis.delete(self._link.keys.replies(self.client_id))
 
     async def outcome(self, ticket: Ticket) -> Outcome:
-        """Wait for the cell's outcome. Raises RedisUnavailable if Redis stays away."""
-        reply = await asyncio.shield(ticket.reply)
+        """Wait for the cell's outcome. Raises EventsTrimmed, CellForgotten, RedisUnavailable if Redis stays away."""
+        while True:
+            reply = await asyncio.shield(ticket.reply)
+            events = await self._events(ticket, reply)
+            if events is not None:
+                return fold_outcome(ticket.session_id, ticket.cell_id, events)
+            # Redis went back after it had said that the cell was done.
+            ticket.reopen()
+            self._ensure_running()
+            await self.verify(ticket)
+
+    async def _events(self, ticket: Ticket, reply: Reply) -> list[Event] | None:
+        """Give the done cell's events; None if Redis has lost them. Raises EventsTrimmed, RedisUnavailable."""
         sid, placed = ticket.session_id, reply.placed
         first, final = placed.first_event or 1, placed.final_event or 0
         if reply.events:
-            events = [unpack_event(sid, f"{first + i}-0", packed) for i, packed in enumerate(reply.events)]
-        else:
-            events = [event async for event in stored_events(self._link, sid, first - 1, final)]
-        return fold_outcome(sid, ticket.cell_id, events)
+            return [unpack_event(sid, f"{first + i}-0", packed) for i, packed in enumerate(reply.events)]
+        events: list[Event] = []
+        async for event in stored_events(self._link, sid, first - 1, final):
+            if isinstance(event, TrimmedEvent):
+                raise EventsTrimmed(sid, ticket.cell_id, first, event_number(event.floor))
+            if isinstance(event, ResetEvent):
+                return None
+            events.append(event)
+        return events
 
     async def _run(self) -> None:
+        asked_at = time.monotonic()
         try:
             async for entries in self._link.follow_stream(self._link.keys.replies(self.client_id), "0-0"):
                 for _, fields in entries:
                     self._take(fields)
-                if not entries:
+                # While replies keep coming too: one of them may have been trimmed.
+                if not entries or time.monotonic() > asked_at + ASK_SECONDS:
                     await self._ask_again()
+                    asked_at = time.monotonic()
         except SkepError as exc:
             self._task = None  # the next ticket starts another one
             for ticket in list(self._tickets.values()):
-                if not ticket.reply.done():
-                    ticket.reply.set_exception(exc)
-                    ticket.reply.exception()  # seen: nobody may be waiting
+                ticket.fail(exc)
 
     def _take(self, fields: list[bytes]) -> None:
         pairs = list(zip(fields[::2], fields[1::2], strict=True))
@@ -147,7 +185,15 @@ class ReplyReader:
         """After a silence, look at the cells themselves: a reply can be lost, an outcome can't."""
         for ticket in list(self._tickets.values()):
             if not ticket.reply.done():
-                await self.look_up(ticket)
+                await self.verify(ticket)
+
+    async def verify(self, ticket: Ticket) -> None:
+        """Look whether the cell is still known; if it was, and isn't, waits for it end with CellForgotten."""
+        seq = ticket.seq  # before the look: a submit may be under way
+        if await self.look_up(ticket) is None and seq is not None:
+            redis, key = self._link.redis, self._link.keys.session(ticket.session_id)
+            last = await self._link.persist(lambda: redis.execute_command("HGET", key, "seq"))
+            ticket.fail(CellForgotten(ticket.session_id, ticket.cell_id, seq, int(last or 0)))
 
     async def look_up(self, ticket: Ticket) -> Watched | None:
         """Find a cell that may have been submitted by anybody; its ticket is settled, now or when it commits."""
@@ -156,6 +202,7 @@ class ReplyReader:
         )
         if watched is None:
             return None
+        ticket.seq = watched.cell.seq
         if watched.cell.final_event is not None:
             ticket.settle(Reply(watched.cell))
         return watched

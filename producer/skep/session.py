@@ -18,7 +18,7 @@ from skep.replies import ReplyReader
 from skep_shared.activation import enqueue_cell
 from skep_shared.connection import CONNECTION_ERRORS, unavailable
 from skep_shared.errors import InvalidArgument, NotFound, SessionClosed, WaitTimeout
-from skep_shared.events import Event, SessionClosedEvent
+from skep_shared.events import CellQueued, Event, ResetEvent, SessionClosedEvent, TrimmedEvent
 from skep_shared.limits import (
     MAX_ANSWER_BYTES,
     MAX_BATCH_CELLS,
@@ -115,6 +115,7 @@ class Session:
         handles = []
         for ticket, placed in zip(tickets, submitted.cells, strict=True):
             after = submitted.last_event
+            ticket.seq = placed.seq
             cell = Cell(self._link, self._replies, ticket, placed=placed, after=after)
             if placed.first_event is not None:  # known and done: nobody will send a reply
                 await self._replies.look_up(ticket)
@@ -128,6 +129,7 @@ class Session:
     async def events(self, after: str = "0-0", *, follow: bool = False) -> AsyncIterator[Event]:
         """Yield the session's events behind the id `after`; with `follow` also those to come, until it is closed.
 
+        Where retention has removed events, `events.trimmed` says so; where Redis went back, `events.reset`.
         Raises InvalidArgument, RedisUnavailable.
         """
         number = check_event_id("after", after)
@@ -136,11 +138,21 @@ class Session:
             yield event
 
     async def transcript(self) -> list[CellFold]:
-        """Give one record per cell, in order: its code, its text so far, and its outcome once it has finished."""
+        """Give one record per cell, in order: its code, its text so far, and its outcome once it has finished.
+
+        Cells of which retention has removed events are left out.
+        """
         folds: dict[str, CellFold] = {}
+        is_trimmed = False
         async for event in stored_events(self._link, self.id, 0):
-            if event.cell_id is not None:
-                folds.setdefault(event.cell_id, CellFold(self.id, event.cell_id)).take(event)
+            if isinstance(event, ResetEvent):
+                return await self.transcript()  # what has been read is not what is there now
+            if isinstance(event, TrimmedEvent):
+                folds.clear()
+                is_trimmed = True
+            cell_id = event.cell_id
+            if cell_id is not None and (cell_id in folds or not is_trimmed or isinstance(event, CellQueued)):
+                folds.setdefault(cell_id, CellFold(self.id, cell_id)).take(event)
         return list(folds.values())
 
     async def interrupt(self, cell_id: str | None = None) -> bool:

@@ -20,6 +20,7 @@ from skep_shared.events import (
     InputRequested,
     OutputEvent,
     OutputTruncated,
+    ResetEvent,
     ResultEvent,
     SessionClosedEvent,
     SessionHibernated,
@@ -27,6 +28,7 @@ from skep_shared.events import (
     SessionRestored,
     SessionRolledBack,
     SessionStarted,
+    TrimmedEvent,
     WarningEvent,
 )
 from skep_shared.states import CellStatus
@@ -120,6 +122,10 @@ class RecordPrinter(LivePrinter):
                 screen.note(f"· session moved to {event.worker_id}: {event.reason}", "yellow")
             case SessionClosedEvent():
                 screen.note("· session closed")
+            case TrimmedEvent():
+                screen.note(f"· events before {event.floor} are no longer kept", "yellow")
+            case ResetEvent():
+                screen.note(f"· Redis went back: what was shown behind {event.last} holds no longer", "yellow")
             case CellQueued():
                 self._cell_id = event.cell_id
                 screen.print(with_label(f"[{event.seq}] ", screen.code(event.code)))
