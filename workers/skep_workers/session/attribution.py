@@ -7,8 +7,8 @@ from typing import Any
 from skep_workers.session.link import current_writer
 
 
-def install_thread_hook() -> None:
-    """Have every thread that is started from now on begin with its starter's cell.
+def install_thread_hook(on_start: Callable[[], None]) -> None:
+    """Have every thread that is started from now on begin with its starter's cell; `on_start` is called before.
 
     Python hands context variables to new threads only from 3.14 on, and not in every build. The start is wrapped, not
     the thread's `run`, so that subclasses which override it are seen too.
@@ -18,6 +18,7 @@ def install_thread_hook() -> None:
 
     def start_of_cell(thread: threading.Thread) -> None:
         thread._skep_writer = current_writer.get()  # type: ignore[attr-defined]  # noqa: SLF001 - ours
+        on_start()
         start(thread)
 
     def bootstrap_of_cell(thread: threading.Thread) -> None:

@@ -1,18 +1,25 @@
 """stdout and stderr of a session: Python's streams and the file descriptors below them, in one order.
 
 Python code writes to `CellStream`, which knows whose output it is. C code and child processes write to descriptors 1
-and 2, which are pipes; the protocol thread reads them as soon as something comes, and a Python write reads them first,
-so that what was written before it stands before it. Two writes to different descriptors, neither from Python's streams
-and both before anyone looked, can't be told apart in time: descriptor 1 is then taken first.
+and 2, which are pipes. When something comes on an empty pipe the kernel sends the main thread a signal, whose handler
+reads it as soon as the call that wrote it has returned: what was written before it stands before it, what is written
+after it after, and a print costs no look at the pipes. What comes while the main thread is in a long call of C code is
+read by the control thread. Other threads look at the pipes before each write. Two writes to different descriptors,
+neither from Python's streams and both before anyone looked, can't be told apart in time: descriptor 1 is then taken
+first.
 """
 
 import codecs
 import io
 import os
 import select
+import signal
 import sys
 from collections.abc import Callable, Iterable
-from threading import Lock, get_ident, local  # bound early: user code may patch threading
+from fcntl import F_GETFL, F_SETFL, F_SETSIG, fcntl
+from struct import pack
+from threading import Lock, get_ident, get_native_id, local  # bound early: user code may patch threading
+from types import FrameType
 from typing import Any, Final
 
 from skep_workers.session.link import CellLink, Writer
@@ -20,6 +27,9 @@ from skep_workers.session.shield import Shield
 
 READ_BYTES: Final = 64 * 1024
 STREAMS: Final = ("stdout", "stderr")
+OUTPUT_SIGNAL: Final = signal.SIGRTMIN + 7
+_F_SETOWN_EX: Final = 15  # fcntl(2); the module has no name for these
+_F_OWNER_TID: Final = 0
 
 
 class _Peek(local):
@@ -64,6 +74,19 @@ class PipeReader:
             finally:
                 self._reading_thread = 0
 
+    def watch(self) -> None:
+        """Be told of what comes by a signal to the main thread, which calls this."""
+        signal.signal(OUTPUT_SIGNAL, self._on_output)
+        signal.siginterrupt(OUTPUT_SIGNAL, False)
+        for fd in self.streams:
+            fcntl(fd, F_SETSIG, OUTPUT_SIGNAL)
+            fcntl(fd, _F_SETOWN_EX, pack("ii", _F_OWNER_TID, get_native_id()))
+            fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | os.O_ASYNC)
+
+    def _on_output(self, _number: int, _frame: FrameType | None) -> None:
+        if not self._link.is_full:  # else it waits in the pipe, and its writer with it
+            self.drain()
+
     def _read_all(self) -> None:
         for _ in range(64):  # a bound for a writer that never stops; the next look goes on
             ready = sorted(fd for fd, _ in self._peek.poll.poll(0))
@@ -105,13 +128,18 @@ class CellStream(io.TextIOBase):
         self._fd = fd
         self._link = link
         self._drain = drain
+        self._main_thread = get_ident()
         self.buffer = CellBuffer(self)
+        self.write = link.short_way(name, self._write)  # type: ignore[method-assign]
 
     def write(self, text: str, /) -> int:
-        """Collect the text as output of the cell it comes from."""
+        """Collect the text as output of the cell it comes from; each stream has a faster one of its own."""
+        return self._write(text)
+
+    def _write(self, text: str, /) -> int:
         if not isinstance(text, str):
             raise TypeError(f"write() argument must be str, not {type(text).__name__}")
-        if text != "\n":  # print() writes its end apart; nothing can have come in between
+        if get_ident() != self._main_thread:
             self._drain()
         self._link.write(self._stream, text)
         return len(text)

@@ -9,8 +9,10 @@ send and no hand-over between threads.
 import contextlib
 import os
 import socket
+from collections.abc import Callable
 from contextvars import ContextVar
 from threading import Condition, Lock, RLock, get_ident  # bound early: user code may patch threading
+from threading import _active as _active_threads  # type: ignore[attr-defined]  # enumerate() would take its lock
 from typing import Final, NamedTuple
 
 from skep_shared.errors import FrameTooLarge
@@ -23,6 +25,7 @@ MAX_PARTIAL_LINE_CHARS: Final = 4 * 1024
 CHUNK_CHARS: Final = 64 * 1024
 DEFAULT_OUTPUT_LIMIT_BYTES: Final = 64 * 1024 * 1024
 FLUSH_SECONDS: Final = 0.1
+SHORT_CHARS: Final = 1024  # what the short way takes without counting
 COUNTED_CELLS: Final = 1000
 
 
@@ -50,8 +53,16 @@ class _Text:
         self.pieces = [piece]
 
 
+_Open = tuple[Writer, list[str]]
+
+
 class CellLink:
-    """Collects output and sends frames; one per session process."""
+    """Collects output and sends frames; one per session process.
+
+    Most text takes a short way, see `short_way`: it goes straight to the pieces that are collected now. They are open
+    to it only while nothing else has to be done for a write: the last thing collected is of this stream and this
+    writer, the control thread has been woken and isn't stuck in a send, and there is no thread but the main one.
+    """
 
     def __init__(self, sock: socket.socket, shield: Shield) -> None:
         self._socket = sock
@@ -64,7 +75,8 @@ class CellLink:
         self._pending: list[_Text | Frame] = []
         self._pending_chars = 0
         self._is_inside = False
-        self._awaits_newline = False
+        self._open_stdout: _Open | None = None
+        self._open_stderr: _Open | None = None
         self._partial_lines: dict[str, str] = {}
         self._written: dict[Writer, int] = {}
         self.output_limit_bytes = DEFAULT_OUTPUT_LIMIT_BYTES
@@ -72,6 +84,38 @@ class CellLink:
         self.is_forked_copy = False
         self.running = NOBODY  # the cell that runs, or ran last
         self.sending_thread = 0  # the control thread, once it serves
+
+    def short_way(self, stream: str, long_way: Callable[[str], int]) -> Callable[[str], int]:
+        """Make the `write` of a stream: as print() calls it twice a line, it has to cost next to nothing.
+
+        Between looking whether the pieces are open and appending to them nothing is called, so no other thread and no
+        finalizer can come in between: neither can then close them under this write.
+        """
+        writer_now = current_writer.get
+
+        def write_stdout(text: str, /) -> int:
+            if text.__class__ is str and (length := len(text)) < SHORT_CHARS:
+                writer = writer_now()
+                opened = self._open_stdout
+                if opened is not None and opened[0] is writer:
+                    opened[1].append(text)
+                    return length
+            return long_way(text)
+
+        def write_stderr(text: str, /) -> int:
+            if text.__class__ is str and (length := len(text)) < SHORT_CHARS:
+                writer = writer_now()
+                opened = self._open_stderr
+                if opened is not None and opened[0] is writer:
+                    opened[1].append(text)
+                    return length
+            return long_way(text)
+
+        return write_stdout if stream == "stdout" else write_stderr
+
+    def close_short_way(self) -> None:
+        """Have the next write take the long way."""
+        self._open_stdout = self._open_stderr = None
 
     def write(self, stream: str, text: str, writer: Writer | None = None) -> None:
         """Collect text; the control thread sends it soon.
@@ -87,7 +131,7 @@ class CellLink:
         if owner is NOBODY:
             owner = self.running
         with self._lock:
-            while writer is None and self._pending_chars > HIGH_WATER_CHARS and self._may_wait():
+            while writer is None and self.is_full and self._may_wait():
                 self._room.wait()
             outer, self._is_inside = self._is_inside, True
             try:
@@ -96,11 +140,14 @@ class CellLink:
                 self._is_inside = outer
         if is_first and text[-1] != "\n":
             # print() writes its end apart: the line goes out whole if the control thread doesn't get the GIL before.
-            self._awaits_newline = True
             write_keeping_gil(self.wake_fd)
-        elif is_first or (self._awaits_newline and text[-1] == "\n"):
-            self._awaits_newline = False
+        elif is_first:
             self.wake()
+
+    @property
+    def is_full(self) -> bool:
+        """Tell whether so much is pending that writers should wait."""
+        return self._pending_chars > HIGH_WATER_CHARS
 
     @property
     def writer(self) -> Writer:
@@ -113,37 +160,60 @@ class CellLink:
         return not self._is_inside and get_ident() != self.sending_thread
 
     def _append(self, owner: Writer, stream: str, text: str) -> bool:
-        text = self._within_limit(owner, stream, text)
-        if not text:
+        if self._written.get(owner, 0) > self.output_limit_bytes:
             return False
         pending = self._pending
         last = pending[-1] if pending else None
         if type(last) is _Text and last.writer == owner and last.stream == stream:
             last.pieces.append(text)
         else:
+            self.close_short_way()
             pending.append(_Text(owner, stream, text))
         self._pending_chars += len(text)
+        if not self._sending.locked() and not self._has_threads() and type(pending[-1]) is _Text:
+            opened = (pending[-1].writer, pending[-1].pieces)
+            if stream == "stdout":
+                self._open_stdout = opened
+            else:
+                self._open_stderr = opened
         return last is None
 
-    def _within_limit(self, owner: Writer, stream: str, text: str) -> str:
-        """Give what of the text the cell may still put out; say so, once, where it ends."""
+    def _has_threads(self) -> bool:
+        return len(_active_threads) > 1 and any(
+            not thread.name.startswith("skep-") for thread in list(_active_threads.values())[1:]
+        )
+
+    def _take(self) -> list[_Text | Frame]:
+        """Take what is pending; the caller holds the lock for sending, so that it goes out in this order."""
+        with self._lock:
+            self.close_short_way()
+            pending, self._pending, self._pending_chars = self._pending, [], 0
+            taken: list[_Text | Frame] = []
+            for item in pending:
+                taken += self._within_limit(item) if type(item) is _Text else [item]
+            return taken
+
+    def _within_limit(self, item: _Text) -> list[_Text | Frame]:
+        """Give what of the text the cell may still put out, and say so, once, where it ends."""
+        text = "".join(item.pieces)
+        item.pieces = [text]
+        owner, limit = item.writer, self.output_limit_bytes
         written = self._written.get(owner, 0)
-        limit = self.output_limit_bytes
         if written > limit:
-            return ""
-        # Characters count for bytes until that could matter: encoding every print would cost as much as the print.
+            return []
+        # Characters count for bytes until that could matter.
         size = len(text) if written + 4 * len(text) <= limit else len(text.encode("utf-8", "surrogatepass"))
         self._written[owner] = written + size
         if written + size <= limit:
-            return text
+            return [item]
         self._written[owner] = limit + 1
         kept = text.encode("utf-8", "surrogatepass")[: limit - written].decode("utf-8", "ignore")
-        self._pending += [_Text(owner, stream, kept), Truncated(owner.seq, owner.attempt, limit)]
-        return ""
+        return [_Text(owner, item.stream, kept), Truncated(owner.seq, owner.attempt, limit)]
 
     def put(self, frame: Frame) -> None:
         """Collect a frame in its place among the output; the control thread sends it soon."""
         with self._lock:
+            self.close_short_way()
             self._pending.append(frame)
         self.wake()
 
@@ -166,10 +236,9 @@ class CellLink:
             if not self._sending.acquire(timeout=FLUSH_SECONDS):
                 return  # somebody is at it, and the host doesn't read
             try:
+                self._unsent += _encode(self._take())
                 with self._lock:
-                    pending, self._pending, self._pending_chars = self._pending, [], 0
                     self._room.notify_all()
-                self._unsent += _encode(pending)
                 with contextlib.suppress(BlockingIOError):
                     self._unsent = self._unsent[self._socket.send(self._unsent, socket.MSG_DONTWAIT) :]
             finally:
@@ -180,9 +249,7 @@ class CellLink:
     def send(self, *frames: Frame) -> None:
         """Send what was collected and then these frames, in one piece."""
         with self._sending:
-            with self._lock:
-                pending, self._pending, self._pending_chars = self._pending, [], 0
-            data = self._unsent + _encode([*pending, *frames])
+            data = self._unsent + _encode([*self._take(), *frames])
             self._unsent = b""
             if data:
                 self._socket.sendall(data)
@@ -209,6 +276,7 @@ class CellLink:
         self._room = Condition(self._lock)
         self._sending = Lock()
         self._pending, self._pending_chars = [], 0
+        self.close_short_way()
         self.is_forked_copy = True
         self._socket.close()
 

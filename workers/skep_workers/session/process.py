@@ -112,13 +112,14 @@ class SessionMain:
         # Python 3.12 warns cells of forking beside a thread. Here one is beside them always, the control thread, which
         # the child of a fork does without.
         warnings.filterwarnings("ignore", r"This process \(pid=\d+\) is multi-threaded", DeprecationWarning)
-        install_thread_hook()
+        install_thread_hook(self._link.close_short_way)
         install_class_sources()
         install_publisher(self._publisher)
         for name in ("display", "update_display", "clear_output"):
             setattr(sys.modules["builtins"], name, getattr(self._publisher, name))
         self._asker.install()
         self._interrupter.install()
+        self._reader.watch()
         self._engine.install()
         self._keeper.install()
         self._files.install()
