@@ -6,7 +6,7 @@ ride in the commit itself. The host never looks into a chunk.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -62,6 +62,7 @@ class CheckpointWriter:
         self._queue: asyncio.Queue[Blob | Saved] = asyncio.Queue()  # bounded by bytes, through `is_full`
         self._idle = asyncio.Event()
         self._idle.set()
+        self._brought: list[bytes] = []  # chunks since the last snapshot, as `run` comes to them
         self._is_dropping = False
         self._generation = 0
         self.pending_bytes = 0
@@ -77,7 +78,7 @@ class CheckpointWriter:
             return
         if isinstance(frame, Saved):
             if self._idle.is_set() and not self._holdings.is_removing(frame.blobs):
-                self._on_saved(self._state_of(frame))
+                self._on_saved(self._state_of(frame, ()))
                 return
             for name in frame.blobs:
                 self._holdings.expect(name)
@@ -94,6 +95,7 @@ class CheckpointWriter:
         self.pending_bytes = 0
         while not self._queue.empty():
             self._queue.get_nowait()
+        self._brought.clear()
         self._idle.set()  # `run` may be waiting for the frame that has just been taken back
         self._holdings.abandon()
 
@@ -115,6 +117,7 @@ class CheckpointWriter:
             frame = await self._queue.get()
             while isinstance(frame, Blob):
                 batch[frame.name] = frame.data
+                self._brought.append(frame.name)
                 size += len(frame.data)
                 if size >= BATCH_BYTES or self._queue.empty():
                     break
@@ -136,7 +139,9 @@ class CheckpointWriter:
             if not self.is_full:
                 self._on_room()
             if isinstance(frame, Saved):
-                self._on_saved(self._state_of(frame))
+                brought = [*self._brought, *frame.blobs]
+                self._brought.clear()
+                self._on_saved(self._state_of(frame, brought))
 
     async def _store(self, batch: dict[bytes, bytes]) -> None:
         await self._holdings.settled(batch)
@@ -145,7 +150,7 @@ class CheckpointWriter:
             for chunk in await self._places.put(new):
                 self._holdings.store(chunk)
 
-    def _state_of(self, saved: Saved) -> SavedState:
+    def _state_of(self, saved: Saved, brought: Sequence[bytes]) -> SavedState:
         if not saved.manifest:
             return SavedState(saved.seq)
         new = {name: data for name, data in saved.blobs.items() if not self._holdings.is_stored(name)}
@@ -154,5 +159,5 @@ class CheckpointWriter:
             self._holdings.ride(Chunk(name, len(new[name]), len(data)))
         manifest = read_manifest(saved.manifest)
         chunks = [self._holdings.find(name) for name in manifest["blobs"]]
-        self._holdings.snapshot(saved.seq, manifest["blobs"])
+        self._holdings.snapshot(saved.seq, manifest["blobs"], brought)
         return SavedState(saved.seq, with_chunks(manifest, chunks), blobs, tuple(sorted(manifest["lost"].items())))

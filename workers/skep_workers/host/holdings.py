@@ -6,6 +6,7 @@ that is being removed is not there any more, though it may be again in a moment:
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Container, Iterable, Iterator
 from contextlib import contextmanager
 
@@ -18,7 +19,7 @@ class Holdings:
     def __init__(self) -> None:
         self._stored: dict[bytes, Chunk] = {}
         self._riding: dict[bytes, Chunk] = {}  # in commits that have not been written, and may never be
-        self._arriving: set[bytes] = set()
+        self._arriving: Counter[bytes] = Counter()  # how often: snapshots behind each other may bring the same chunk
         self._snapshots: dict[int, frozenset[bytes]] = {}
         self._leaving: frozenset[bytes] = frozenset()
         self._has_orphans = False
@@ -31,7 +32,7 @@ class Holdings:
 
     def expect(self, name: bytes) -> None:
         """Keep a chunk that has come with a snapshot."""
-        self._arriving.add(name)
+        self._arriving[name] += 1
 
     def store(self, chunk: Chunk) -> None:
         """Note where a chunk is."""
@@ -45,10 +46,13 @@ class Holdings:
         """Give what is known of a chunk that a snapshot names."""
         return self._stored.get(name) or self._riding.get(name) or Chunk(name)
 
-    def snapshot(self, seq: int, names: Iterable[bytes]) -> None:
-        """Keep what the snapshot after the cell of `seq` names, until it or a later one has been committed."""
+    def snapshot(self, seq: int, names: Iterable[bytes], brought: Iterable[bytes] | None = None) -> None:
+        """Keep what the snapshot after the cell of `seq` names, until it or a later one has been committed.
+
+        brought: those that were expected for its sake, by default all; the next one's may have begun to come.
+        """
         self._snapshots[seq] = frozenset(names)
-        self._arriving -= self._snapshots[seq]  # those of the next one may have begun to come
+        self._arriving -= Counter(self._snapshots[seq] if brought is None else brought)
 
     def commit(self, seq: int, chunks: Iterable[Chunk]) -> None:
         """Note that a manifest has been committed."""
@@ -81,7 +85,7 @@ class Holdings:
 
     def needed(self) -> set[bytes]:
         """Give the chunks that snapshots on their way consist of."""
-        return self._arriving.union(*self._snapshots.values())
+        return set(self._arriving).union(*self._snapshots.values())
 
     @contextmanager
     def removing(self, names: Iterable[bytes]) -> Iterator[None]:
