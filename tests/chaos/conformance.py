@@ -282,7 +282,13 @@ class Histories:
             KEYS.names(session),
             KEYS.pins(session),
         )
-        return keys, (*self._ownership(session), len(gone), *gone, b"chunk%d" % self._rng.randrange(9))
+        return keys, (
+            *self._ownership(session),
+            self._rng.choice((0, 0, 1, 2, 3, 5)),
+            len(gone),
+            *gone,
+            b"chunk%d" % self._rng.randrange(9),
+        )
 
     def _rehead(self, session: str) -> tuple[Any, ...]:
         cursor = self._near(self._int(session, b"cursor"))

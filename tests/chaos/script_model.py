@@ -169,9 +169,9 @@ class ScriptModel:
                     b"previous": previous,
                 },
             )  # fmt: skip
-            r.sadd(owned, sid)
             if has_store == b"1":
                 r.hset(session, {b"stored": 1})
+        r.sadd(owned, sid)
         return [
             b"OK", epoch, _number(cursor), _number(seq), _number(last), losses, previous, state, options, _number(head),
             requests or b"", created or b"0", origins or b"", said or b"",
@@ -476,17 +476,22 @@ class ScriptModel:
 
     def _prune(self, keys: list[bytes], args: list[bytes]) -> Reply:
         r, (session, checkpoints, blobs, names, pins) = self.redis, keys
-        h = r.hmget(session, b"token", b"epoch", b"head")
+        h = r.hmget(session, b"token", b"epoch", b"head", b"pruned")
         if self._is_stale(h, args[0], args[1]):
             return [b"FENCED", _number(h[1])]
-        count = int(args[2])
+        number, count = int(args[2]), int(args[3])
         protected = list(dict.fromkeys([*(r.get(names) or {}).values(), *(r.get(pins) or {}).values()]))
-        gone = args[3 : 3 + count]
+        epoch, _, latest = (h[3] or b"").partition(b":")
+        if epoch == args[1] and 0 < number <= int(latest):
+            return [b"OK", 0, *map(int, protected)]
+        gone = args[4 : 4 + count]
         if any(seq in protected or seq == h[2] for seq in gone):
             return [b"RETRY", 0, _number(h[2]), *map(int, protected)]
         for seq in gone:
             r.xdel(checkpoints, seq + b"-0")
-        return [b"OK", sum(r.hdel(blobs, name) for name in args[3 + count :]), *map(int, protected)]
+        if number:
+            r.hset(session, {b"pruned": args[1] + b":" + args[2]})
+        return [b"OK", sum(r.hdel(blobs, name) for name in args[4 + count :]), *map(int, protected)]
 
     def _rehead(self, keys: list[bytes], args: list[bytes]) -> Reply:
         r, (session, checkpoints) = self.redis, keys
@@ -506,8 +511,10 @@ class ScriptModel:
         h = r.hmget(session, b"token", b"epoch", b"seq", b"owner")
         if self._is_stale(h, args[1], args[2]):
             return [b"FENCED", _number(h[1])]
-        r.zrem(waiting, args[0])
-        r.sadd(args[3] + b":worker:" + (h[3] or b"") + b":sessions", args[0])
+        marker = args[3] + b":worker:" + (h[3] or b"")
+        if r.exists(marker):
+            r.zrem(waiting, args[0])
+            r.sadd(marker + b":sessions", args[0])
         return [b"OK", _number(h[2])]
 
     def _fork(self, keys: list[bytes], args: list[bytes]) -> Reply:

@@ -282,7 +282,8 @@ class World:
         healed = loop.time()
         is_drained = await self._drained(healed + DRAIN_SECONDS)
         self.history.meta |= {"drain_seconds": loop.time() - healed, "drained": is_drained}
-        await asyncio.sleep(scenario.settings.lease_seconds)
+        await asyncio.sleep(scenario.settings.lease_seconds)  # for whatever still comes late
+        await self._drained(loop.time() + DRAIN_SECONDS)
         self._finish()
         self._is_ending = True
         for reader in readers:

@@ -1,0 +1,264 @@
+"""A way to Redis that fails when it is told to: a TCP port for one client process, before the server's unix socket.
+
+A link reads the requests that pass through it, so it knows a script by its sha, and whoever rules its fate can have a
+request or a reply lost, or something done to the sender, at exactly that step: the product has no hooks for it.
+"""
+
+import asyncio
+import contextlib
+import socket
+import struct
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import hiredis
+
+from skep_shared import retention_scripts, scripts
+
+READ_BYTES: Final = 256 * 1024
+LATENCY_SECONDS: Final = 0.2
+SLOW_BYTES_PER_SECOND: Final = 10_000_000 // 8
+_SOURCES: Final = [*scripts._SOURCES.values(), *retention_scripts._SOURCES.values()]
+_NAMES: Final = {known.encode(): source.name for source in _SOURCES for known in (source.sha, source.text)}
+_RESET: Final = struct.pack("ii", 1, 0)  # SO_LINGER: closed at once, with RST
+
+
+@dataclass(slots=True)
+class Request:
+    """One command on its way."""
+
+    words: list[bytes]
+    name: str = ""
+
+    def __post_init__(self) -> None:
+        """Name it: a script by its file, chunks of checkpoints `blobs`, others by their command."""
+        words = self.words
+        command = words[0].decode().lower()
+        self.name = command
+        if command in {"evalsha", "eval"}:
+            self.name = _NAMES.get(words[1], command)
+        elif command == "hset" and words[1].endswith(b":blobs"):
+            self.name = "blobs"
+
+
+@dataclass(frozen=True, slots=True)
+class Fate:
+    """What becomes of requests that were sent together.
+
+    reset: the connection breaks before they are sent on. lose: they vanish, and the connection stays. half: only their
+    first half arrives. drop: they are applied, and the connection breaks in place of the replies. hold_seconds: how
+    long they wait in front of the server. then: called when the replies are there, before they are passed on.
+    """
+
+    kind: Literal["pass", "reset", "lose", "half", "drop"] = "pass"
+    hold_seconds: float = 0.0
+    then: Callable[[], None] | None = None
+
+
+PASS: Final = Fate()
+
+
+class Ruler:
+    """Decides what happens to requests; this one lets all of them pass."""
+
+    def fate(self, link: "Link", requests: list[Request]) -> Fate:
+        """Give the fate of requests that were sent together."""
+        return PASS
+
+    def on_reply(self, link: "Link", request: Request, reply: Any) -> None:
+        """Hear of a reply, whether or not it will be passed on."""
+
+
+class Link:
+    """One process' way to Redis; `name` is the process'."""
+
+    def __init__(self, name: str, socket_path: Path, ruler: Ruler) -> None:
+        self.name = name
+        self.ruler = ruler
+        self._socket_path = socket_path
+        self._server: asyncio.Server | None = None
+        self._connections: set[_Connection] = set()
+        self._cut_until = self._late_until = self._slow_until = self._free_at = 0.0
+        self._healed = asyncio.Event()
+        self.url = ""
+
+    @property
+    def is_used(self) -> bool:
+        """Tell whether there are connections."""
+        return bool(self._connections)
+
+    async def open(self) -> None:
+        """Listen; `url` is where."""
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, limit=READ_BYTES, backlog=512)
+        host, port = self._server.sockets[0].getsockname()
+        self.url = f"redis://{host}:{port}/0"
+
+    async def close(self) -> None:
+        """Break every connection and listen no more."""
+        if self._server is not None:
+            self._server.close()
+        tasks = [connection.task for connection in self._connections]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def cut(self, seconds: float) -> None:
+        """Let nothing through in either direction; what was on its way arrives afterwards."""
+        self._cut_until = time.monotonic() + seconds
+
+    def delay(self, seconds: float) -> None:
+        """Let everything come late, for so long."""
+        self._late_until = time.monotonic() + seconds
+
+    def slow_down(self, seconds: float) -> None:
+        """Let only so many bytes a second through, for so long."""
+        self._slow_until = time.monotonic() + seconds
+
+    def reset(self) -> int:
+        """Break every connection; gives how many there were."""
+        for connection in list(self._connections):
+            connection.break_off()
+        return len(self._connections)
+
+    def heal(self) -> None:
+        """End what goes on."""
+        self._cut_until = self._late_until = self._slow_until = 0.0
+        self._healed.set()
+        self._healed = asyncio.Event()
+
+    async def pass_through(self, size: int, *, is_request: bool) -> None:
+        """Wait as long as so many bytes take."""
+        while (now := time.monotonic()) < self._cut_until:
+            await self.wait(self._cut_until - now)
+        if now < self._slow_until:
+            self._free_at = max(now, self._free_at) + size / SLOW_BYTES_PER_SECOND
+            await self.wait(self._free_at - now)
+        if is_request and now < self._late_until:
+            await self.wait(LATENCY_SECONDS)
+
+    async def wait(self, seconds: float) -> None:
+        """Wait so long, or until things are healed."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._healed.wait()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        try:
+            server = await asyncio.open_unix_connection(str(self._socket_path), limit=READ_BYTES)
+        except OSError:
+            _break(writer)
+            return
+        connection = _Connection(self, task, (reader, writer), server)
+        self._connections.add(connection)
+        try:
+            await connection.run()
+        finally:
+            self._connections.discard(connection)
+
+
+Pair = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
+
+@dataclass(eq=False)
+class _Connection:
+    """One connection of a link, and its other half to the server."""
+
+    link: Link
+    task: asyncio.Task[None]
+    client: Pair
+    server: Pair
+    expected: deque[tuple[Request, Fate]] = field(default_factory=deque)
+    is_dropping: bool = False
+
+    async def run(self) -> None:
+        """Carry what comes either way, until one side ends or the connection is to break."""
+        halves = [asyncio.ensure_future(half) for half in (self._carry_requests(), self._carry_replies())]
+        try:
+            await asyncio.wait(halves, return_when=asyncio.FIRST_COMPLETED)
+            # Whoever has ended, the other side hears of it like of everything else.
+            await self.link.pass_through(0, is_request=False)
+        finally:
+            for half in halves:
+                half.cancel()
+            await asyncio.gather(*halves, return_exceptions=True)
+            _break(self.client[1])
+            _break(self.server[1])
+
+    def break_off(self) -> None:
+        """Break both halves at once."""
+        _break(self.client[1])
+        _break(self.server[1])
+
+    async def _carry_requests(self) -> None:
+        reader, parser = self.client[0], hiredis.Reader()
+        data = b""
+        requests: list[Request] = []
+        while part := await _read(reader):
+            data += part
+            parser.feed(part)
+            while (words := parser.gets()) is not False:
+                requests.append(Request(words))
+            if parser.has_data():
+                continue
+            fate = self.link.ruler.fate(self.link, requests)
+            if fate.kind == "reset":
+                return
+            await self.link.wait(fate.hold_seconds) if fate.hold_seconds else None
+            await self.link.pass_through(len(data), is_request=True)
+            if fate.kind != "lose" and not await self._send(data, requests, fate):
+                return
+            data, requests = b"", []
+
+    async def _send(self, data: bytes, requests: list[Request], fate: Fate) -> bool:
+        if fate.kind == "half":
+            data = data[: len(data) // 2]
+        elif fate.kind == "drop":
+            self.is_dropping = True
+        self.expected += [(request, PASS) for request in requests[:-1]]
+        self.expected.append((requests[-1], fate))
+        return await _write(self.server[1], data) and fate.kind != "half"
+
+    async def _carry_replies(self) -> None:
+        reader, parser = self.server[0], hiredis.Reader()
+        while data := await _read(reader):
+            parser.feed(data)
+            while (reply := parser.gets()) is not False and self.expected:
+                request, fate = self.expected.popleft()
+                self.link.ruler.on_reply(self.link, request, reply)
+                if fate.then is not None:
+                    fate.then()
+            if self.is_dropping:
+                if not self.expected:
+                    return
+                continue
+            await self.link.pass_through(len(data), is_request=False)
+            if not await _write(self.client[1], data):
+                return
+
+
+async def _read(reader: asyncio.StreamReader) -> bytes:
+    with contextlib.suppress(OSError):
+        return await reader.read(READ_BYTES)
+    return b""
+
+
+async def _write(writer: asyncio.StreamWriter, data: bytes) -> bool:
+    with contextlib.suppress(OSError):
+        writer.write(data)
+        await writer.drain()
+        return True
+    return False
+
+
+def _break(writer: asyncio.StreamWriter) -> None:
+    sock = writer.get_extra_info("socket")
+    if sock is not None and sock.family == socket.AF_INET:
+        with contextlib.suppress(OSError):
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+    writer.transport.abort()
