@@ -1,8 +1,9 @@
-"""python -m tests.chaos: run seeds of the simulation, or check a saved history.
+"""python -m tests.chaos: run seeds of the simulation, soak real parts, or check a saved history.
 
 python -m tests.chaos sim --seed 7 --verbose        one seed, told step by step
 python -m tests.chaos sim --seeds 0:500             many, with a summary
 python -m tests.chaos sim --seed 7 --save h.jsonl   keep its history
+python -m tests.chaos soak --minutes 10 --seed 3 --history h.jsonl   real parts; `soak` may be left out
 python -m tests.chaos check h.jsonl                 what the checker says of a history
 """
 
@@ -16,6 +17,7 @@ from .checker import Verdict, check
 from .history import History
 from .script_model import SEEDED_BUGS
 from .simulation import OPEN_FINDINGS, Scenario, quiet_logs, simulate
+from .soak import Plan, soak
 
 
 def main() -> int:
@@ -29,9 +31,20 @@ def main() -> int:
     sim.add_argument("--open", choices=OPEN_FINDINGS, action="append", default=[], help="show what is not mended yet")
     sim.add_argument("--verbose", action="store_true", help="tell every call, fault and log line")
     sim.add_argument("--save", type=Path, help="write the (last) history there")
+    soaking = commands.add_parser("soak", help="run real workers on a real Redis")
+    soaking.add_argument("--minutes", type=float, default=10.0)
+    soaking.add_argument("--seed", type=int, default=0)
+    soaking.add_argument("--sessions", type=int, default=40)
+    soaking.add_argument("--fault-every", type=float, default=1.5, help="seconds between faults, on average")
+    soaking.add_argument("--verbose", action="store_true", help="tell every fault")
+    soaking.add_argument("--history", type=Path, help="write the history there, and the workers' log beside it")
     checking = commands.add_parser("check", help="check a history")
     checking.add_argument("history", type=Path)
-    options = parser.parse_args()
+    arguments = sys.argv[1:]
+    is_bare = arguments[:1] and arguments[0].startswith("--") and arguments[0] != "--help"
+    options = parser.parse_args(["soak", *arguments] if is_bare else arguments)
+    if options.command == "soak":
+        return _soak(options)
     if options.command == "check":
         verdict = check(History.load(options.history))
         _tell(verdict)
@@ -68,6 +81,22 @@ def _simulate(options: argparse.Namespace) -> int:
         for name, count in names.most_common():
             print(f"  {count:6} {name}")
     return int(bad > 0)
+
+
+def _soak(options: argparse.Namespace) -> int:
+    path: Path | None = options.history
+    plan = Plan(
+        seed=options.seed,
+        seconds=options.minutes * 60,
+        sessions=options.sessions,
+        fault_every=options.fault_every,
+    )
+    tell = print if options.verbose else lambda _: None
+    result = soak(plan, tell=tell, log_path=path.with_suffix(".log") if path is not None else None)
+    if path is not None:
+        result.history.save(path)
+    print(result.summary())
+    return int(not result.verdict.is_valid)
 
 
 def _tell(verdict: Verdict) -> None:

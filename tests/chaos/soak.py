@@ -1,0 +1,280 @@
+"""The soak: a real Redis, real workers and services, everything that can go wrong between them, and the checker.
+
+It runs for so long, heals, drains, reads what is stored past the links, and has every session's checkpoint restored and
+told. The history can be checked again offline; the same seed draws the same faults, but real parts don't repeat.
+"""
+
+import asyncio
+import contextlib
+import json
+import tempfile
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import msgpack
+
+import skep
+from skep_shared.keys import Keys
+from skep_shared.manifests import chunks_of, read_manifest
+from skep_shared.settings import Settings
+from skep_shared.values import decode_value
+
+from .checker import Verdict, check
+from .history import History
+from .soak_clients import Reader, Service, stored_content, wrong_outcomes
+from .soak_faults import Nemesis
+from .soak_figures import Figures, figures_of, share
+from .soak_log import SoakLog, now_ms
+from .soak_parts import Parts
+
+KEYS = Keys()
+DRAIN_SECONDS = 60.0
+GONE_SECONDS = 5.0
+SERVICES = 2
+SUBMITTERS = 3
+PAGE = 1000
+EXPECTED = (
+    "Unclosed Pipeline",  # redis-py, of a pipeline whose reset has met a broken connection
+    "worker.failed",  # its end is noted by itself
+)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a soak is to do. Times in seconds; means of exponential distributions."""
+
+    seed: int
+    seconds: float
+    sessions: int = 40
+    fault_every: float = 1.5
+    submit_every: float = 0.5  # each of SUBMITTERS tasks of each service
+
+
+@dataclass
+class Result:
+    """What came of it."""
+
+    history: History
+    verdict: Verdict
+    figures: Figures
+    faults: Counter[str]
+
+    def summary(self) -> str:
+        """Give the figures as text."""
+        metrics, figures = self.verdict.metrics, self.figures
+        lines = [
+            f"{metrics['cells']:.0f} cells acknowledged, {figures.attempts} attempts, {metrics['events']:.0f} events, "
+            f"{metrics['reads']:.0f} reads; ends: {_counts(figures.ends)}",
+            f"{sum(self.faults.values())} faults: {_counts(self.faults)}",
+            f"{figures.takeovers} takeovers, {len(figures.without_cause)} without cause",
+            *(f"  {text}" for text in figures.without_cause[:10]),
+            *(
+                f"{what}: {len(times)} times, p50 {share(times, 50):.0f} ms, p99 {share(times, 99):.0f} ms"
+                for what, times in (
+                    ("kill to the session's next event", figures.gaps),
+                    ("  with nothing else wrong meanwhile", figures.undisturbed),
+                )
+            ),
+            f"submit to end: p50 {metrics['p50_ms']:.0f} ms, p99 {metrics['p99_ms']:.0f} ms; "
+            f"drained in {metrics['drain_seconds']:.1f} s",
+            "VALID" if self.verdict.is_valid else f"NOT VALID: {len(self.verdict.anomalies)} anomalies",
+            *(f"  {anomaly}" for anomaly in self.verdict.anomalies[:30]),
+        ]
+        return "\n".join(lines)
+
+
+def _counts(counter: Counter[str]) -> str:
+    return ", ".join(f"{count} {name}" for name, count in counter.most_common())
+
+
+class Soak:
+    """One run."""
+
+    def __init__(self, plan: Plan, directory: Path, tell: Callable[[str], None]) -> None:
+        self._plan = plan
+        self._log = SoakLog({"seed": plan.seed, "seconds": plan.seconds, "soak": True}, tell)
+        self._sessions = [f"s{number}" for number in range(plan.sessions)]
+        self._nemesis = Nemesis(plan.seed, self._log, self._hibernate_some)
+        self.parts = self._nemesis.parts = Parts(directory, self._log, self._nemesis)
+        self._services: list[Service] = []
+        self._readers: list[Reader] = []
+
+    async def run(self) -> Result:
+        """Run to the end."""
+        try:
+            await self.parts.start()
+            async with AsyncExitStack() as stack:
+                clusters = [await stack.enter_async_context(self._connect(f"c{n}")) for n in range(SERVICES)]
+                await self._run(clusters)
+            await self.parts.drain()
+            await self._look_for_rests()
+        finally:
+            await self.parts.close()
+        history = self._log.history
+        return Result(history, check(history), figures_of(history), self._log.faults)
+
+    async def _run(self, clusters: list[skep.Cluster]) -> None:
+        plan, log = self._plan, self._log
+        for number, cluster in enumerate(clusters):
+            self._services.append(Service(f"c{number}", cluster, self._sessions, plan.seed, log))
+            self._readers += [
+                Reader(f"r{number}-{session}", cluster, session, plan.seed, log) for session in self._sessions
+            ]
+        async with asyncio.TaskGroup() as group:
+            readers = [group.create_task(reader.run()) for reader in self._readers]
+            submitters = [
+                group.create_task(service.submit(plan.submit_every))
+                for service in self._services
+                for _ in range(SUBMITTERS)
+            ]
+            nemesis = group.create_task(self._nemesis.run(plan.fault_every))
+            await asyncio.sleep(plan.seconds)
+            nemesis.cancel()
+            await self._nemesis.heal()
+            healed = now_ms()
+            for service in self._services:
+                service.end()
+            is_drained = await self._drained(submitters)
+            log.history.meta |= {"drain_seconds": (now_ms() - healed) / 1000, "drained": is_drained}
+            log.say(f"drained: {is_drained}")
+            for reader in readers:
+                reader.cancel()
+            for submitter in submitters:
+                submitter.cancel()
+        finals = {session: await self._read_out(session) for session in self._sessions}
+        probed = await asyncio.gather(
+            *(self._probe(session, number) for number, session in enumerate(self._sessions)), return_exceptions=True
+        )
+        for session, state in zip(self._sessions, probed, strict=True):
+            if isinstance(state, BaseException):
+                log.note("unhandled", session, text=f"its checkpoint is not known: {state!r}")
+            elif finals[session]:
+                log.history.add({**finals[session], "checkpoint": state})
+        for service in self._services:
+            for text in wrong_outcomes(service.outcomes, log.history.ops):
+                log.note("unhandled", service.name, text=f"another outcome than the stream has: {text}")
+
+    @asynccontextmanager
+    async def _connect(self, name: str) -> AsyncIterator[skep.Cluster]:
+        link = await self.parts.open_link(name)
+        settings = Settings.load(
+            redis_url=link.url, command_timeout_seconds=1.5, connect_timeout_seconds=1.5, block_seconds=2.0,
+            outage_seconds=5.0, max_connections=4 * len(self._sessions) + 64,
+        )  # fmt: skip
+        async with skep.connect(settings=settings) as cluster:
+            yield cluster
+
+    async def _hibernate_some(self) -> None:
+        if self._services:
+            await self._services[0].hibernate(4)
+
+    async def _probe(self, session: str, number: int) -> tuple[Any, ...] | None:
+        known = any(op["op"] == "event" and op["session"] == session for op in self._log.history.ops)
+        return await self._services[number % SERVICES].probe(session) if known else None
+
+    async def _drained(self, submitters: list[asyncio.Task[None]]) -> bool:
+        try:
+            async with asyncio.timeout(DRAIN_SECONDS):
+                await asyncio.wait(submitters)
+                while not await self._is_quiet():  # noqa: ASYNC110 - it sends no signal
+                    await asyncio.sleep(0.1)
+        except TimeoutError:
+            return False
+        return True
+
+    async def _is_quiet(self) -> bool:
+        last: dict[str, int] = {}
+        for session in self._sessions:
+            seq, cursor, written = await self._command("HMGET", KEYS.session(session), "seq", "cursor", "last")
+            if seq != cursor:
+                return False
+            last[session] = int(written or 0)
+        # A session that hibernates says so: what was quiet may have one more event, and the readers have it soon.
+        return all(reader.last >= last[reader.session] for reader in self._readers)
+
+    async def _command(self, *words: str | bytes | int) -> Any:
+        return await self.parts.admin.execute_command(*words)
+
+    async def _read_out(self, session: str) -> dict[str, Any]:
+        """Put what is stored of a session into the history, and give its `final` but for the checkpoint's state."""
+        history = self._log.history
+        key = KEYS.session(session)
+        pairs = await self._command("HGETALL", key)
+        fields = {name.decode(): value for name, value in pairs.items()}
+        if not fields:
+            return {}
+        last, start = int(fields.get("last", 0)), "-"
+        while page := await self._command("XRANGE", KEYS.events(session), start, f"{last}-0", "COUNT", PAGE):
+            for entry_id, stored in page:
+                _add_event(history, session, int(entry_id.partition(b"-")[0]), stored[b"e"])
+            start = f"({page[-1][0].decode()}"
+        for cell, entry in (await self._command("HGETALL", KEYS.ids(session))).items():
+            history.add({"op": "place", "session": session, "cell": cell.decode(), "entry": entry.decode()})
+        head = int(fields.get("head", 0))
+        return {
+            "op": "final", "session": session, "seq": int(fields["seq"]), "cursor": int(fields["cursor"]),
+            "last": last, "epoch": int(fields["epoch"]), "state": fields["state"].decode(), "head": head,
+            "missing": await self._missing(session, head),
+        }  # fmt: skip
+
+    async def _missing(self, session: str, head: int) -> int:
+        """Count the chunks that the head's manifest names and that are not there; 1 if there is no manifest."""
+        if not head:
+            return 0
+        found = await self._command("XRANGE", KEYS.checkpoints(session), f"{head}-0", f"{head}-0")
+        if not found:
+            return 1
+        names = [chunk.name for chunk in chunks_of(read_manifest(found[0][1][b"m"]))]
+        chunks = cast("list[bytes | None]", await self._command("HMGET", KEYS.blobs(session), *names) if names else [])
+        return sum(chunk is None for chunk in chunks)
+
+    async def _look_for_rests(self) -> None:
+        """After the workers have ended nothing of them may run on."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(GONE_SECONDS):
+                while self.parts.left_over():  # noqa: ASYNC110 - they are not our children
+                    await asyncio.sleep(0.05)
+        for pid in self.parts.left_over():
+            self._log.note("unhandled", "workers", text=f"process {pid} is left over")
+        for text in complaints(self.parts.worker_log):
+            self._log.note("unhandled", "workers", text=text[:2000])
+
+
+def _add_event(history: History, session: str, number: int, packed: bytes) -> None:
+    """Take an event with its value as a cell's result has it, and with its content as readers were given it."""
+    history.add_event(session, number, packed)
+    op = history.ops[-1]
+    op["digest"] = stored_content(session, number, packed)
+    if "value" in op:
+        value = decode_value(msgpack.unpackb(packed)["data"])
+        op["value"] = list(value) if isinstance(value, tuple) else value
+
+
+def soak(plan: Plan, *, tell: Callable[[str], None] = lambda _: None, log_path: Path | None = None) -> Result:
+    """Run a soak, with the workers' log kept at `log_path`, and the history beside what it says."""
+    with tempfile.TemporaryDirectory(prefix="skep-soak-") as directory:
+        run = Soak(plan, Path(directory), tell)
+        try:
+            return asyncio.run(run.run())
+        finally:
+            if log_path is not None and run.parts.worker_log.exists():
+                log_path.write_bytes(run.parts.worker_log.read_bytes())
+
+
+def complaints(path: Path) -> list[str]:
+    """Give what a workers' log has that nobody reckoned with: errors, and what is no log line at all."""
+    found = []
+    for line in path.read_text(errors="replace").splitlines():
+        try:
+            entry = json.loads(line)
+        except ValueError:
+            found.append(line)
+            continue
+        is_bad = entry["level"] in {"error", "critical"} or "never retrieved" in entry["event"]
+        if is_bad and not entry["event"].startswith(EXPECTED):
+            found.append(line)
+    return found

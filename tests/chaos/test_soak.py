@@ -1,0 +1,52 @@
+"""A short soak on real parts: what holds in the simulation holds on real processes, sockets and files too.
+
+The long one is `python -m tests.chaos --minutes 10 --seed N`; its history is checked again with `check`.
+"""
+
+from pathlib import Path
+
+import pytest
+
+from .checker import check
+from .history import History
+from .soak import Plan, soak
+from .soak_figures import figures_of
+
+PLAN = Plan(seed=3, seconds=16.0, sessions=12, fault_every=0.6, submit_every=0.4)
+MOST_SECONDS = 200  # it drains for 60 s at the most, and everything else has its bound
+
+
+@pytest.fixture(scope="module")
+def result():
+    """A soak that has been run once, for all the tests of this module."""
+    before = set(Path("/tmp").glob("skep-soak-*"))  # noqa: S108 - whatever it is called there
+    result = soak(PLAN)
+    assert set(Path("/tmp").glob("skep-soak-*")) <= before  # noqa: S108
+    return result
+
+
+@pytest.mark.timeout(MOST_SECONDS)
+def test_nothing_is_lost_doubled_or_torn(result):
+    assert [str(anomaly) for anomaly in result.verdict.anomalies] == []
+
+
+@pytest.mark.timeout(MOST_SECONDS)
+def test_faults_of_the_main_kinds_have_happened(result):
+    kinds = {op["kind"] for op in result.history.ops if op["op"] == "fault"}
+    assert {"kill", "pause", "reply lost"} <= kinds
+    assert len(kinds & {"cut", "latency", "slow link", "reset", "request lost"}) >= 2
+    assert len(kinds & {"down", "script flush", "client kill", "drain", "session kill", "zygote kill"}) >= 2
+
+
+@pytest.mark.timeout(MOST_SECONDS)
+def test_cells_were_run_and_sessions_moved(result):
+    assert result.verdict.metrics["cells"] > 50
+    assert result.figures.takeovers > 0
+
+
+@pytest.mark.timeout(MOST_SECONDS)
+def test_a_saved_history_gives_the_same_verdict(result, tmp_path):
+    result.history.save(tmp_path / "history.jsonl")
+    loaded = History.load(tmp_path / "history.jsonl")
+    assert check(loaded).anomalies == result.verdict.anomalies
+    assert figures_of(loaded) == result.figures
