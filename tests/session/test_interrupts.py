@@ -49,7 +49,7 @@ async def test_an_interrupt_ends_a(session, wait, background):
     session.interrupt(cell)
     await cell.ended()
 
-    assert (cell.status, cell.text) == ("interrupted", "ready\n")
+    assert (cell.status, cell.text) == ("interrupted", "ready\n"), cell.error and cell.error.traceback
     assert cell.error.ename in {"KeyboardInterrupt", "CancelledError"}
     assert await session.value("kept") == [1, 2, 3]
     if background:
@@ -204,3 +204,13 @@ async def test_the_traceback_of_an_interrupt_shows_where_the_cell_was(session):
         in re.sub(r"\n *[~^]+(?=\n)", "", cell.error.traceback)  # Python 3.13 underlines both calls
     )
     assert "skep_workers" not in cell.error.traceback
+
+
+@pytest.mark.parametrize("background", ["", BACKGROUND], ids=["alone", "with a background task"])
+async def test_c_code_that_keeps_the_gil_and_looks_for_signals_is_interrupted(session, background):
+    await session.run(f"import re; kept = 1\n{background}")
+    cell = await session.submit("print('ready', flush=True)\nre.match('(a+)+$', 'a' * 60 + 'b')").said("ready")
+    session.interrupt(cell)
+
+    assert (await cell.ended()).status == "interrupted"
+    assert await session.value("kept") == 1

@@ -33,6 +33,8 @@ from skep_shared.frames import (
     Withdraw,
     encode_frame,
 )
+from skep_shared.interrupt_page import INTERRUPT_SIGNAL, InterruptPage, make_page
+from skep_workers.host.thread_signals import signal_thread
 from skep_workers.host.zygote import Zygote
 
 LAST_OUTPUT_BYTES: Final = 1024 * 1024
@@ -94,6 +96,7 @@ class SessionProcess:
         self._snapshots_ended = asyncio.Event()
         self._is_stopping = False
         self._pipes: list[int] = []
+        self._page: InterruptPage | None = None
         self._hello: asyncio.Future[Hello] = asyncio.get_running_loop().create_future()
         self._status: asyncio.Future[int | None] = asyncio.get_running_loop().create_future()
         self._fault: str | None = None
@@ -118,6 +121,7 @@ class SessionProcess:
             err_read,
             err_write,
             snapshot_theirs.fileno(),
+            page := make_page(),
         ]
         try:
             self.pid = await zygote.fork(descriptors, str(directory), self._on_status)
@@ -126,6 +130,7 @@ class SessionProcess:
             control_ours.close()
             snapshot_ours.close()
             self._close_pipes()
+            os.close(page)
             raise
         finally:
             cell_theirs.close()
@@ -133,6 +138,7 @@ class SessionProcess:
             snapshot_theirs.close()
             os.close(out_write)
             os.close(err_write)
+        self._page = InterruptPage(page)
         transport, _ = await loop.create_connection(
             lambda: _Receiver(self._on_cell_data, self._on_cell_end), sock=cell_ours
         )
@@ -159,6 +165,14 @@ class SessionProcess:
         """Send a request that is heard while a cell runs."""
         if self._control is not None:
             self._control.write(encode_frame(frame))
+            if isinstance(frame, Interrupt):
+                self._signal_interrupt(frame)
+
+    def _signal_interrupt(self, frame: Interrupt) -> None:
+        """Get through to a main thread that holds the GIL, where nobody can read the frame."""
+        if self._page is not None and not self._status.done():
+            self._page.write(frame.seq, frame.attempt)
+            signal_thread(self.pid, self.pid, INTERRUPT_SIGNAL)
 
     def ping(self, now: float) -> float:
         """Ask for a sign of life; gives the seconds since the last one that was not answered (0: all were)."""
@@ -290,6 +304,9 @@ class SessionProcess:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, signal.SIGKILL)
         left = self._read_pipes()
+        if self._page is not None:
+            self._page.close()
+            self._page = None
         self.gone.set()
         self._on_exit(cause, left)
 

@@ -17,9 +17,10 @@ class Descriptors:
     stderr_read: int
     stderr_write: int
     snapshot_socket: int
+    interrupt_page: int
 
 
-def arrange(descriptors: Descriptors) -> tuple[int, int, int, int, int]:
+def arrange(descriptors: Descriptors) -> tuple[int, int, int, int, int, int]:
     """Put the pipes on 1 and 2, nothing on 0, and our own descriptors high up, where loops over low ones miss them."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     lowest = max(16, min(soft, 1024) - 32)
@@ -30,6 +31,7 @@ def arrange(descriptors: Descriptors) -> tuple[int, int, int, int, int]:
         descriptors.snapshot_socket,
         descriptors.stdout_read,
         descriptors.stderr_read,
+        descriptors.interrupt_page,
     ):
         moved.append(fcntl(fd, F_DUPFD_CLOEXEC, lowest))
         os.close(fd)
@@ -37,4 +39,4 @@ def arrange(descriptors: Descriptors) -> tuple[int, int, int, int, int]:
     for source, target in ((null, 0), (descriptors.stdout_write, 1), (descriptors.stderr_write, 2)):
         os.dup2(source, target)
         os.close(source)
-    return moved[0], moved[1], moved[2], moved[3], moved[4]
+    return moved[0], moved[1], moved[2], moved[3], moved[4], moved[5]

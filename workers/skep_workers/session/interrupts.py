@@ -3,10 +3,11 @@
 A request names a cell's seq and attempt; one that comes late finds another cell, or none, and does nothing. It is made
 in two steps, and a third is the host's, which kills the process.
 
-1. The control thread sends SIGINT to the main thread, which also cuts blocking system calls short. The handler, in the
-   main thread, decides: code that runs gets KeyboardInterrupt where it stands, a cell that awaits has its task
-   cancelled. Child processes that the cell started get SIGINT too, as in a terminal. What doesn't come through
-   (os.system ignores SIGINT while it waits) is sent again, as a signal of our own.
+1. The worker sends the main thread a signal, which gets through where the control thread waits for the GIL, and the
+   request as a frame; with that the control thread sends SIGINT, if the main thread hasn't heard yet. Both cut blocking
+   system calls short. The handler, in the main thread, decides: code that runs gets KeyboardInterrupt where it stands,
+   a cell that awaits has its task cancelled. Child processes that the cell started get SIGINT too, as in a terminal.
+   What doesn't come through (os.system ignores SIGINT while it waits) is sent again, as a signal of our own.
 2. After the grace period the same again with that signal, whose handler user code hasn't replaced, and with a tracer
    that raises where nothing catches. A background task that holds up the loop is ended then as well.
 """
@@ -15,10 +16,12 @@ import asyncio
 import signal
 import threading
 from asyncio import _get_running_loop, current_task  # bound early: user code may patch asyncio
+from collections.abc import Callable
 from enum import StrEnum
 from types import FrameType
 from typing import Final
 
+from skep_shared.interrupt_page import INTERRUPT_SIGNAL
 from skep_workers.session.children import interrupt_children
 from skep_workers.session.clock import monotonic
 from skep_workers.session.escalation import Tracer
@@ -44,7 +47,9 @@ class Interrupter:
     `request`, `next_deadline` and `tick` belong to the control thread, everything else to the main thread.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, shield: Shield) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, shield: Shield, wanted: Callable[[], tuple[int, int]]) -> None:
+        """`wanted` gives seq and attempt of the cell that the worker's signal is about."""
+        self._wanted = wanted
         self._loop = loop
         self._shield = shield
         self._main_thread: Final = threading.main_thread().ident or 0
@@ -54,6 +59,7 @@ class Interrupter:
         self._started_at = 0.0
         self._times_out_at: float | None = None
         self._requested: dict[Writer, Reason] = {}
+        self._ended_seq = 0
         self._delivered = NOBODY
         self._again_at: float | None = None
         self._hard: Writer | None = None
@@ -65,6 +71,7 @@ class Interrupter:
         """Take SIGINT and the signal of our own."""
         signal.signal(signal.SIGINT, self._on_sigint)
         signal.signal(HARD_SIGNAL, self._on_hard_signal)
+        signal.signal(INTERRUPT_SIGNAL, self._on_workers_signal)
 
     # --- the main thread's part -----------------------------------------------------------------------------------
 
@@ -97,6 +104,7 @@ class Interrupter:
     def forget(self, cell: Writer) -> None:
         """Drop what was asked of this cell and of earlier ones: it has ended."""
         self._cell, self._task, self._times_out_at = NOBODY, None, None
+        self._ended_seq = max(self._ended_seq, cell.seq)
         for other in [other for other in self._requested if other.seq <= cell.seq]:
             del self._requested[other]
         self._hard = self._hard_at = self._again_at = None
@@ -110,9 +118,19 @@ class Interrupter:
         if not self._shield.defer(self._deliver):
             self._deliver()
 
+    def _on_workers_signal(self, _number: int, _frame: FrameType | None) -> None:
+        # A SIGINT handler of the user's own is called once, by the SIGINT that follows.
+        if self._has_sigint and not self._shield.defer(self._deliver_wanted):
+            self._deliver_wanted()
+
+    def _deliver_wanted(self) -> None:
+        if self._in_user_code and self._cell not in self._requested and self._wanted() == self._cell:
+            self._requested[self._cell] = Reason.INTERRUPT
+            self._deliver()
+
     def _deliver(self) -> None:
-        if not self._in_user_code or self._cell not in self._requested:
-            return  # late, or not ours
+        if not self._in_user_code or self._cell not in self._requested or self._delivered == self._cell:
+            return  # late, or not ours, or heard already: one request may come as two signals
         self._delivered = self._cell
         task = self._task
         if task is None or self._stepped_task() is task:
@@ -144,10 +162,15 @@ class Interrupter:
 
     def request(self, cell: Writer, reason: Reason = Reason.INTERRUPT) -> None:
         """Ask for the end of a cell. One that is still queued ends when it starts."""
+        if cell.seq <= self._ended_seq:
+            return  # it came late, or the worker's signal has ended the cell already
+        now = monotonic()
         if cell in self._requested:
+            if self._hard_at is None:  # the main thread has it from the worker's signal; the rest is ours to do
+                self._hard_at = now + self.grace_seconds
+                interrupt_children(since=self._started_at)
             return
         self._requested[cell] = reason
-        now = monotonic()
         self._hard_at = now + self.grace_seconds
         if self._cell == cell:
             self._signal(signal.SIGINT, now)

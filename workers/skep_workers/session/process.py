@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import faulthandler
 import os
+import signal
 import socket
 import sys
 import traceback
@@ -20,6 +21,7 @@ from typing import Any, Final, NoReturn
 
 from skep_shared.errors import ProtocolError
 from skep_shared.frames import PROTOCOL_VERSION, Blob, Configure, Execute, FrameDecoder, Hello, Restore
+from skep_shared.interrupt_page import INTERRUPT_SIGNAL, InterruptPage
 from skep_shared.states import CellStatus
 from skep_workers.session.asking import DEFAULT_DEADLINE_SECONDS, Asker
 from skep_workers.session.attribution import install_thread_hook
@@ -53,6 +55,7 @@ class SessionMain:
         control_socket: socket.socket,
         snapshot_socket: socket.socket,
         pipes: tuple[int, int],
+        interrupt_page: InterruptPage,
     ) -> None:
         self._socket = cell_socket
         self._pid = os.getpid()
@@ -67,7 +70,7 @@ class SessionMain:
         shield = Shield()
         self._link = CellLink(cell_socket, shield)
         self._reader = PipeReader(self._link, shield, *pipes)
-        self._interrupter = Interrupter(self._loop, shield)
+        self._interrupter = Interrupter(self._loop, shield, interrupt_page.read)
         self._asker = Asker(self._link)
         self._publisher = DisplayPublisher(self._link)
         self._engine = Engine(self._loop, self._link, self._interrupter, self._publisher, self._reader.drain)
@@ -229,9 +232,10 @@ class SessionMain:
 
 def run_session(descriptors: Descriptors, directory: str) -> None:
     """Turn a fresh fork of the zygote into a session process; returns when the session has ended."""
+    signal.signal(INTERRUPT_SIGNAL, signal.SIG_IGN)  # it could come before its handler is there, and would kill
     os.setsid()  # a process group of its own, so that all of it can be killed
     adopt_orphans()
-    cell_socket, control_socket, snapshot_socket, stdout_read, stderr_read = arrange(descriptors)
+    cell_socket, control_socket, snapshot_socket, stdout_read, stderr_read, page = arrange(descriptors)
     os.chdir(directory)
     sys.path.insert(0, "")
     sys.argv = [""]
@@ -244,4 +248,5 @@ def run_session(descriptors: Descriptors, directory: str) -> None:
         socket.socket(fileno=control_socket),
         socket.socket(fileno=snapshot_socket),
         (stdout_read, stderr_read),
+        InterruptPage(page),
     ).run()

@@ -5,7 +5,7 @@ control socket: nothing that it holds could be kept from its children. It import
 garbage collector's generations (a collection in a child would otherwise touch, and so copy, every page), and waits.
 
 Messages, each one packet of msgpack on a SOCK_SEQPACKET socket:
-    host to zygote   ["fork", request, directory] with seven descriptors (see process.Descriptors)
+    host to zygote   ["fork", request, directory] with eight descriptors (see descriptors.Descriptors)
     zygote to host   ["ready", pid]   ["forked", request, pid]   ["exited", pid, wait status]
 The zygote leaves when its socket ends.
 
@@ -34,7 +34,7 @@ from skep_workers.session.descriptors import Descriptors
 from skep_workers.session.process import run_session
 
 PACKET_BYTES: Final = 64 * 1024
-DESCRIPTORS: Final = 7
+DESCRIPTORS: Final = 8
 START_FAILED_EXIT: Final = 71  # EX_OSERR of sysexits.h
 
 
