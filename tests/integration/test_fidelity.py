@@ -21,7 +21,7 @@ def report():
 @pytest.mark.parametrize("case", suite.CASES, ids=lambda case: case.id)
 def test_restored_on_another_worker_it_is_still_itself(report, case):
     if case.missing:
-        pytest.skip(f"not run: {', '.join(case.missing)} is not installed (pip install -e '.[fidelity]')")
+        pytest.skip(f"not run: {', '.join(case.missing)} is not here (packages: pip install -e '.[fidelity]')")
     assert report.verdicts["skep"][case.id] == ""
 
 

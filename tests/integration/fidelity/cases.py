@@ -2,21 +2,25 @@
 
 A group is a text:
 
-    == name [needs: package, package] [loses: variable]
+    == name [needs: package, package] [python: 3.12] [loses: variable]
     code of the cell that makes it
     ++                              (as often as needed: the code of another cell)
     --
     code of the cell that uses it, after its process was killed; it fails by raising
 
-`loses` names what is left out of checkpoints on purpose: the rest of the case holds, and reading it says what became
+`python` is the first version that has it. `loses` names what is left out of checkpoints on purpose: the rest of the case holds, and reading it says what became
 of it.
 """
 
 import importlib.util
 import re
+import sys
 from dataclasses import dataclass
 
-_HEAD = re.compile(r"(?P<name>[^\[]+?)(?: \[needs: (?P<needs>[^]]+)\])?(?: \[loses: (?P<loses>[^]]+)\])?")
+_HEAD = re.compile(
+    r"(?P<name>[^\[]+?)(?: \[needs: (?P<needs>[^]]+)\])?(?: \[python: (?P<python>[^]]+)\])?"
+    r"(?: \[loses: (?P<loses>[^]]+)\])?"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +33,7 @@ class Case:
     uses: str
     needs: tuple[str, ...]
     loses: str
+    python: tuple[int, ...]
 
     @property
     def id(self) -> str:
@@ -37,8 +42,10 @@ class Case:
 
     @property
     def missing(self) -> tuple[str, ...]:
-        """The packages that it needs and that aren't installed."""
-        return tuple(name for name in self.needs if importlib.util.find_spec(name) is None)
+        """What it needs and isn't here."""
+        packages = tuple(name for name in self.needs if importlib.util.find_spec(name) is None)
+        is_too_old = sys.version_info[: len(self.python)] < self.python
+        return (*packages, f"Python {'.'.join(map(str, self.python))}") if is_too_old else packages
 
 
 def read(group: str, text: str) -> list[Case]:
@@ -54,4 +61,5 @@ def _read_one(group: str, part: str) -> Case:
         raise ValueError(f"not a case: {head!r}")
     needs = tuple((match["needs"] or "").replace(",", " ").split())
     makes = tuple(cell.strip("\n") for cell in re.split(r"^\+\+$", making, flags=re.MULTILINE))
-    return Case(group, match["name"], makes, using.strip("\n"), needs, match["loses"] or "")
+    python = tuple(int(part) for part in match["python"].split(".")) if match["python"] else ()
+    return Case(group, match["name"], makes, using.strip("\n"), needs, match["loses"] or "", python)

@@ -15,6 +15,7 @@ from . import (
     libraries,
     mixed,
     modules,
+    newer_python,
     ours,
     peers,
     standard,
@@ -35,6 +36,7 @@ GROUPS = (
     modules,
     aliasing,
     mixed,
+    newer_python,
     left_out,
 )
 CASES: list[Case] = [case for group in GROUPS for case in group.CASES]

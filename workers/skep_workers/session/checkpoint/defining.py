@@ -8,11 +8,14 @@ part of the state that is restored.
 import abc
 import builtins
 import contextlib
+import gc
 import importlib
 import sys
 import types
 import typing
 from collections.abc import Iterator
+from functools import partial
+from pickle import PicklingError  # bound early: user code may patch pickle
 from types import CellType, CodeType, FunctionType, MemberDescriptorType, ModuleType
 from typing import Any, Final
 
@@ -66,6 +69,9 @@ def reduce_function(function: FunctionType, spaces: dict[int, ModuleType]) -> Re
     for name in ("__globals__", "__closure__"):
         slots.pop(name, None)
     slots["_cloudpickle_submodules"] = [module for module in slots["_cloudpickle_submodules"] if module is not None]
+    type_parameters = getattr(function, "__type_params__", ())  # of `def f[T]`, from Python 3.12 on
+    if type_parameters:
+        slots["__type_params__"] = type_parameters
     code, closure = function.__code__, function.__closure__
     state = (attributes, slots)
     if function.__globals__ is registry.names:
@@ -237,25 +243,63 @@ def set_member_state(member: Any, attributes: dict[str, Any]) -> None:
 # --- type parameters --------------------------------------------------------------------------------------------------
 
 
+def is_evaluated_late(value: Any) -> bool:
+    """Tell whether cells' code may have to run for a bound, a default or what an alias stands for (Python 3.12)."""
+    return any(type(part) is FunctionType for part in gc.get_referents(value))
+
+
 def reduce_type_parameter(value: Any) -> Reduced:
-    """Save a TypeVar, ParamSpec, TypeVarTuple or NewType."""
+    """Save a TypeVar, ParamSpec, TypeVarTuple, NewType or type alias. Raises PicklingError."""
     kind, name = type(value), value.__name__
     if kind is typing.NewType:
         return kind, (name, value.__supertype__), dict(vars(value))
-    if kind is typing.TypeVarTuple:
-        return kind, (name,)
-    keywords = {"bound": value.__bound__, "covariant": value.__covariant__, "contravariant": value.__contravariant__}
+    if kind not in {typing.TypeVar, typing.ParamSpec, typing.TypeVarTuple}:
+        if _mentions(value.__value__, value):
+            raise PicklingError("a type alias that is a part of itself")
+        return make_type_alias, (kind, name, value.__value__, value.__type_params__, value.__module__)
+    keywords: dict[str, Any] = {}
+    if kind is not typing.TypeVarTuple:
+        keywords = {
+            "bound": value.__bound__,
+            "covariant": value.__covariant__,
+            "contravariant": value.__contravariant__,
+        }
+        if getattr(value, "__infer_variance__", False):  # of `class C[T]`, from Python 3.12 on
+            keywords["infer_variance"] = True
+    if hasattr(value, "has_default") and value.has_default():  # from Python 3.13 on
+        keywords["default"] = value.__default__
     constraints = getattr(value, "__constraints__", ())
     return make_type_parameter, (kind, name, constraints, keywords, value.__module__)
+
+
+def _mentions(part: Any, alias: Any) -> bool:
+    seen: set[int] = set()
+    parts = [part]
+    while parts:
+        part = parts.pop()
+        if part is alias:
+            return True
+        if id(part) not in seen:
+            seen.add(id(part))
+            parts += getattr(part, "__args__", ())
+            if type(part) is type(alias):
+                parts.append(part.__value__)
+    return False
 
 
 def make_type_parameter(
     kind: Any, name: str, constraints: tuple[Any, ...], keywords: dict[str, Any], module: str
 ) -> Any:
-    """Make a TypeVar or a ParamSpec."""
+    """Make a TypeVar, a ParamSpec or a TypeVarTuple."""
     made = kind(name, *constraints, **keywords)
     made.__module__ = module
     return made
+
+
+def make_type_alias(kind: Any, name: str, value: Any, parameters: tuple[Any, ...], module: str) -> Any:
+    """Make a type alias; it is of the module that its maker is of."""
+    names = {"__name__": module, "make": partial(kind, name, value, type_params=parameters)}
+    return eval("make()", names)
 
 
 # --- modules ----------------------------------------------------------------------------------------------------------

@@ -13,7 +13,13 @@ from typing import Any, Final, TypeVar
 T = TypeVar("T")
 
 MAIN: Final = "__main__"
-TYPE_PARAMETERS: Final = (typing.TypeVar, typing.ParamSpec, typing.TypeVarTuple, typing.NewType)
+TYPE_PARAMETERS: Final = (
+    typing.TypeVar,
+    typing.ParamSpec,
+    typing.TypeVarTuple,
+    typing.NewType,
+    *(getattr(typing, name) for name in ("TypeAliasType",) if hasattr(typing, name)),  # from Python 3.12 on
+)
 # Flags of a type, see CPython's Include/object.h: made at run time; can't be changed.
 _HEAP: Final = 1 << 9
 _IMMUTABLE: Final = 1 << 8

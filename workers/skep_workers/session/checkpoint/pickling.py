@@ -23,6 +23,7 @@ import cloudpickle
 from skep_workers.session.checkpoint import arrays
 from skep_workers.session.checkpoint.defining import (
     definition,
+    is_evaluated_late,
     modules_by_dict,
     reduce_class,
     reduce_function,
@@ -139,7 +140,11 @@ class SnapshotPickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle
             if self._is_trusting:
                 raise Untrusted(kind.__qualname__)
             self.restores_by_code = True
-        return reduce_class(obj) if issubclass(kind, type) else reduce_type_parameter(obj)
+        if issubclass(kind, type):
+            return reduce_class(obj)
+        if self._is_trusting and is_evaluated_late(obj):
+            raise Untrusted(kind.__qualname__)
+        return reduce_type_parameter(obj)
 
     def _function(self, function: FunctionType) -> Any:
         module = sys.modules.get(function.__module__ or "")

@@ -5,6 +5,7 @@ function or a class can change, but in few places; a fingerprint of those places
 immutable and held, proves it. Whatever isn't covered here is examined, every time.
 """
 
+from gc import get_referents  # bound early: user code may patch gc
 from types import (
     BuiltinFunctionType,
     CodeType,
@@ -61,7 +62,7 @@ def fingerprint(value: object) -> Fingerprint | None:
     if not is_definition(value):
         return None
     if type(value) in TYPE_PARAMETERS:
-        return (value, *vars(value).values())
+        return _type_parameter_fingerprint(value)
     return _class_fingerprint(value)  # type: ignore[arg-type]
 
 
@@ -96,6 +97,14 @@ def _function_fingerprint(function: FunctionType) -> Fingerprint | None:
         *parts,
         *annotations,
     )
+
+
+def _type_parameter_fingerprint(value: object) -> Fingerprint:
+    # From Python 3.12 on most are made by C code, don't show their dict, and evaluate a bound when it is asked for.
+    parts: list[Any] = []
+    for part in get_referents(value):
+        parts += part.values() if type(part) is dict else (part,)
+    return (value, *parts)
 
 
 def _class_fingerprint(kind: type) -> Fingerprint | None:
