@@ -59,6 +59,15 @@ class Rates:
 
 CALM = Rates()
 
+# Steps at which a worker falls asleep more often than by chance: behind its claim, before its writes. Only so does an
+# owner wake up with a write in hand that just fits, because its successor has not written yet.
+NAMED_STEPS = {
+    "claim": ("pause_after", 6.0),
+    "emit": ("pause_before", 4.0),
+    "commit": ("pause_before", 4.0),
+    "release": ("pause_before", 4.0),
+}
+
 
 class Machine(Node):
     """A node that talks to Redis."""
@@ -123,6 +132,13 @@ class Network:
         fate = ""
         if node.total and (chance := rng.random()) < node.total:
             fate = node.rates.pick(chance)
+        elif (
+            node.total
+            and what in NAMED_STEPS
+            and rng.random() < getattr(node.rates, NAMED_STEPS[what][0]) * NAMED_STEPS[what][1]
+        ):
+            fate = NAMED_STEPS[what][0]
+        if fate:
             if fate == "kill_before":
                 self._on_kill(node, f"before {what}")
                 raise asyncio.CancelledError

@@ -578,7 +578,8 @@ class _SimulatedDispatcher:
             if session is None:
                 stream = store.get(b"arq")
                 after = b"%d-%d" % stream.last if stream is not None else b"0-0"
-                await network.read(node, b"arq", after, 1, 0.75)
+                while not await network.read(node, b"arq", after, 1, 0.75) and self._calls["has_room"]():
+                    pass  # nothing has been added: looking would find nothing
                 continue
             job = asyncio.get_running_loop().create_task(self._activate(session.decode()))
             jobs.add(job)

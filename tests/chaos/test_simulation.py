@@ -11,6 +11,8 @@ from .checker import check
 from .history import History
 from .simulation import Scenario, quiet_logs, simulate
 
+pytestmark = pytest.mark.timeout(300)  # of processor time it takes a hundredth; the machine may be busy
+
 SEEDS = int(os.environ.get("SKEP_CHAOS_SEEDS", "2000"))
 SEEDS_A_TEST = 50
 
@@ -40,7 +42,7 @@ def test_seeds_that_showed_something_are_clean():
 @pytest.mark.parametrize("finding", ["racing sockets"])
 @pytest.mark.xfail(strict=True, reason="an open finding, see README.md")
 def test_an_open_finding(finding):
-    assert run(range(300), frozenset({finding})) == []
+    assert run((19, 251, 276), frozenset({finding})) == []
 
 
 def test_a_seed_gives_the_same_history_each_time():
