@@ -82,6 +82,11 @@ class Journal:
         """Number of the last event that was added, written or not."""
         return self._added
 
+    @property
+    def last_written(self) -> int:
+        """Number of the last event that Redis has."""
+        return self._written
+
     def add(self, event: bytes) -> int:
         """Take the next event; gives its number."""
         chunk = self._open

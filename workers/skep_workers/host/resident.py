@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import Final
 
 import structlog
@@ -38,6 +39,20 @@ HOST_OPERATIONS: Final = frozenset({"hibernate", "rollback"})
 INTERRUPT_GRACE_SECONDS: Final = 2.0
 
 
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """How far a session is: last cell submitted, last committed, last event; and its owner's token."""
+
+    seq: int
+    cursor: int
+    last: int
+    token: str
+
+    def is_behind(self, other: "Mark") -> bool:
+        """Tell whether anything that the other has is missing here."""
+        return self.seq < other.seq or self.cursor < other.cursor or self.last < other.last
+
+
 class Resident:
     """A session that this worker owns."""
 
@@ -52,6 +67,7 @@ class Resident:
         self._housing = Housing(host.zygote, host.directory, claim.session_id, host.settings.start_seconds)
         self._is_closing = claim.closing
         self._is_lost = False
+        self._gap: EventGap | None = None
         self._is_replacing = False
         self._hibernation = ""
         self._is_hurried = False
@@ -193,11 +209,21 @@ class Resident:
         self._is_closing = True
         self._changed.set()
 
-    def check(self, *, seq: int, token: str, closing: bool) -> None:
-        """Compare with what Redis says: cells that were not announced come in, a lost session ends."""
-        self._is_lost = self._is_lost or token != self.claim.token
+    @property
+    def mark(self) -> Mark:
+        """How far the session is, of what Redis has said to this owner."""
+        return Mark(self.intake.known, self._journal.cursor, self._journal.last_written, self.claim.token)
+
+    def check(self, there: Mark, known: Mark, *, closing: bool) -> None:
+        """Compare with what Redis says, `known` being the mark from before it was asked.
+
+        Cells that were not announced come in. A lost session's stay ends, and that of one whose log went back.
+        """
+        self._is_lost = self._is_lost or there.token != self.claim.token
         self._is_closing = self._is_closing or closing
-        self.intake.expect(seq)
+        if there.is_behind(known):
+            self._gap = EventGap(self.session_id, known.last + 1, there.last)
+        self.intake.expect(there.seq)
         self._changed.set()
 
     async def confirm(self) -> None:
@@ -233,6 +259,8 @@ class Resident:
             self._changed.clear()
             if self._is_lost:
                 raise Fenced(self.session_id, self.claim.epoch + 1)
+            if self._gap is not None:
+                raise self._gap
             if self._is_closing:
                 return await self._end_session()
             if self._rollback is not None:

@@ -16,7 +16,7 @@ from skep_workers.host.facilities import Host
 from skep_workers.host.intake import cell_of_entry
 from skep_workers.host.operations import OperationRequest
 from skep_workers.host.placement import Placement
-from skep_workers.host.resident import Resident
+from skep_workers.host.resident import Mark, Resident
 
 log = structlog.get_logger()
 
@@ -34,6 +34,7 @@ class Residents:
         self._on_pending = on_pending
         self._placement = Placement(host)
         self._arriving: set[asyncio.Task[None]] = set()
+        self._looking: set[str] = set()
         self._residents: dict[str, Resident] = {}
         self._early: dict[str, list[dict[bytes, Any]]] = {}
         self._stays: dict[str, asyncio.Task[None]] = {}
@@ -186,7 +187,12 @@ class Residents:
         if resident is None:
             if session_id in self._claiming:  # claimed already, perhaps, and the answer is still on its way
                 self._early.setdefault(session_id, []).append(fields)
+            elif fields[b"k"] in {b"cell", b"wake", b"close"}:
+                # It was given back meanwhile; or Redis went back to when it was here, and nobody else will take it.
+                self._begin_arrival(session_id)
             return
+        if fields[b"k"] in {b"cell", b"wake"} and int(fields[b"q"]) <= resident.intake.known:
+            self._begin_look(session_id)  # it comes late; or Redis went back, and the number is another cell's now
         match fields[b"k"]:
             case b"cell":
                 resident.intake.offer(*cell_of_entry(fields))
@@ -218,20 +224,43 @@ class Residents:
             # It is still waiting, and named again to whoever asks.
             log.warning("arrival.failed", session_id=session_id, error=repr(exc))
 
+    def _begin_look(self, session_id: str) -> None:
+        """Ask Redis about one session, once at a time."""
+        if session_id not in self._looking:
+            self._looking.add(session_id)
+            task = self._group.create_task(self._look(session_id), name=f"look at {session_id}")
+            task.add_done_callback(lambda _: self._looking.discard(session_id))
+
+    async def _look(self, session_id: str) -> None:
+        with contextlib.suppress(*RETRIABLE):  # the sweep will ask again
+            await self._compare([session_id])
+
     async def sweep(self) -> None:
-        """Ask Redis how far each session is and whose: makes up for lost wake-ups, finds lost sessions."""
+        """Ask Redis how far each session is and whose: makes up for lost wake-ups, finds lost sessions and strays."""
         ids = list(self._residents)
-        keys = self._host.scripts.keys
         for start in range(0, len(ids), SWEEP_PAGE):
-            page = ids[start : start + SWEEP_PAGE]
-            async with self._host.redis.pipeline(transaction=False) as pipe:
-                for session_id in page:
-                    pipe.hmget(keys.session(session_id), ["seq", "token", "state"])
-                replies = await pipe.execute()
-            for session_id, (seq, token, state) in zip(page, replies, strict=True):
-                resident = self._residents.get(session_id)
-                if resident is not None:
-                    resident.check(seq=int(seq or 0), token=(token or b"").decode(), closing=state == b"closing")
+            await self._compare(ids[start : start + SWEEP_PAGE])
+        owned_key = self._host.scripts.keys.owned(self._host.worker_id)
+        owned = await self._host.redis.execute_command("SMEMBERS", owned_key)
+        for session_id in sorted(name.decode() for name in owned):
+            # Redis says that this worker has it: it went back to when that was so. Nobody else may claim it.
+            if session_id not in self._residents and session_id not in self._claiming:
+                self._begin_arrival(session_id)
+
+    async def _compare(self, ids: list[str]) -> None:
+        keys = self._host.scripts.keys
+        # Before the question: what Redis says must not be behind what was known then.
+        marks = {name: resident.mark for name in ids if (resident := self._residents.get(name)) is not None}
+        async with self._host.redis.pipeline(transaction=False) as pipe:
+            for session_id in marks:
+                pipe.hmget(keys.session(session_id), ["seq", "cursor", "last", "token", "state"])
+            replies = await pipe.execute()
+        for (session_id, mark), (seq, cursor, last, token, state) in zip(marks.items(), replies, strict=True):
+            resident = self._residents.get(session_id)
+            if resident is None or resident.mark.token != mark.token:
+                continue
+            there = Mark(int(seq or 0), int(cursor or 0), int(last or 0), (token or b"").decode())
+            resident.check(there, mark, closing=state == b"closing")
 
     def ping(self) -> None:
         """Ask the processes that run a cell for a sign of life."""

@@ -1,0 +1,146 @@
+"""Workers whose Redis comes back with an older state: sessions go on from what it has, and their logs stay dense."""
+
+import asyncio
+import contextlib
+import secrets
+
+import pytest
+
+import skep
+from skep_shared.settings import Settings
+
+from .earlier_state import Past
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+async def redis_server(tmp_path, stoppable_redis):
+    """A server of the test's own, in place of the shared one."""
+    (tmp_path / "redis").mkdir()
+    return await stoppable_redis(tmp_path / "redis")
+
+
+@pytest.fixture
+def past(redis_server, tmp_path):
+    return Past(redis_server, tmp_path / "redis", tmp_path / "past")
+
+
+@pytest.fixture
+async def shard(redis_server):
+    """A client that soon looks again."""
+    settings = Settings.load(
+        redis_url=redis_server.url, prefix=f"t-{secrets.token_hex(6)}", command_timeout_seconds=1, block_seconds=0.5
+    )
+    async with skep.connect(settings=settings) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+async def worker(start_worker):
+    """A worker that notices soon."""
+    return await start_worker("--command-timeout-seconds", "1", "--block-seconds", "0.5")
+
+
+async def check_log(session):
+    """Check that the stored ids are dense, and that each cell has one end; give the cells' ids in order."""
+    events = [event async for event in session.events()]
+    assert [event.id for event in events] == [f"{number}-0" for number in range(1, len(events) + 1)]
+    return [event.cell_id for event in events if event.kind == "cell.finished"]
+
+
+async def test_pending_cells_run_and_done_ones_that_are_pending_again_too(shard, worker, past, gate, first_output):
+    session = shard.session("s")
+    await session.run("log = ['a']", cell_id="a")
+    running = await session.submit(f"print('on'); {gate.wait}; log.append('b'); log", cell_id="b")
+    await first_output(running)
+    past.keep()
+    gate.open()
+    assert (await running.outcome()).value == ["a", "b"]
+    done = await session.run("log.append('c'); log", cell_id="c")
+    assert done.value == ["a", "b", "c"]
+    reading = asyncio.create_task(first_reset(session, int((await session.info()).last_event)))
+    await past.come_back()
+    gate.open()  # for its second run
+
+    again = await session.submit("log.append('c'); log", cell_id="c")
+    assert (await again.outcome()).value == ["a", "b", "c"]
+    assert await check_log(session) == ["a", "b", "c"]
+    assert (await reading).kind == "events.reset"
+
+
+async def first_reset(session, after):
+    async with contextlib.aclosing(session.events(f"{after}-0", follow=True)) as events:
+        async for event in events:
+            if event.kind == "events.reset":
+                return event
+    raise AssertionError
+
+
+async def test_an_idle_session_that_went_back_goes_on_from_what_redis_has(shard, worker, past):
+    session = shard.session("s")
+    await session.run("n = 1", cell_id="a")
+    past.keep()
+    await session.run("n += 1", cell_id="b")
+    await session.run("n += 1", cell_id="c")
+    await past.come_back()
+
+    outcome = await session.run("n += 10; n", cell_id="d", wait=40)
+
+    assert (outcome.value, outcome.seq) == (11, 2)  # what b and c did is lost with them, as they were told
+    assert await check_log(session) == ["a", "d"]
+
+
+async def test_a_session_that_its_worker_had_given_back_goes_on(shard, worker, past):
+    """Redis says that a worker has it which lives, and doesn't know."""
+    session = shard.session("s")
+    await session.run("n = 1", cell_id="a")
+    past.keep()
+    await session.hibernate()
+    await past.come_back()
+
+    assert (await session.run("n += 10; n", cell_id="b", wait=40)).value == 11
+    assert await check_log(session) == ["a", "b"]
+
+
+async def test_a_session_that_had_moved_goes_on(shard, worker, past, start_worker):
+    """Redis says that it is with the worker it was with before."""
+    session = shard.session("s")
+    await session.run("n = 1", cell_id="a")
+    await session.hibernate()
+    await session.run("n += 1", cell_id="b")
+    past.keep()
+    await session.hibernate()
+    await session.run("n += 1", cell_id="c")
+    await past.come_back()
+
+    assert (await session.run("n += 10; n", cell_id="d", wait=40)).value == 12
+    assert await check_log(session) == ["a", "b", "d"]
+
+
+async def test_a_session_that_is_new_and_lost_is_new_again(shard, worker, past):
+    past.keep()
+    session = shard.session("s")
+    await session.run("n = 1", cell_id="a")
+    await past.come_back()
+
+    outcome = await session.run("'n' in globals()", cell_id="b", wait=40)
+    assert (outcome.value, outcome.seq) == (False, 1)
+    assert await check_log(session) == ["b"]
+
+
+async def test_an_outcome_that_was_sent_twice_is_the_one_that_counts(shard, worker, past, gate, first_output):
+    """A client that knows the first outcome keeps it; one that asks later gets the one that is in Redis."""
+    session = shard.session("s")
+    cell = await session.submit(f"print('on'); {gate.wait}; id(object())", cell_id="a")
+    await first_output(cell)
+    past.keep()
+    gate.open()
+    await cell.outcome()
+    await past.come_back()
+    gate.open()
+
+    async with skep.connect(settings=shard.settings) as other:
+        outcome = await other.cell("s", "a").outcome(timeout=40)
+    assert outcome.attempt >= 1
+    assert await check_log(session) == ["a"]
