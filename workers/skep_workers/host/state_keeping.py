@@ -142,7 +142,13 @@ class StateKeeping:
         if self._failures[seq] >= MAX_FAILURES:
             return Restored(f"{self._failures[seq]} processes hung or ended over it", {}, [])
         self._failures[seq] += 1
-        restored = await self._fill_from(process, manifest)
+        try:
+            restored = await self._fill_from(process, manifest)
+        except StoreUnavailable as exc:  # not damage: an earlier checkpoint would be a loss, and no easier to read
+            self._failures[seq] -= 1
+            process.kill()
+            await process.gone.wait()
+            raise StartError("session process", str(exc)) from exc
         del self._failures[seq]
         return restored
 
@@ -156,10 +162,6 @@ class StateKeeping:
             await process.send_state(Restore(plain_manifest(manifest)))
         except (ValueError, TypeError) as exc:
             return Restored(f"its manifest can't be read: {exc}", {}, [])
-        except StoreUnavailable as exc:  # not damage: an earlier checkpoint would be a loss, and no easier to read
-            process.kill()
-            await process.gone.wait()
-            raise StartError("session process", str(exc)) from exc
         try:
             async with asyncio.timeout(self._host.settings.restore_seconds):
                 return await self._restored
