@@ -8,12 +8,15 @@ msgpack instead of arq's default pickle: unpickling runs code for whoever can wr
 """
 
 import contextlib
+from collections.abc import AsyncIterator
 from datetime import datetime
 from typing import Any, Final
 
 import msgpack
 from arq.connections import ArqRedis
-from redis.exceptions import RedisError
+from arq.constants import job_key_prefix, result_key_prefix
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import RedisError, WatchError
 
 from skep_shared.connection import open_redis
 from skep_shared.keys import Keys
@@ -48,9 +51,23 @@ def open_arq(settings: Settings) -> ArqRedis:
 
 
 async def enqueue_activation(arq: ArqRedis, keys: Keys, session_id: str) -> None:
-    """Ask for the session to be made resident somewhere."""
-    await arq.enqueue_job(ACTIVATE_JOB, session_id, _expires=ACTIVATION_EXPIRES_SECONDS)
+    """Ask for the session to be made resident somewhere. Raises what the driver raises."""
+    async with _broken_connections_told():
+        await arq.enqueue_job(ACTIVATE_JOB, session_id, _expires=ACTIVATION_EXPIRES_SECONDS)
     await wake_workers(arq, keys)
+
+
+@contextlib.asynccontextmanager
+async def _broken_connections_told() -> AsyncIterator[None]:
+    """Give a connection that breaks while arq watches a job's key its own error.
+
+    The driver calls it a WatchError, which no caller reckons with, and which arq, when it comes at the end, takes for
+    somebody else's job of the same id.
+    """
+    try:
+        yield
+    except WatchError as exc:
+        raise RedisConnectionError(str(exc)) from exc
 
 
 async def enqueue_cell(
@@ -62,11 +79,17 @@ async def enqueue_cell(
     defer_by: float | None = None,
     defer_until: datetime | None = None,
 ) -> bool:
-    """Have a cell (session id, code, options) submitted later by arq; False if that job id is already scheduled."""
+    """Have a cell (session id, code, options) submitted later by arq; False if that job id is already scheduled.
+
+    Raises what the driver raises.
+    """
     session_id, code, options = job
-    scheduled = await arq.enqueue_job(
-        SUBMIT_JOB, session_id, code, _job_id=job_id, _defer_by=defer_by, _defer_until=defer_until, **options
-    )
+    async with _broken_connections_told():
+        scheduled = await arq.enqueue_job(
+            SUBMIT_JOB, session_id, code, _job_id=job_id, _defer_by=defer_by, _defer_until=defer_until, **options
+        )
+        if scheduled is None and not await arq.exists(job_key_prefix + job_id, result_key_prefix + job_id):
+            raise RedisConnectionError("the connection broke before the job was scheduled")
     await wake_workers(arq, keys)
     return scheduled is not None
 

@@ -82,6 +82,7 @@ class Link:
         self._socket_path = socket_path
         self._server: asyncio.Server | None = None
         self._connections: set[_Connection] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
         self._cut_until = self._late_until = self._slow_until = self._free_at = 0.0
         self._healed = asyncio.Event()
         self.url = ""
@@ -93,7 +94,7 @@ class Link:
 
     async def open(self) -> None:
         """Listen; `url` is where."""
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, limit=READ_BYTES, backlog=512)
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0, limit=READ_BYTES, backlog=512)
         host, port = self._server.sockets[0].getsockname()
         self.url = f"redis://{host}:{port}/0"
 
@@ -101,10 +102,9 @@ class Link:
         """Break every connection and listen no more."""
         if self._server is not None:
             self._server.close()
-        tasks = [connection.task for connection in self._connections]
-        for task in tasks:
+        for task in self._tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def cut(self, seconds: float) -> None:
         """Let nothing through in either direction; what was on its way arrives afterwards."""
@@ -146,15 +146,18 @@ class Link:
             async with asyncio.timeout(seconds):
                 await self._healed.wait()
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.get_running_loop().create_task(self._serve((reader, writer)), name=f"connection of {self.name}")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _serve(self, client: "Pair") -> None:
         try:
             server = await asyncio.open_unix_connection(str(self._socket_path), limit=READ_BYTES)
         except OSError:
-            _break(writer)
+            _break(client[1])
             return
-        connection = _Connection(self, task, (reader, writer), server)
+        connection = _Connection(self, client, server)
         self._connections.add(connection)
         try:
             await connection.run()
@@ -170,7 +173,6 @@ class _Connection:
     """One connection of a link, and its other half to the server."""
 
     link: Link
-    task: asyncio.Task[None]
     client: Pair
     server: Pair
     expected: deque[tuple[Request, Fate]] = field(default_factory=deque)

@@ -6,13 +6,14 @@ ends `Worker.main`; recovery never waits for its own. A list in Redis makes it p
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import contextlib
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any, Final
 
 import structlog
 from arq.connections import ArqRedis
 from arq.cron import CronJob, cron
-from arq.worker import Worker, func
+from arq.worker import Retry, Worker, func
 from redis.asyncio import Redis
 
 from skep_shared.activation import ACTIVATE_JOB, SUBMIT_JOB, pack_job, unpack_job
@@ -25,6 +26,7 @@ POLL_SECONDS: Final = 0.75
 MAX_JOBS: Final = 50
 JOB_SECONDS: Final = 30
 KEEP_RESULT_SECONDS: Final = 300
+RETRY_SECONDS: Final = 0.2  # more with every try
 UPKEEP_JOB: Final = "upkeep"
 UPKEEP_TRIES: Final = 1000  # when they are over, arq keeps that for an hour, in which the job is refused
 
@@ -132,7 +134,8 @@ class Dispatcher:
         await self._blocking.execute_command("BLPOP", self._keys.arq_wake, POLL_SECONDS)
 
     async def _run_activate(self, ctx: dict[str, Any], session_id: str) -> None:
-        await self._activate(session_id)
+        with _tried_again(ctx, session_id):
+            await self._activate(session_id)
 
     async def _run_upkeep(self, ctx: dict[str, Any]) -> None:
         try:
@@ -142,4 +145,15 @@ class Dispatcher:
 
     async def _run_submit(self, ctx: dict[str, Any], session_id: str, code: str, **options: Any) -> str:
         """Append a cell. The job id is its default cell id, so that a job which arq runs twice is one cell."""
-        return await self._submit(session_id, code, ctx["job_id"], options)
+        with _tried_again(ctx, session_id):
+            return await self._submit(session_id, code, ctx["job_id"], options)
+
+
+@contextlib.contextmanager
+def _tried_again(ctx: dict[str, Any], session_id: str) -> Iterator[None]:
+    """Have arq run the job again after the driver's errors, which to arq would be the job's end."""
+    try:
+        yield
+    except RETRIABLE as exc:
+        log.warning("job.retry", job_try=ctx["job_try"], session_id=session_id, error=repr(exc))
+        raise Retry(defer=ctx["job_try"] * RETRY_SECONDS) from exc

@@ -22,7 +22,7 @@ import structlog
 
 from skep_shared import __version__
 from skep_shared.activation import enqueue_activation, open_arq
-from skep_shared.connection import check_server, open_redis
+from skep_shared.connection import check_server, open_redis, unavailable
 from skep_shared.keys import Keys
 from skep_shared.limits import check_cell_id, check_session_id
 from skep_shared.models import WorkerFacts
@@ -77,7 +77,10 @@ class WorkerHost:
             if self._store is not None:
                 await self._store.check(self.worker_id)
             await self._zygote.ensure_started()
-            await self._lease.beat()
+            try:
+                await self._lease.beat()
+            except RETRIABLE as exc:
+                raise unavailable(self._settings, exc) from exc
             async with asyncio.TaskGroup() as group:
                 await self._serve(group, directory)
         finally:
