@@ -11,6 +11,8 @@ from types import FunctionType, ModuleType
 from typing import Any, Final, TypeVar
 
 T = TypeVar("T")
+Reduced = tuple[Any, ...]  # what `__reduce_ex__` gives
+Reducer = Callable[[Any], Any]
 
 MAIN: Final = "__main__"
 TYPE_PARAMETERS: Final = (
@@ -116,6 +118,14 @@ def class_attribute(kind: type, name: str) -> Any:
         if name in names:
             return names[name]
     return None
+
+
+def definition(key: str) -> Any:
+    """Give the definition of that key, restored before whatever names it."""
+    try:
+        return registry.definitions[key]
+    except KeyError:
+        raise LookupError(f"{key.partition(':')[2]}, which it needs, could not be restored") from None
 
 
 class DefinitionKeys:

@@ -21,31 +21,21 @@ from typing import Any, Final
 import cloudpickle
 
 from skep_workers.session.checkpoint import arrays
-from skep_workers.session.checkpoint.defining import (
-    definition,
-    is_evaluated_late,
-    modules_by_dict,
-    reduce_class,
-    reduce_function,
-    reduce_member,
-    reduce_module,
-    reduce_type_parameter,
-)
+from skep_workers.session.checkpoint.classes import reduce_class, reduce_member
 from skep_workers.session.checkpoint.definitions import (
     DefinitionKeys,
     class_attribute,
+    definition,
     is_definition,
     is_handmade,
     module_of,
     registry,
 )
-from skep_workers.session.checkpoint.reducers import (
-    ENGINE,
-    REDUCERS,
-    reduce_builtin_type,
-    reduce_engine_object,
-    reduce_exception,
-)
+from skep_workers.session.checkpoint.exceptions import reduce_exception
+from skep_workers.session.checkpoint.functions import reduce_function
+from skep_workers.session.checkpoint.modules import modules_by_dict, reduce_module
+from skep_workers.session.checkpoint.reducers import ENGINE, REDUCERS, reduce_builtin_type, reduce_engine_object
+from skep_workers.session.checkpoint.type_parameters import is_evaluated_late, reduce_type_parameter
 
 __all__ = ["DefinitionKeys", "SnapshotPickler", "Untrusted", "is_definition", "registry"]
 

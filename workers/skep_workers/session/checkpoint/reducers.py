@@ -17,19 +17,46 @@ import sys
 import types
 import weakref
 from collections import OrderedDict
-from collections.abc import Callable
 from contextvars import Context, ContextVar
 from pickle import PicklingError  # bound early: user code may patch pickle
 from struct import Struct
 from types import MappingProxyType, MethodType
 from typing import Any, Final
 
-from skep_workers.session.checkpoint.defining import Reduced, reduce_cell
-from skep_workers.session.checkpoint.definitions import class_attribute, is_made_by_c, module_of, registry
+from skep_workers.session.checkpoint.definitions import Reduced, Reducer, is_made_by_c, module_of, registry
+from skep_workers.session.checkpoint.exceptions import make_exception, set_exception_state
+from skep_workers.session.checkpoint.functions import reduce_cell
+from skep_workers.session.checkpoint.references import (
+    make_dead_proxy,
+    make_dead_reference,
+    make_memory_view,
+    make_view,
+    make_weak_dict,
+    reduce_mapping_proxy,
+    reduce_memory_view,
+    reduce_view_of,
+    reduce_weak_dict,
+    reduce_weak_method,
+    reduce_weak_proxy,
+    reduce_weak_reference,
+)
+
+# By these names checkpoints of version 0.1.0 call what is in modules of its own now.
+__all__ = [
+    "ENGINE",
+    "REDUCERS",
+    "make_dead_proxy",
+    "make_dead_reference",
+    "make_exception",
+    "make_memory_view",
+    "make_view",
+    "make_weak_dict",
+    "reduce_builtin_type",
+    "reduce_engine_object",
+    "set_exception_state",
+]
 
 ENGINE: Final = "skep_workers."
-
-Reducer = Callable[[Any], Any]
 
 
 # --- functools --------------------------------------------------------------------------------------------------------
@@ -62,135 +89,6 @@ def _key_wrapper(key: Any) -> Reduced:
     return functools.cmp_to_key, (compare,)
 
 
-# --- views and references ---------------------------------------------------------------------------------------------
-
-
-def _view_of(method: str) -> Reducer:
-    def reduce(view: Any) -> Reduced:
-        [source] = gc.get_referents(view)
-        return make_view, (source, method)
-
-    return reduce
-
-
-def make_view(source: Any, method: str) -> Any:
-    """Give a view of a dict."""
-    return getattr(type(source), method)(source)
-
-
-def _mapping_proxy(proxy: Any) -> Reduced:
-    [source] = gc.get_referents(proxy)
-    if type(source) is dict:
-        owner = getattr(source.get("__dict__", source.get("__weakref__")), "__objclass__", None)
-        if owner is not None and vars(owner) == proxy:
-            return vars, (owner,)  # what vars() gave for a class
-    return MappingProxyType, (source,)
-
-
-def _memory_view(view: memoryview) -> Reduced:
-    source = view.obj
-    if view.c_contiguous and type(source) is not memoryview:
-        whole = memoryview(source)
-        start = 0 if view.nbytes == whole.nbytes else _offset(whole, view)
-        if start is not None and whole.c_contiguous:
-            return make_memory_view, (source, start, view.nbytes, view.format, view.shape, view.readonly)
-    part = view.tobytes() if view.readonly else bytearray(view.tobytes())
-    return make_memory_view, (part, 0, view.nbytes, view.format, view.shape, view.readonly)
-
-
-def _offset(whole: memoryview, view: memoryview) -> int | None:
-    """Tell where in `whole` a part begins; only memory that can be written tells its address."""
-    if whole.readonly or view.readonly or not view.nbytes:
-        return None
-    import ctypes  # noqa: PLC0415 - rarely needed, and takes a while
-
-    addresses = [ctypes.addressof(ctypes.c_char.from_buffer(each)) for each in (whole.cast("B"), view.cast("B"))]
-    return addresses[1] - addresses[0]
-
-
-def make_memory_view(source: Any, start: int, size: int, layout: str, shape: tuple[int, ...], readonly: bool) -> Any:
-    """Give a view of a part of some memory."""
-    view = memoryview(source).cast("B")[start : start + size]
-    if (layout, shape) != ("B", (size,)):
-        view = view.cast(layout, shape)  # type: ignore[call-overload]
-    return view.toreadonly() if readonly else view
-
-
-def _weak_reference(reference: Any) -> Reduced:
-    found = reference()
-    if found is None:
-        return make_dead_reference, ()
-    return weakref.ref, (found, reference.__callback__)
-
-
-class _Gone:
-    """What dead references referred to."""
-
-
-def make_dead_reference() -> Any:
-    """Give a reference to nothing."""
-    return weakref.ref(_Gone())
-
-
-def _weak_proxy(proxy: Any) -> Reduced:
-    try:
-        return weakref.proxy, (proxy.__init__.__self__,)
-    except ReferenceError:
-        return make_dead_proxy, ()
-
-
-def make_dead_proxy() -> Any:
-    """Give a proxy of nothing."""
-    return weakref.proxy(_Gone())
-
-
-def _weak_method(reference: Any) -> Reduced:
-    method = reference()
-    return (make_dead_reference, ()) if method is None else (weakref.WeakMethod, (method,))
-
-
-def _weak_dict(weak: Any) -> Reduced:
-    return make_weak_dict, (type(weak) is weakref.WeakKeyDictionary, dict(weak.items()))
-
-
-def make_weak_dict(by_key: bool, items: dict[Any, Any]) -> Any:
-    """Make a weak dict of what lives."""
-    return (weakref.WeakKeyDictionary if by_key else weakref.WeakValueDictionary)(items)
-
-
-# --- exceptions -------------------------------------------------------------------------------------------------------
-
-
-def reduce_exception(exc: BaseException) -> Any:
-    """Save an exception with its cause and context, without a call of the `__init__` that a cell gave it."""
-    kind = type(exc)
-    base: Any = next(base for base in kind.__mro__ if is_made_by_c(base))
-    if (
-        class_attribute(kind, "__reduce__") is not class_attribute(base, "__reduce__")
-        or class_attribute(kind, "__reduce_ex__") is not object.__reduce_ex__
-        or class_attribute(kind, "__setstate__") is not class_attribute(base, "__setstate__")
-        or class_attribute(kind, "__getstate__") is not class_attribute(base, "__getstate__")
-    ):
-        return NotImplemented
-    reduced = base.__reduce__(exc)
-    fields = dict(reduced[2]) if len(reduced) > 2 and isinstance(reduced[2], dict) else {}
-    state = (fields, exc.__cause__, exc.__context__, exc.__suppress_context__)
-    return make_exception, (base, kind, *reduced[1]), state, None, None, set_exception_state
-
-
-def make_exception(base: Any, kind: Any, *arguments: Any) -> BaseException:
-    """Make an exception as its built-in base does."""
-    made: BaseException = base.__new__(kind, *arguments)
-    base.__init__(made, *arguments)
-    return made
-
-
-def set_exception_state(exc: BaseException, state: tuple[dict[str, Any], Any, Any, bool]) -> None:
-    """Give an exception its fields and what it came of."""
-    fields, exc.__cause__, exc.__context__, exc.__suppress_context__ = state
-    exc.__setstate__(fields)
-
-
 # --- the rest ---------------------------------------------------------------------------------------------------------
 
 
@@ -212,7 +110,7 @@ def make_match(pattern: Any, method: str, text: Any, start: int, end: int) -> An
 
 
 def _context_variable(var: ContextVar[Any]) -> Reduced:
-    missing = _Gone()
+    missing = object()
     try:
         default: tuple[Any, ...] = (Context().run(var.get),)
     except LookupError:
@@ -292,20 +190,20 @@ REDUCERS: Final[dict[type, Reducer]] = {
     functools._lru_cache_wrapper: _lru_cache,  # noqa: SLF001 - the type has no public name
     functools.cached_property: _cached_property,
     type(functools.cmp_to_key(operator.is_)): _key_wrapper,
-    type({}.keys()): _view_of("keys"),
-    type({}.values()): _view_of("values"),
-    type({}.items()): _view_of("items"),
-    type(_ordered.keys()): _view_of("keys"),
-    type(_ordered.values()): _view_of("values"),
-    type(_ordered.items()): _view_of("items"),
-    MappingProxyType: _mapping_proxy,
-    memoryview: _memory_view,
-    weakref.ReferenceType: _weak_reference,
-    weakref.ProxyType: _weak_proxy,
-    weakref.CallableProxyType: _weak_proxy,
-    weakref.WeakMethod: _weak_method,
-    weakref.WeakKeyDictionary: _weak_dict,
-    weakref.WeakValueDictionary: _weak_dict,
+    type({}.keys()): reduce_view_of("keys"),
+    type({}.values()): reduce_view_of("values"),
+    type({}.items()): reduce_view_of("items"),
+    type(_ordered.keys()): reduce_view_of("keys"),
+    type(_ordered.values()): reduce_view_of("values"),
+    type(_ordered.items()): reduce_view_of("items"),
+    MappingProxyType: reduce_mapping_proxy,
+    memoryview: reduce_memory_view,
+    weakref.ReferenceType: reduce_weak_reference,
+    weakref.ProxyType: reduce_weak_proxy,
+    weakref.CallableProxyType: reduce_weak_proxy,
+    weakref.WeakMethod: reduce_weak_method,
+    weakref.WeakKeyDictionary: reduce_weak_dict,
+    weakref.WeakValueDictionary: reduce_weak_dict,
     weakref.WeakSet: lambda weak: (weakref.WeakSet, (list(weak),)),
     re.Match: _match,
     ContextVar: _context_variable,
