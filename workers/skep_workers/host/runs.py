@@ -276,6 +276,10 @@ class CellRuns:
         for run in back:
             self._again[run.cell.seq] = run
             self._next_seq = min(self._next_seq, run.cell.seq)
+        for run in runs:
+            # It was sent back once before: the attempt it is at has been told of.
+            if run.first_event and run.cell.seq not in self._verdicts:
+                self._again[run.cell.seq] = run
         self._intake.waiting.extendleft(run.cell for run in reversed([*back, *runs]))
         if not self.is_kept:
             message = f"the session process ended ({cause}); its names are gone, since durability is none"
