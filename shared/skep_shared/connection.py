@@ -113,6 +113,10 @@ class _CancellableCommands(AbstractConnection):
                 await super().send_packed_command(command, check_health)
         except TimeoutError as exc:
             raise RedisTimeoutError("Timeout writing to socket") from exc
+        except RuntimeError as exc:  # uvloop's, where asyncio says nothing: the connection broke since it was looked at
+            if "closed" not in str(exc):
+                raise
+            raise RedisConnectionError(f"Error while writing to socket. {exc}.") from exc
         finally:
             self.socket_timeout = seconds
 

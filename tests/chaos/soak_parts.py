@@ -24,7 +24,7 @@ WORKERS = 3
 START_SECONDS = 30.0
 WORKER_FLAGS = (
     "--lease-seconds", str(LEASE_SECONDS), "--command-timeout-seconds", "1.5", "--connect-timeout-seconds", "1.5",
-    "--block-seconds", "2", "--max-resident", "16", "--idle-seconds", "4", "--grace-seconds", "1",
+    "--block-seconds", "2", "--max-resident", "24", "--idle-seconds", "4", "--grace-seconds", "1",
     "--keep-checkpoints", "3", "--log-format", "json",
 )  # fmt: skip
 

@@ -1,16 +1,20 @@
 """What the soak has found, each as one request that goes wrong."""
 
+import asyncio
 import contextlib
 import json
 from pathlib import Path
 
 import pytest
+import uvloop
 from arq import create_pool
 from arq.connections import RedisSettings
+from redis.exceptions import ConnectionError as RedisConnectionError
 
 import skep
 from skep.embedded import WorkerProcess
 from skep_shared.activation import pack_job, unpack_job
+from skep_shared.connection import open_redis
 from skep_shared.errors import StartError
 from skep_shared.settings import Settings
 
@@ -139,3 +143,20 @@ async def test_a_deferred_cell_is_scheduled_or_its_submitter_is_told(start_worke
         cell = await cluster.session("s").submit("6 * 7", cell_id=cell_id, defer_by=0.01)
 
     assert (await cell.outcome(10)).value == 42
+
+
+def test_a_transport_that_closes_just_before_a_command_is_a_connection_error(redis_server, settings):
+    """uvloop says RuntimeError where asyncio says nothing, and that ended the worker."""
+
+    async def send_on_what_has_closed():
+        client = open_redis(settings)
+        connection = client.connection_pool.make_connection()
+        await connection.connect()
+        connection._writer.transport.abort()
+        while not connection._reader.at_eof():  # noqa: ASYNC110 - it closes in its own time
+            await asyncio.sleep(0)
+        with pytest.raises(RedisConnectionError):
+            await connection.send_command("PING")
+        await client.aclose()
+
+    uvloop.run(send_on_what_has_closed())
