@@ -223,6 +223,12 @@ class Done(NamedTuple):
     detected: dict[str, Any]
 
 
+class Fault(NamedTuple):
+    """The last frame of a process whose engine has failed, with the error in one line."""
+
+    reason: str
+
+
 Frame = (
     Hello
     | Configure
@@ -248,6 +254,7 @@ Frame = (
     | Saved
     | Restore
     | Restored
+    | Fault
 )
 
 FRAME_CODES: Final[dict[type, int]] = {
@@ -275,6 +282,7 @@ FRAME_CODES: Final[dict[type, int]] = {
     Saved: 21,
     Restore: 22,
     Restored: 23,
+    Fault: 24,
 }
 
 

@@ -41,6 +41,19 @@ async def test_the_cell_is_crashed_with_the_cause(session, code, cause):
     assert (await session.run("6 * 7")).value == 42
 
 
+BREAK_ENGINE = "import skep_workers.session.checkpoint.taking as taking\ntaking._prove = lambda names: 1 / 0"
+
+
+@pytest.mark.parametrize("last", ["", "import time; time.sleep(0)", "import asyncio; await asyncio.sleep(0)"])
+async def test_a_failure_of_the_engine_says_what_it_was(session, last):
+    outcome = await session.run(f"{BREAK_ENGINE}\n{last}")
+
+    assert (outcome.status, outcome.error.ename) == (skep.CellStatus.CRASHED, "SessionCrashed")
+    assert outcome.error.evalue == "the session process ended: the engine failed: ZeroDivisionError: division by zero"
+    assert "Traceback" in outcome.text
+    assert (await session.run("6 * 7")).value == 42
+
+
 async def test_what_was_flushed_before_the_crash_is_kept(session):
     outcomes = [await session.run("import os\nprint('last words', flush=True)\nos._exit(1)") for _ in range(5)]
 

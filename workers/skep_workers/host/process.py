@@ -19,6 +19,7 @@ from skep_shared.frames import (
     Blob,
     Configure,
     Execute,
+    Fault,
     Frame,
     FrameDecoder,
     Hello,
@@ -38,6 +39,7 @@ from skep_workers.host.thread_signals import signal_thread
 from skep_workers.host.zygote import Zygote
 
 LAST_OUTPUT_BYTES: Final = 1024 * 1024
+MAX_FAULT_CHARS: Final = 1000
 EXIT_STATUS_SECONDS: Final = 1.0
 KILL_SECONDS: Final = 2.0
 # With which the process ends itself; user code that exits so is told the same.
@@ -223,6 +225,8 @@ class SessionProcess:
                     if not isinstance(frame, Hello):
                         raise ProtocolError(f"the first frame is {type(frame).__name__}, not Hello")
                     self._hello.set_result(frame)
+                elif isinstance(frame, Fault):
+                    self._fault = f"the engine failed: {frame.reason[:MAX_FAULT_CHARS]}"
                 elif isinstance(frame, _HOSTS_OWN):
                     raise ProtocolError(f"{type(frame).__name__} does not come from a session process")
                 else:
@@ -298,12 +302,14 @@ class SessionProcess:
             if transport is not None:
                 transport.close()
         cause = self._fault or describe_status(status)
-        if not self._hello.done():
-            self._hello.set_exception(StartError("session process", cause))
         # What it started in its group goes with it, however it ended.
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, signal.SIGKILL)
         left = self._read_pipes()
+        if not self._hello.done():
+            words = [line for _, text in left for line in text.splitlines() if line.strip()]
+            last = f": {words[-1][:MAX_FAULT_CHARS]}" if words else ""
+            self._hello.set_exception(StartError("session process", f"{cause}{last}"))
         if self._page is not None:
             self._page.close()
             self._page = None

@@ -20,7 +20,7 @@ from platform import python_version
 from typing import Any, Final, NoReturn
 
 from skep_shared.errors import ProtocolError
-from skep_shared.frames import PROTOCOL_VERSION, Blob, Configure, Execute, FrameDecoder, Hello, Restore
+from skep_shared.frames import PROTOCOL_VERSION, Blob, Configure, Execute, Fault, FrameDecoder, Hello, Restore
 from skep_shared.interrupt_page import INTERRUPT_SIGNAL, InterruptPage
 from skep_shared.states import CellStatus
 from skep_workers.session.asking import DEFAULT_DEADLINE_SECONDS, Asker
@@ -43,6 +43,7 @@ from skep_workers.session.sources import install_class_sources
 from skep_workers.session.workspace_calls import WorkspaceCalls
 
 RECEIVE_BYTES: Final = 256 * 1024
+MAX_FAULT_CHARS: Final = 1000
 CAPABILITIES: Final = ["interrupt", "inputs", "input", "operations", "display"]
 
 
@@ -205,7 +206,10 @@ class SessionMain:
 
     def _save_if_wanted(self) -> None:
         if not self._is_busy:
-            frames = self._keeper.when_idle()
+            try:
+                frames = self._keeper.when_idle()
+            except Exception as failure:  # noqa: BLE001 - the process ends here; the loop would only log it
+                self._fail(failure)
             if frames:
                 self._link.send(*frames)
             elif self._keeper.is_due_later and self._saving is None:
@@ -218,7 +222,7 @@ class SessionMain:
     def _fail(self, failure: BaseException) -> NoReturn:
         """End the process: the engine itself has failed. The host reports a crash, with this as its last words."""
         traceback.print_exception(failure, file=sys.__stderr__)
-        self._link.send()
+        self._link.send(Fault(f"{type(failure).__name__}: {failure}"[:MAX_FAULT_CHARS]))
         os._exit(PROTOCOL_EXIT)
 
     def _request_leave(self) -> None:
