@@ -238,7 +238,9 @@ class ScriptModel:
         else:
             if cursor >= cursor_before + count and last >= final:
                 return [b"DUP", last, cursor]
-            if cursor != cursor_before or last != first - 1 or cursor + count > seq:
+            pending = [_PENDING.match(r.hget(ids, cell) or b"") for cell, *_ in parsed]
+            fits = [found and int(found[1]) for found in pending] == list(range(cursor + 1, cursor + 1 + count))
+            if cursor != cursor_before or last != first - 1 or cursor + count > seq or not fits:
                 return [b"GAP", last, cursor]
         if steps == ("events",):
             for event in (event for _, _, _, own, _ in parsed for event in own):

@@ -196,3 +196,15 @@ async def test_the_next_owner_commits_what_the_last_one_could_not(shard, claim):
 
     assert (new.cursor, new.last_event) == (1, 2)
     assert await shard.commit(new, B, cursor=1, first=3) == 3
+
+
+@pytest.mark.parametrize("names", [("lost",), ("a", "lost"), ("b", "a")])
+async def test_a_cell_that_is_not_the_pending_one_of_its_number_is_refused(shard, names):
+    """Redis may have gone back and lost a cell that its owner had heard of; another one has its number now."""
+    await shard.submit("a", "b")
+    claim = await shard.claim()
+    before = await shard.dump()
+
+    with pytest.raises(EventGap):
+        await shard.commit(claim, *(CellCommit(name, number, (b"e",)) for number, name in enumerate(names, start=1)))
+    assert await shard.dump() == before

@@ -7,8 +7,9 @@
 --      its checkpoint ('' = the one before still holds), count of chunks here, those events, those chunks (name, bytes)
 -- Also touches P:client:CLIENT:replies of each client that waits for one of the cells.
 -- Returns {'OK', last event, cursor} or {'DUP', …} or {'GAP', last event, cursor} or {'FENCED', epoch}
--- Invariant: cursor and last event are compared and set together, so no commit is applied twice or skips output. The
---      chunks a manifest names are stored before or with it.
+-- Invariant: cursor and last event are compared and set together, so no commit is applied twice or skips output. A
+--      cell is done only as the one that is pending under its number: Redis may have lost it, and have taken another
+--      one in its place. The chunks a manifest names are stored before or with it.
 local prefix, sid, ttl, inline = ARGV[1], ARGV[2], tonumber(ARGV[7]), tonumber(ARGV[8])
 if not (ttl and ttl >= 1 and ttl <= 2 ^ 40 and ttl % 1 == 0) then return redis.error_reply('ERR no reply TTL: ' .. ARGV[7]) end
 local session, events, cells, ids = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
@@ -17,13 +18,15 @@ if h[1] ~= ARGV[3] or h[2] ~= ARGV[4] then return {'FENCED', tonumber(h[2] or 0)
 local last, cursor = tonumber(h[3]), tonumber(h[4])
 local cursor_before, first = tonumber(ARGV[5]), tonumber(ARGV[6])
 
-local count, written, i = 0, 0, 9
+local count, written, i, fits = 0, 0, 9, true
 while i <= #ARGV do
   local n = tonumber(ARGV[i + 2])
+  local entry = redis.call('HGET', ids, ARGV[i]) or ''
+  fits = fits and string.match(entry, '^p:(%d+):') == tostring(cursor_before + count + 1)
   count, written, i = count + 1, written + n, i + 5 + n + 2 * tonumber(ARGV[i + 4])
 end
 if cursor >= cursor_before + count and last >= first + written - 1 then return {'DUP', last, cursor} end
-if cursor ~= cursor_before or last ~= first - 1 or cursor + count > tonumber(h[5]) then return {'GAP', last, cursor} end
+if cursor ~= cursor_before or last ~= first - 1 or cursor + count > tonumber(h[5]) or not fits then return {'GAP', last, cursor} end
 
 -- Freeing goes first: a script that has written may go on when the server is full.
 redis.call('XTRIM', cells, 'MINID', (cursor + count + 1) .. '-0')
