@@ -6,42 +6,30 @@ told. The history can be checked again offline; the same seed draws the same fau
 
 import asyncio
 import contextlib
-import json
 import tempfile
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
-
-import msgpack
+from typing import Any
 
 import skep
-from skep_shared.keys import Keys
-from skep_shared.manifests import chunks_of, read_manifest
 from skep_shared.settings import Settings
-from skep_shared.values import decode_value
 
 from .checker import Verdict, check
 from .history import History
-from .soak_clients import Reader, Service, stored_content, wrong_outcomes
+from .soak_clients import Reader, Service, wrong_outcomes
 from .soak_faults import Nemesis
 from .soak_figures import Figures, figures_of, share
 from .soak_log import SoakLog, now_ms
 from .soak_parts import Parts
+from .soak_reading import KEYS, complaints, read_session
 
-KEYS = Keys()
 DRAIN_SECONDS = 60.0
 GONE_SECONDS = 5.0
 SERVICES = 2
 SUBMITTERS = 3
-PAGE = 1000
-EXPECTED = (
-    "Unclosed Pipeline",  # redis-py, of a pipeline whose reset has met a broken connection
-    "worker.failed",  # its end is noted by itself
-    "checkpoint.damaged",  # the event is an anomaly; an owner that has slept may say so of what the next one has pruned
-)
 
 
 @dataclass(frozen=True)
@@ -146,7 +134,7 @@ class Soak:
                 reader.cancel()
             for submitter in submitters:
                 submitter.cancel()
-        finals = {session: await self._read_out(session) for session in self._sessions}
+        finals = {session: await read_session(self.parts.admin, session, log.history) for session in self._sessions}
         probed = await asyncio.gather(
             *(self._probe(session, number) for number, session in enumerate(self._sessions)), return_exceptions=True
         )
@@ -190,48 +178,14 @@ class Soak:
     async def _is_quiet(self) -> bool:
         last: dict[str, int] = {}
         for session in self._sessions:
-            seq, cursor, written = await self._command("HMGET", KEYS.session(session), "seq", "cursor", "last")
+            seq, cursor, written = await self.parts.admin.execute_command(
+                "HMGET", KEYS.session(session), "seq", "cursor", "last"
+            )
             if seq != cursor:
                 return False
             last[session] = int(written or 0)
         # A session that hibernates says so: what was quiet may have one more event, and the readers have it soon.
         return all(reader.last >= last[reader.session] for reader in self._readers)
-
-    async def _command(self, *words: str | bytes | int) -> Any:
-        return await self.parts.admin.execute_command(*words)
-
-    async def _read_out(self, session: str) -> dict[str, Any]:
-        """Put what is stored of a session into the history, and give its `final` but for the checkpoint's state."""
-        history = self._log.history
-        key = KEYS.session(session)
-        pairs = await self._command("HGETALL", key)
-        fields = {name.decode(): value for name, value in pairs.items()}
-        if not fields:
-            return {}
-        last, start = int(fields.get("last", 0)), "-"
-        while page := await self._command("XRANGE", KEYS.events(session), start, f"{last}-0", "COUNT", PAGE):
-            for entry_id, stored in page:
-                _add_event(history, session, int(entry_id.partition(b"-")[0]), stored[b"e"])
-            start = f"({page[-1][0].decode()}"
-        for cell, entry in (await self._command("HGETALL", KEYS.ids(session))).items():
-            history.add({"op": "place", "session": session, "cell": cell.decode(), "entry": entry.decode()})
-        head = int(fields.get("head", 0))
-        return {
-            "op": "final", "session": session, "seq": int(fields["seq"]), "cursor": int(fields["cursor"]),
-            "last": last, "epoch": int(fields["epoch"]), "state": fields["state"].decode(), "head": head,
-            "missing": await self._missing(session, head),
-        }  # fmt: skip
-
-    async def _missing(self, session: str, head: int) -> int:
-        """Count the chunks that the head's manifest names and that are not there; 1 if there is no manifest."""
-        if not head:
-            return 0
-        found = await self._command("XRANGE", KEYS.checkpoints(session), f"{head}-0", f"{head}-0")
-        if not found:
-            return 1
-        names = [chunk.name for chunk in chunks_of(read_manifest(found[0][1][b"m"]))]
-        chunks = cast("list[bytes | None]", await self._command("HMGET", KEYS.blobs(session), *names) if names else [])
-        return sum(chunk is None for chunk in chunks)
 
     async def _look_for_rests(self) -> None:
         """After the workers have ended nothing of them may run on."""
@@ -245,16 +199,6 @@ class Soak:
             self._log.note("unhandled", "workers", text=text[:2000])
 
 
-def _add_event(history: History, session: str, number: int, packed: bytes) -> None:
-    """Take an event with its value as a cell's result has it, and with its content as readers were given it."""
-    history.add_event(session, number, packed)
-    op = history.ops[-1]
-    op["digest"] = stored_content(session, number, packed)
-    if "value" in op:
-        value = decode_value(msgpack.unpackb(packed)["data"])
-        op["value"] = list(value) if isinstance(value, tuple) else value
-
-
 def soak(plan: Plan, *, tell: Callable[[str], None] = lambda _: None, log_path: Path | None = None) -> Result:
     """Run a soak, with the workers' log kept at `log_path`, and the history beside what it says."""
     with tempfile.TemporaryDirectory(prefix="skep-soak-") as directory:
@@ -264,18 +208,3 @@ def soak(plan: Plan, *, tell: Callable[[str], None] = lambda _: None, log_path: 
         finally:
             if log_path is not None and run.parts.worker_log.exists():
                 log_path.write_bytes(run.parts.worker_log.read_bytes())
-
-
-def complaints(path: Path) -> list[str]:
-    """Give what a workers' log has that nobody reckoned with: errors, and what is no log line at all."""
-    found = []
-    for line in path.read_text(errors="replace").splitlines():
-        try:
-            entry = json.loads(line)
-        except ValueError:
-            found.append(line)
-            continue
-        is_bad = entry["level"] in {"error", "critical"} or "never retrieved" in entry["event"]
-        if is_bad and not entry["event"].startswith(EXPECTED):
-            found.append(line)
-    return found

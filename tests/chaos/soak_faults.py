@@ -82,7 +82,8 @@ class Nemesis(Ruler):
                 points = points or self._rng.sample(FAILPOINTS, len(FAILPOINTS))
                 self._arm(worker, points.pop())
             elif kind in {"latency", "blackhole", "slow link", "connection reset"}:
-                self._disturb(self._rng.choice(self._links()), kind)
+                if links := self._links():  # none while Redis is away
+                    self._disturb(self._rng.choice(links), kind)
             elif kind in {"redis kill", "redis stop"} and not self._is_redis_away:
                 self._spawn(self._take_redis_away(kind))
             elif kind in {"script flush", "client kill"} and not self._is_redis_away:

@@ -3,6 +3,7 @@
 The long one is `python -m tests.chaos --minutes 10 --seed N`; its history is checked again with `check`.
 """
 
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -19,10 +20,15 @@ MOST_SECONDS = 200  # it drains for 60 s at the most, and everything else has it
 @pytest.fixture(scope="module")
 def result():
     """A soak that has been run once, for all the tests of this module."""
-    before = set(Path("/tmp").glob("skep-soak-*"))  # noqa: S108 - whatever it is called there
+    before = directories()
     result = soak(PLAN)
-    assert set(Path("/tmp").glob("skep-soak-*")) <= before  # noqa: S108
+    assert directories() <= before
     return result
+
+
+def directories():
+    """Give the directories of soaks; this one's has every socket, file and log of its processes."""
+    return set(Path(tempfile.gettempdir()).glob("skep-soak-*"))
 
 
 @pytest.mark.timeout(MOST_SECONDS)

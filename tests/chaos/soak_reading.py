@@ -1,0 +1,84 @@
+"""What is stored at the end of a soak, read past the links, and what the workers have logged."""
+
+import json
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import msgpack
+from redis.asyncio import Redis
+
+from skep_shared.keys import Keys
+from skep_shared.manifests import chunks_of, read_manifest
+from skep_shared.values import decode_value
+
+from .history import History
+from .soak_clients import stored_content
+
+KEYS = Keys()
+PAGE = 1000
+EXPECTED = (
+    "Unclosed Pipeline",  # redis-py, of a pipeline whose reset has met a broken connection
+    "worker.failed",  # its end is noted by itself
+    "checkpoint.damaged",  # the event is an anomaly; an owner that has slept may say so of what the next one has pruned
+)
+
+
+async def read_session(redis: Redis, session: str, history: History) -> dict[str, Any]:
+    """Put what is stored of a session into the history, and give its `final` but for the checkpoint's state."""
+    execute: Callable[..., Awaitable[Any]] = redis.execute_command
+    pairs = await execute("HGETALL", KEYS.session(session))
+    fields = {name.decode(): value for name, value in pairs.items()}
+    if not fields:
+        return {}
+    last, start = int(fields.get("last", 0)), "-"
+    while page := await execute("XRANGE", KEYS.events(session), start, f"{last}-0", "COUNT", PAGE):
+        for entry_id, stored in page:
+            _add_event(history, session, int(entry_id.partition(b"-")[0]), stored[b"e"])
+        start = f"({page[-1][0].decode()}"
+    for cell, entry in (await execute("HGETALL", KEYS.ids(session))).items():
+        history.add({"op": "place", "session": session, "cell": cell.decode(), "entry": entry.decode()})
+    head = int(fields.get("head", 0))
+    return {
+        "op": "final", "session": session, "seq": int(fields["seq"]), "cursor": int(fields["cursor"]),
+        "last": last, "epoch": int(fields["epoch"]), "state": fields["state"].decode(), "head": head,
+        "missing": await _missing(redis, session, head),
+    }  # fmt: skip
+
+
+async def _missing(redis: Redis, session: str, head: int) -> int:
+    """Count the chunks that the head's manifest names and that are not there; 1 if there is no manifest."""
+    if not head:
+        return 0
+    found = await redis.execute_command("XRANGE", KEYS.checkpoints(session), f"{head}-0", f"{head}-0")
+    if not found:
+        return 1
+    names = [chunk.name for chunk in chunks_of(read_manifest(found[0][1][b"m"]))]
+    chunks = await redis.execute_command("HMGET", KEYS.blobs(session), *names) if names else []
+    return sum(chunk is None for chunk in chunks)
+
+
+def _add_event(history: History, session: str, number: int, packed: bytes) -> None:
+    """Take an event with its value as a cell's result has it, and with its content as readers were given it."""
+    history.add_event(session, number, packed)
+    op = history.ops[-1]
+    op["digest"] = stored_content(session, number, packed)
+    if "value" in op:
+        value = decode_value(msgpack.unpackb(packed)["data"])
+        op["value"] = list(value) if isinstance(value, tuple) else value
+
+
+def complaints(path: Path) -> list[str]:
+    """Give what a workers' log has that nobody reckoned with: errors, and what is no log line at all."""
+    found = []
+    for line in path.read_text(errors="replace").splitlines():
+        try:
+            entry = json.loads(line)
+        except ValueError:
+            found.append(line)
+            continue
+        is_bad = entry["level"] in {"error", "critical"} or "never retrieved" in entry["event"]
+        is_arqs = "coro=<Worker.finish_job()" in entry["event"]  # shielded there, so nobody hears of its failing
+        if is_bad and not is_arqs and not entry["event"].startswith(EXPECTED):
+            found.append(line)
+    return found
