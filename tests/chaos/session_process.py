@@ -34,6 +34,7 @@ from skep_shared.frames import (
     Saved,
     Withdraw,
 )
+from skep_workers.host.snapshot_order import SnapshotOrder
 
 from .network import NET, Machine
 from .oracle import NOTHING, absorb, lines_of
@@ -112,6 +113,8 @@ class SimulatedProcess:
         self._is_leaving = False
         self._arrives = 0.0
         self._snapshots_arrive = 0.0
+        self._snapshot_order = SnapshotOrder(on_frame)
+        self._sent_apart = 0
         self.gone = asyncio.Event()
         self.pid = 4242
 
@@ -207,8 +210,6 @@ class SimulatedProcess:
     def _send(self, *frames: Frame) -> None:
         """Send on the cell socket, in order."""
         self._arrives = max(self._arrives, self._loop.time() + HOP_SECONDS)
-        if not self._world.scenario.has_racing_sockets:
-            self._arrives = max(self._arrives, self._snapshots_arrive)
         for frame in frames:
             self._loop.call_at(self._arrives, self._hand_over, frame, context=self._host_context)
 
@@ -217,7 +218,10 @@ class SimulatedProcess:
             self._held.append(frame)
         elif not self.gone.is_set():
             try:
-                self._on_frame(frame)
+                if isinstance(frame, Blob | Saved):
+                    self._snapshot_order.take(frame)
+                else:
+                    self._on_frame(frame)
             except ProtocolError as exc:
                 self._world.note("protocol", self._machine, str(exc))
                 self._cause = f"it broke the protocol ({exc})"
@@ -227,7 +231,7 @@ class SimulatedProcess:
         if self._are_snapshots_held:
             self._held_snapshots.append(frame)
         elif not self.gone.is_set():
-            self._on_frame(frame)
+            self._snapshot_order.take_apart(frame)
 
     # --- cells
 
@@ -328,17 +332,17 @@ class SimulatedProcess:
             return []
         self._is_wanted = False
         if self._state == self._saved_state:
-            return [Saved(seq, b"", {})]
+            return [Saved(seq, b"", {}, self._sent_apart)]
         chunks = chunks_of(self._state, returning=self._world.scenario.has_returning_chunks)
         fresh = {name: data for name, data in chunks.items() if name not in self._stored}
         manifest = msgpack.packb({"blobs": list(chunks), "lost": {}, "seq": seq, "state": self._state})
         chance = self._rng.random()
         if chance < 0.6:
             self._note_saved(chunks)
-            return [Saved(seq, manifest, fresh)]
+            return [Saved(seq, manifest, fresh, self._sent_apart)]
         if chance < 0.75:
             self._note_saved(chunks)
-            return [*(Blob(name, data) for name, data in fresh.items()), Saved(seq, manifest, {})]
+            return [*(Blob(name, data) for name, data in fresh.items()), Saved(seq, manifest, {}, self._sent_apart)]
         self._is_saving = True
         frames = [*(Blob(name, data) for name, data in fresh.items()), Saved(seq, manifest, {})]
         self._loop.call_later(self._rng.random() * 0.3, self._child_done, frames, chunks, self._state, context=NET)
@@ -355,6 +359,7 @@ class SimulatedProcess:
             self._snapshots_arrive = max(self._snapshots_arrive, at)
             self._loop.call_at(self._snapshots_arrive, self._hand_over_snapshot, frame, context=self._host_context)
         self._saved_state, self._stored = state, set(chunks)
+        self._sent_apart += 1
         self._is_saving = False
         for frame in self._save_if_wanted():
             self._send(frame)

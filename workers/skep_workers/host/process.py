@@ -35,6 +35,7 @@ from skep_shared.frames import (
     encode_frame,
 )
 from skep_shared.interrupt_page import INTERRUPT_SIGNAL, InterruptPage, make_page
+from skep_workers.host.snapshot_order import SnapshotOrder
 from skep_workers.host.thread_signals import signal_thread
 from skep_workers.host.zygote import Zygote
 
@@ -96,6 +97,7 @@ class SessionProcess:
         self._snapshots: asyncio.Transport | None = None
         self._snapshot_decoder = FrameDecoder()
         self._snapshots_ended = asyncio.Event()
+        self._snapshot_order = SnapshotOrder(self._on_frame)
         self._is_stopping = False
         self._pipes: list[int] = []
         self._page: InterruptPage | None = None
@@ -227,6 +229,8 @@ class SessionProcess:
                     self._hello.set_result(frame)
                 elif isinstance(frame, Fault):
                     self._fault = f"the engine failed: {frame.reason[:MAX_FAULT_CHARS]}"
+                elif isinstance(frame, Blob | Saved):
+                    self._snapshot_order.take(frame)
                 elif isinstance(frame, _HOSTS_OWN):
                     raise ProtocolError(f"{type(frame).__name__} does not come from a session process")
                 else:
@@ -253,7 +257,7 @@ class SessionProcess:
             for frame in self._snapshot_decoder.feed(data):
                 if not isinstance(frame, Blob | Saved):
                     raise ProtocolError(f"{type(frame).__name__} does not belong on the snapshot socket")
-                self._on_frame(frame)
+                self._snapshot_order.take_apart(frame)
         except ProtocolError as exc:
             self._fault = f"it broke the protocol ({exc})"
             self.kill()

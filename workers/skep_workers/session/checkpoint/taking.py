@@ -57,6 +57,7 @@ class Snapshots:
         self._skipped: dict[str, tuple[Any, str]] = {}
         self._too_much: dict[str, Any] = {}
         self._child: threading.Thread | None = None
+        self._sent_apart = 0  # snapshots on the other socket, of which one may still be on its way
         self.limits = SnapshotLimits()
 
     @property
@@ -78,7 +79,7 @@ class Snapshots:
         """Save the state after the cell of `seq`: the frames that do, or None if a child sends them later."""
         state = self._read_state()
         if self._is_unchanged(state):
-            return [Saved(seq, b"", {})]
+            return [Saved(seq, b"", {}, self._sent_apart)]
         proofs = _prove(state.names)
         if not self._is_too_much(state.names):
             frames = self._take_in_place(seq, state)
@@ -131,7 +132,7 @@ class Snapshots:
     def _saved(self, manifest: Manifest, blobs: dict[bytes, bytes] | None = None) -> Saved:
         self._last = manifest
         self._know_stored(manifest)
-        return Saved(manifest.seq, manifest.pack(), blobs or {})
+        return Saved(manifest.seq, manifest.pack(), blobs or {}, self._sent_apart)
 
     def _know_stored(self, manifest: Manifest) -> None:
         self._stored = frozenset(manifest.digests())
@@ -156,6 +157,7 @@ class Snapshots:
             manifest = child.finish()
             if manifest is not None:
                 self._send_file(child.file, child.size)
+                self._sent_apart += 1
         finally:
             child.close()
             if manifest is not None:
