@@ -1,6 +1,7 @@
-"""What a session starts and lets go of is gone when its process is; and a zygote that dies is replaced at once."""
+"""What a session starts and lets go of is gone when its process is, and its files when its worker is."""
 
 import os
+from pathlib import Path
 
 import pytest
 
@@ -28,6 +29,10 @@ def daemonise():
 shell = subprocess.run(["sh", "-c", "setsid sleep 3600 >/dev/null 2>&1 & echo $!"], stdout=subprocess.PIPE, text=True)
 [daemonise(), int(shell.stdout)]
 """
+
+
+def is_there(path):
+    return Path(path).exists()
 
 
 async def crash(session, _worker):
@@ -73,3 +78,17 @@ async def test_a_zygote_that_dies_is_replaced_before_anybody_needs_it(shard, run
     assert started["pid"] != zygote
     assert (await session.run("x")).value == 42
     assert (await shard.session("other").run("__import__('os').getppid()")).value == started["pid"]
+
+
+async def test_a_killed_worker_leaves_no_files(shard, start_worker, process_end, tmp_path):
+    worker = await start_worker()
+    (tmp_path / "kept").write_text("not the worker's")
+    code = f"import os; os.symlink({str(tmp_path)!r}, 'link'); [os.getppid(), os.path.dirname(os.getcwd())]"
+    zygote, scratch = (await shard.session("s").run(code)).value
+    await shard.session("other").run("open('file', 'w').write('x')")
+    assert "skep-worker-" in scratch
+
+    await worker.kill()
+    await process_end(zygote)
+    assert not is_there(scratch)
+    assert (tmp_path / "kept").exists()

@@ -61,9 +61,6 @@ class WorkerHost:
         self._clock = RedisClock()
         self._started_at = datetime.now(UTC)
         self._lease = Lease(self.worker_id, self._scripts, settings, self._clock, self._facts)
-        self._zygote = Zygote(
-            preload=settings.preload, pass_env=settings.pass_env, start_seconds=settings.start_seconds
-        )
         self._store = open_store(settings)
         self._residents: Residents | None = None
         self._stopping = asyncio.Event()
@@ -71,20 +68,24 @@ class WorkerHost:
 
     async def run(self) -> None:
         """Serve until `stop`. Raises RedisUnavailable, RedisUnsuitable, StoreUnavailable, StartError, RedisOutage."""
+        settings = self._settings
         directory = Path(tempfile.mkdtemp(prefix="skep-worker-"))
+        zygote = Zygote(
+            directory, preload=settings.preload, pass_env=settings.pass_env, start_seconds=settings.start_seconds
+        )
         try:
-            await check_server(self._redis, self._settings)
+            await check_server(self._redis, settings)
             if self._store is not None:
                 await self._store.check(self.worker_id)
-            await self._zygote.ensure_started()
+            await zygote.ensure_started()
             try:
                 await self._lease.beat()
             except RETRIABLE as exc:
-                raise unavailable(self._settings, exc) from exc
+                raise unavailable(settings, exc) from exc
             async with asyncio.TaskGroup() as group:
-                await self._serve(group, directory)
+                await self._serve(group, directory, zygote)
         finally:
-            await self._zygote.stop()
+            await zygote.stop()
             for client in (self._redis, self._blocking, self._arq):
                 with contextlib.suppress(*RETRIABLE):
                     await client.aclose()
@@ -96,14 +97,14 @@ class WorkerHost:
             self._residents.hurry()
         self._stopping.set()
 
-    async def _serve(self, group: asyncio.TaskGroup, directory: Path) -> None:
+    async def _serve(self, group: asyncio.TaskGroup, directory: Path, zygote: Zygote) -> None:
         host = Host(
             self.worker_id,
             self._settings,
             self._redis,
             self._scripts,
             self._clock,
-            self._zygote,
+            zygote,
             directory,
             self._counters,
             self._store,
@@ -125,7 +126,7 @@ class WorkerHost:
             group.create_task(mailbox.run(residents.on_entry), name="mailbox"),
             group.create_task(self._sweep(residents), name="sweep"),
             group.create_task(self._ping(residents), name="pings"),
-            group.create_task(self._zygote.keep(), name="zygote"),
+            group.create_task(zygote.keep(), name="zygote"),
         ]
         dispatching = group.create_task(dispatcher.run(), name="dispatcher")
         log.info("worker.ready", worker_id=self.worker_id, capacity=self._settings.max_resident)

@@ -13,6 +13,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Final
 
 import msgpack
@@ -39,7 +40,9 @@ def session_environment(pass_env: list[str]) -> dict[str, str]:
 class Zygote:
     """One zygote process at a time, started when it is first needed, and again when it has died (`keep`)."""
 
-    def __init__(self, *, preload: list[str], pass_env: list[str], start_seconds: float) -> None:
+    def __init__(self, scratch: Path, *, preload: list[str], pass_env: list[str], start_seconds: float) -> None:
+        """`scratch` is the worker's own directory, which the zygote removes should the worker be killed."""
+        self._scratch = scratch
         self._preload = preload
         self._pass_env = pass_env
         self._start_seconds = start_seconds
@@ -62,7 +65,7 @@ class Zygote:
             with theirs:
                 command = [sys.executable, "-P", "-m", "skep_workers.session.zygote", str(theirs.fileno())]
                 self._process = subprocess.Popen(
-                    [*command, *self._preload],
+                    [*command, str(os.getpid()), str(self._scratch), *self._preload],
                     pass_fds=[theirs.fileno()],
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.DEVNULL,
@@ -122,6 +125,9 @@ class Zygote:
     async def stop(self) -> None:
         """End the zygote; its children have their own ends."""
         process = self._process
+        if self._socket is not None:
+            with contextlib.suppress(OSError):
+                self._socket.send(msgpack.packb(["stop"]))
         self._lose("stopped")
         if process is None:
             return

@@ -6,8 +6,10 @@ garbage collector's generations (a collection in a child would otherwise touch, 
 
 Messages, each one packet of msgpack on a SOCK_SEQPACKET socket:
     host to zygote   ["fork", request, directory] with eight descriptors (see descriptors.Descriptors)
+                     ["stop"]
     zygote to host   ["ready", pid]   ["forked", request, pid]   ["exited", pid, wait status]
-The zygote leaves when its socket ends.
+The zygote leaves when it is told to, or its socket ends. If it ended because the host was killed, the zygote is who
+removes the host's scratch directory.
 
 What a session has started and let go of, a daemon with a session of its own for instance, belongs to the session's
 process until that ends, and falls to the zygote then, which kills it: whoever is its child and no session is such an
@@ -20,6 +22,7 @@ import gc
 import importlib
 import os
 import select
+import shutil
 import signal
 import socket
 import sys
@@ -36,6 +39,7 @@ from skep_workers.session.process import run_session
 PACKET_BYTES: Final = 64 * 1024
 DESCRIPTORS: Final = 8
 START_FAILED_EXIT: Final = 71  # EX_OSERR of sysexits.h
+HOST_SECONDS: Final = 10.0  # a host that lives and has let go of its zygote kills it before
 
 
 class Zygote:
@@ -46,8 +50,8 @@ class Zygote:
         self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._sessions: set[int] = set()
 
-    def serve(self) -> None:
-        """Fork on request, and report children that ended."""
+    def serve(self) -> bool:
+        """Fork on request, and report children that ended; tells whether the host has said that it is the end."""
         adopt_orphans()
         signal.signal(signal.SIGCHLD, lambda *_: None)
         signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
@@ -60,14 +64,15 @@ class Zygote:
             if self._wake_read in ready:
                 os.read(self._wake_read, 4096)
                 self._reap()
-            if self._socket.fileno() in ready and not self._handle_request():
-                return
+            if self._socket.fileno() in ready:
+                data, fds, _, _ = socket.recv_fds(self._socket, PACKET_BYTES, DESCRIPTORS)
+                match msgpack.unpackb(data) if data else None:
+                    case ["fork", request, directory]:
+                        self._fork(request, directory, fds)
+                    case last:
+                        return last is not None
 
-    def _handle_request(self) -> bool:
-        data, fds, _, _ = socket.recv_fds(self._socket, PACKET_BYTES, DESCRIPTORS)
-        if not data:
-            return False
-        _, request, directory = msgpack.unpackb(data)
+    def _fork(self, request: int, directory: str, fds: list[int]) -> None:
         pid = os.fork()
         if pid == 0:
             self._become_session(fds, directory)
@@ -75,7 +80,6 @@ class Zygote:
         for fd in fds:
             os.close(fd)
         self._tell("forked", request, pid)
-        return True
 
     def _become_session(self, fds: list[int], directory: str) -> None:
         status = START_FAILED_EXIT
@@ -126,18 +130,39 @@ class Zygote:
         self._socket.send(msgpack.packb(message))
 
 
+def has_died(host: int, within_seconds: float) -> bool:
+    """Wait for the end of our parent, `host`; its sockets are closed a little before."""
+    # Asked again with the handle in hand: before that it could be one of another process, with the number of the dead.
+    try:
+        handle = os.pidfd_open(host)
+    except ProcessLookupError:
+        return True
+    try:
+        if os.getppid() != host:
+            return True
+        poll = select.poll()
+        poll.register(handle, select.POLLIN)
+        return bool(poll.poll(within_seconds * 1000))
+    finally:
+        os.close(handle)
+
+
 def main() -> None:
-    """Run `python -P -m skep_workers.session.zygote FD [MODULE …]`."""
+    """Run `python -P -m skep_workers.session.zygote FD HOST_PID SCRATCH_DIRECTORY [MODULE …]`."""
     sock = socket.socket(fileno=int(sys.argv[1]))
     sock.set_inheritable(False)
-    for name in sys.argv[2:]:
+    host, scratch = int(sys.argv[2]), sys.argv[3]
+    for name in sys.argv[4:]:
         importlib.import_module(name)
     gc.collect()
     gc.freeze()
     zygote = Zygote(sock)
+    is_stopped = False
     with contextlib.suppress(ConnectionError):  # the host was killed, with something unread between us
-        zygote.serve()
+        is_stopped = zygote.serve()
     zygote.leave()
+    if not is_stopped and has_died(host, HOST_SECONDS):
+        shutil.rmtree(scratch, ignore_errors=True)  # follows no symlink, and is none itself: it would be left
 
 
 if __name__ == "__main__":
