@@ -27,6 +27,7 @@ from .soak_parts import Parts
 from .soak_reading import KEYS, complaints, read_session
 
 DRAIN_SECONDS = 60.0
+SEEN_SECONDS = 20.0
 GONE_SECONDS = 5.0
 SERVICES = 2
 SUBMITTERS = 3
@@ -130,11 +131,12 @@ class Soak:
             is_drained = await self._drained(submitters)
             log.history.meta |= {"drain_seconds": (now_ms() - healed) / 1000, "drained": is_drained}
             log.say(f"drained: {is_drained}")
+            finals = {session: await read_session(self.parts.admin, session, log.history) for session in self._sessions}
+            await self._seen({session: final["last"] for session, final in finals.items() if final})
             for reader in readers:
                 reader.cancel()
             for submitter in submitters:
                 submitter.cancel()
-        finals = {session: await read_session(self.parts.admin, session, log.history) for session in self._sessions}
         probed = await asyncio.gather(
             *(self._probe(session, number) for number, session in enumerate(self._sessions)), return_exceptions=True
         )
@@ -184,8 +186,19 @@ class Soak:
             if seq != cursor:
                 return False
             last[session] = int(written or 0)
-        # A session that hibernates says so: what was quiet may have one more event, and the readers have it soon.
         return all(reader.last >= last[reader.session] for reader in self._readers)
+
+    async def _seen(self, last: dict[str, int]) -> None:
+        """Wait until the readers have seen what was read out, and forget what they have seen behind it.
+
+        An idle session may hibernate at any time, and says so.
+        """
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(SEEN_SECONDS):
+                while any(reader.last < last.get(reader.session, 0) for reader in self._readers):  # noqa: ASYNC110
+                    await asyncio.sleep(0.05)
+        ops = self._log.history.ops
+        ops[:] = [op for op in ops if op["op"] != "read" or op["id"] <= last.get(op["session"], 0)]
 
     async def _look_for_rests(self) -> None:
         """After the workers have ended nothing of them may run on."""
