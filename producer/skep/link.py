@@ -16,7 +16,7 @@ from redis.exceptions import BusyLoadingError, ReadOnlyError, ResponseError
 
 from skep_shared.activation import enqueue_activation, open_arq
 from skep_shared.connection import CONNECTION_ERRORS, check_server, open_redis, unavailable
-from skep_shared.errors import WaitTimeout
+from skep_shared.errors import SkepError, WaitTimeout
 from skep_shared.keys import Keys
 from skep_shared.scripts import ControlStatus, Scripts
 from skep_shared.settings import Settings
@@ -41,6 +41,16 @@ class ShardLink:
         self.blocking.set_response_callback("XREAD", _entries_as_they_come)
         self.arq = open_arq(settings)
         self.scripts = Scripts(self.redis, self.keys)
+        self._failure: SkepError | None = None
+
+    async def fail(self, exc: SkepError) -> None:
+        """Have every call that waits, and each later one, end with this error."""
+        self._failure = exc
+        await self.blocking.connection_pool.disconnect()  # reads that wait on it look up
+
+    def _check_failure(self) -> None:
+        if self._failure is not None:
+            raise self._failure
 
     async def check(self) -> None:
         """Make sure that the server can hold sessions. Raises RedisUnavailable, RedisUnsuitable."""
@@ -56,6 +66,7 @@ class ShardLink:
         """Await `call()` until Redis answers; only for what may be sent again. Raises RedisUnavailable."""
         patience = Patience(self.settings)
         while True:
+            self._check_failure()
             try:
                 return await call()
             except (*_PASSING_ERRORS, ResponseError) as exc:
@@ -109,6 +120,7 @@ class ShardLink:
         owner: bytes | None = None
         patience = Patience(self.settings)
         while True:
+            self._check_failure()
             try:
                 token, reply = await self._read_stream(key, after, owned_by)
             except (*_PASSING_ERRORS, ResponseError) as exc:

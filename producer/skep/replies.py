@@ -72,6 +72,12 @@ class Operation:
         self.id: Final = uuid.uuid4().hex
         self.reply: asyncio.Future[tuple[bool, bytes]] = asyncio.get_running_loop().create_future()
 
+    def fail(self, exc: SkepError) -> None:
+        """Let the wait end with this error, if there is no result yet."""
+        if not self.reply.done():
+            self.reply.set_exception(exc)
+            self.reply.exception()  # seen: nobody may be waiting
+
     async def result(self) -> Any:
         """Wait for the result. Raises OperationFailed."""
         is_error, payload = await self.reply
@@ -167,6 +173,8 @@ class ReplyReader:
             self._task = None  # the next ticket starts another one
             for ticket in list(self._tickets.values()):
                 ticket.fail(exc)
+            for operation in list(self._operations.values()):
+                operation.fail(exc)
 
     def _take(self, fields: list[bytes]) -> None:
         pairs = list(zip(fields[::2], fields[1::2], strict=True))

@@ -13,6 +13,7 @@ from skep.cli.flags import Place
 from skep.cli.screen import Screen
 from skep.cluster import Cluster, connect, open_shard
 from skep.embedded import EmbeddedCluster, WorkerProcess, embedded
+from skep.supervision import supervised
 from skep_shared.connection import open_redis, redacted
 from skep_shared.limits import check_prefix
 from skep_shared.settings import Settings
@@ -84,16 +85,18 @@ async def own_workers(
         stack.push_async_callback(_remove_keys, settings)
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="skep-", ignore_cleanup_errors=True)))
         all_flags = (*EMBEDDED_FLAGS, "--prefix", settings.prefix, *flags)
-        log_path = scratch / "workers.log"
         processes = [
-            WorkerProcess(settings.redis_url, flags=all_flags, log_path=log_path, temp_dir=scratch)
-            for _ in range(workers)
+            WorkerProcess(
+                settings.redis_url, flags=all_flags, log_path=scratch / f"worker-{number}.log", temp_dir=scratch
+            )
+            for number in range(workers)
         ]
         screen.busy(f"starting {workers} workers")
         for process in processes:
             stack.push_async_callback(process.stop)
             await process.start()
         screen.idle()
+        await stack.enter_async_context(supervised(processes, link))
         try:
             yield EmbeddedCluster(link, replies, processes)
         except BaseException:
