@@ -236,3 +236,13 @@ async def test_cells_are_files_to_inspect(session):
     assert await session.value(
         "import inspect\ndef f(): pass\n(inspect.getsourcefile(f), inspect.getsourcelines(f)[1])"
     ) == ("<cell 1>", 2)
+
+
+async def test_a_cell_whose_source_has_come_before_is_shown_as_itself(session):
+    code = "def fail():\n    class Inner:\n        def method(self): 1 / 0\n    Inner().method()\nfail()"
+    await session.run(code)
+    error = (await session.run(code)).error
+
+    assert error.traceback.count('File "<cell 2>"') == 3
+    assert "<cell 1>" not in error.traceback
+    assert await session.value("import inspect; inspect.getsource(fail)") == code.rpartition("\n")[0] + "\n"

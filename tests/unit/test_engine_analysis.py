@@ -43,13 +43,20 @@ def test_a_known_source_is_not_analysed_again():
     assert analyzer.hits == 1
 
 
-@pytest.mark.parametrize("other", [("x = 2", "<cell>", 0), ("x = 1", "<other>", 0), ("x = 1", "<cell>", 0x1000000)])
-def test_source_name_and_flags_all_tell_cells_apart(other):
+@pytest.mark.parametrize("other", [("x = 2", "<cell>", 0), ("x = 1", "<cell>", 0x100000)])
+def test_source_and_flags_tell_cells_apart(other):
     analyzer = CodeAnalyzer(10)
     first = analyzer.analyze("x = 1", "<cell>", 0)
 
     assert analyzer.analyze(*other) is not first
-    assert analyzer.hits == 0
+    assert analyzer.analyze("x = 1", "<another cell>", 0) is first
+
+
+def test_an_error_names_the_cell_it_is_in_and_is_not_remembered():
+    analyzer = CodeAnalyzer(10)
+    names = [analyzer.analyze("x =", f"<cell {number}>").error.filename for number in (1, 2)]
+
+    assert names == ["<cell 1>", "<cell 2>"]
 
 
 def test_the_one_used_longest_ago_is_forgotten():

@@ -58,13 +58,16 @@ class CodeAnalyzer:
         """Give the analysis of a cell; `flags` are those of its future imports. The tree is shared: don't change it."""
         if not self._size:
             return _analyze(source, filename, flags)
-        key = hashlib.blake2b(f"{flags}:{filename}:{source}".encode("utf-8", "surrogatepass"), digest_size=16).digest()
+        key = hashlib.blake2b(f"{flags}:{source}".encode("utf-8", "surrogatepass"), digest_size=16).digest()
         known = self._cache.get(key)
         if known is not None:
             self.hits += 1
             self._cache.move_to_end(key)
             return known
-        analysis = self._cache[key] = _analyze(source, filename, flags)
+        analysis = _analyze(source, filename, flags)
+        if analysis.error is not None:
+            return analysis  # it names the file, which is another one for every cell
+        self._cache[key] = analysis
         if len(self._cache) > self._size:
             self._cache.popitem(last=False)
         return analysis

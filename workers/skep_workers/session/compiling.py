@@ -11,6 +11,7 @@ import ast
 import io
 import linecache
 import tokenize
+from collections import OrderedDict
 from dataclasses import dataclass
 from inspect import CO_COROUTINE
 from types import CodeType
@@ -23,6 +24,11 @@ _FUTURE_FLAGS: Final = {name: getattr(__future__, name).compiler_flag for name i
 _NOT_SIGNIFICANT: Final = frozenset(
     {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER}
 )
+
+
+MAX_COMPILED: Final = 100
+
+_Parts = tuple[CodeType | None, CodeType | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +61,7 @@ class CellCompiler:
     def __init__(self, analyzer: CodeAnalyzer | None = None) -> None:
         self.analyzer = analyzer or CodeAnalyzer()
         self.future_flags = 0
+        self._parts: OrderedDict[tuple[int, int], tuple[ast.Module, _Parts]] = OrderedDict()
 
     def compile(self, source: str, filename: str) -> CompiledCell:
         """Give the cell's code objects. Raises SyntaxError, or ValueError for what isn't source at all."""
@@ -64,7 +71,7 @@ class CellCompiler:
         flags = self.future_flags | _own_future_flags(analysis.tree)
         rewrites: tuple[str, ...] = ()
         try:
-            body, last = _compile_parts(analysis.tree, filename, flags)
+            body, last = self._compiled(analysis.tree, filename, flags)
         except SyntaxError as exc:
             rewritten = rewrite_awaits(source, filename, flags)
             if rewritten is None:
@@ -77,6 +84,20 @@ class CellCompiler:
         shows_value = last is not None and not ends_with_semicolon(source)
         return CompiledCell(body, last, shows_value, analysis, rewrites)
 
+    def _compiled(self, tree: ast.Module, filename: str, flags: int) -> _Parts:
+        """Compile a cell; of one whose source has come before only the file name is new."""
+        key = (id(tree), flags)
+        known = self._parts.get(key)
+        if known is not None:
+            self._parts.move_to_end(key)
+            body, last = known[1]
+            return _renamed(body, filename), _renamed(last, filename)
+        parts = _compile_parts(tree, filename, flags)
+        self._parts[key] = tree, parts  # the tree is held, so that its id stays its own
+        if len(self._parts) > MAX_COMPILED:
+            self._parts.popitem(last=False)
+        return parts
+
 
 def _own_future_flags(tree: ast.Module) -> int:
     flags = 0
@@ -87,7 +108,15 @@ def _own_future_flags(tree: ast.Module) -> int:
     return flags
 
 
-def _compile_parts(tree: ast.Module, filename: str, flags: int) -> tuple[CodeType | None, CodeType | None]:
+def _renamed(code: CodeType | None, filename: str) -> CodeType | None:
+    """Give the code as it would have been compiled from this file; functions and classes in it too."""
+    if code is None:
+        return None
+    constants = tuple(_renamed(each, filename) if isinstance(each, CodeType) else each for each in code.co_consts)
+    return code.replace(co_filename=filename, co_consts=constants)
+
+
+def _compile_parts(tree: ast.Module, filename: str, flags: int) -> _Parts:
     flags |= ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
     statements, final = tree.body, None
     if statements and isinstance(statements[-1], ast.Expr):

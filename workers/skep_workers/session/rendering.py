@@ -34,10 +34,15 @@ _REPR_METHODS: Final = {
     "_repr_javascript_": "application/javascript",
     "_repr_pdf_": "application/pdf",
 }
+_PLAIN_KINDS: Final = frozenset(
+    {int, float, complex, bool, str, bytes, list, tuple, dict, set, frozenset}
+)  # no methods
 
 
 def mime_bundle(value: object) -> dict[str, Any]:
     """Give the representations of a value, MIME type -> str (bytes as base64), text/plain always."""
+    if type(value) in _PLAIN_KINDS:
+        return _bounded({"text/plain": safe_repr(value)})
     bundle: dict[str, Any] = {}
     if not issubclass(type(value), type):  # a class has the methods too, but nothing to show
         bundle.update(_own_bundle(value))

@@ -3,6 +3,7 @@
 Kept as one small value that is compared as a whole; the big ones (random states) are there only once they were used.
 """
 
+import ctypes
 import decimal
 import os
 import random
@@ -23,6 +24,7 @@ class Ambient:
         self._first_path = list(sys.path)
         self._first_filters = list(warnings.filters)
         self._first_random = random.getstate()
+        self._latest_random = (self._raw_random(), self._first_random)
         self._home = str(Path.cwd())
 
     def read(self, future_flags: int) -> dict[str, Any]:
@@ -40,7 +42,7 @@ class Ambient:
         directory = _working_directory()
         if directory is not None and directory != self._home:
             state["directory"] = os.path.relpath(directory, self._home) if self._is_inside(directory) else directory
-        if (drawn := random.getstate()) != self._first_random:
+        if (drawn := self._random_state()) != self._first_random:
             state["random"] = drawn
         numpy_random = sys.modules.get("numpy.random")
         if numpy_random is not None:
@@ -50,6 +52,22 @@ class Ambient:
         if (context.prec, context.rounding) != (28, decimal.ROUND_HALF_EVEN):
             state["decimal"] = (context.prec, context.rounding)
         return state
+
+    def _random_state(self) -> Any:
+        """Give the state of the module's generator; making its 625 numbers anew after every cell would cost most."""
+        raw = self._raw_random()
+        if raw is None or raw != self._latest_random[0]:
+            self._latest_random = (raw, random.getstate())
+        return self._latest_random[1]
+
+    @staticmethod
+    def _raw_random() -> tuple[Any, ...] | None:
+        """Give the memory of the generator, whose state it is to the last bit; None where it isn't one of C's."""
+        generator = getattr(random.getstate, "__self__", None)
+        if type(generator) is not random.Random or sys.implementation.name != "cpython":
+            return None
+        header, size = object.__basicsize__, random.Random.__base__.__basicsize__  # type: ignore[union-attr]
+        return ctypes.string_at(id(generator) + header, size - header), generator.gauss_next  # type: ignore[attr-defined]
 
     def restore(self, state: dict[str, Any]) -> None:
         """Put the state back, as far as this machine allows."""
