@@ -1,6 +1,8 @@
 # `make help` says what there is. PYTHON is what .venv is made with: make PYTHON=python3.12 test
 
 PYTHON ?= python3
+# Most tests wait for processes of their own, so there is room for more of them than there are cores.
+PROCESSES ?= 3
 VENV := .venv
 
 .DEFAULT_GOAL := help
@@ -51,7 +53,7 @@ tour: $(TOUR_STAMP)  ## a story in the terminal: cells, a worker killed, the ses
 	@$(SHARED) $(VENV)/bin/skep tour
 
 test: $(TEST_STAMP)  ## the tests, on a real Redis that they start themselves
-	@$(SHARED) $(VENV)/bin/pytest
+	@$(SHARED) $(VENV)/bin/pytest --numprocesses $(PROCESSES) --dist worksteal
 
 lint: $(TEST_STAMP)  ## ruff, mypy and the import contracts
 	$(VENV)/bin/ruff check
