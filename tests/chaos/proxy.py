@@ -105,6 +105,7 @@ class Link:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.sleep(0)  # what was broken off is closed now
 
     def cut(self, seconds: float) -> None:
         """Let nothing through in either direction; what was on its way arrives afterwards."""
@@ -150,12 +151,12 @@ class Link:
         task = asyncio.get_running_loop().create_task(self._serve((reader, writer)), name=f"connection of {self.name}")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(lambda _: _break(writer))  # it may be cancelled before it has begun
 
     async def _serve(self, client: "Pair") -> None:
         try:
             server = await asyncio.open_unix_connection(str(self._socket_path), limit=READ_BYTES)
         except OSError:
-            _break(client[1])
             return
         connection = _Connection(self, client, server)
         self._connections.add(connection)
@@ -189,8 +190,7 @@ class _Connection:
             for half in halves:
                 half.cancel()
             await asyncio.gather(*halves, return_exceptions=True)
-            _break(self.client[1])
-            _break(self.server[1])
+            self.break_off()
 
     def break_off(self) -> None:
         """Break both halves at once."""

@@ -212,9 +212,15 @@ class Soak:
             self._log.note("unhandled", "workers", text=text[:2000])
 
 
-def soak(plan: Plan, *, tell: Callable[[str], None] = lambda _: None, log_path: Path | None = None) -> Result:
-    """Run a soak, with the workers' log kept at `log_path`, and the history beside what it says."""
-    with tempfile.TemporaryDirectory(prefix="skep-soak-") as directory:
+def soak(
+    plan: Plan,
+    *,
+    tell: Callable[[str], None] = lambda _: None,
+    log_path: Path | None = None,
+    parent: Path | None = None,
+) -> Result:
+    """Run a soak in a directory of its own below `parent`; the workers' log is kept at `log_path`."""
+    with tempfile.TemporaryDirectory(prefix="skep-soak-", dir=parent) as directory:
         run = Soak(plan, Path(directory), tell)
         try:
             return asyncio.run(run.run())

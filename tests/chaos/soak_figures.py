@@ -13,7 +13,7 @@ LAPSE_MS = 3000.0  # a lease, what a beat may take, and one more look for sessio
 
 @dataclass
 class Figures:
-    """Times in ms, sorted. undisturbed: those of kills after which nothing else happened to Redis or the next owner."""
+    """Times in ms, sorted. undisturbed: those of kills with nothing else wrong at the time, but for clients' connections."""
 
     takeovers: int = 0
     without_cause: list[str] = field(default_factory=list)
@@ -87,6 +87,6 @@ def _measure(found: Figures, kill: Op, claim: Op, events: list[Op], faults: dict
         return
     took = later[0] - kill["at"]
     found.gaps.append(took)
-    others = [*faults["redis"], *faults[claim["worker"]]]
-    if not any(kill["at"] - LAPSE_MS <= fault["at"] <= later[0] for fault in others):
+    others = [fault for node, some in faults.items() if not node.startswith("c") for fault in some if fault is not kill]
+    if not any(kill["at"] - LAPSE_MS / 2 <= fault["at"] <= later[0] for fault in others):
         found.undisturbed.append(took)

@@ -3,9 +3,6 @@
 The long one is `python -m tests.chaos --minutes 10 --seed N`; its history is checked again with `check`.
 """
 
-import tempfile
-from pathlib import Path
-
 import pytest
 
 from .checker import check
@@ -18,17 +15,12 @@ MOST_SECONDS = 200  # it drains for 60 s at the most, and everything else has it
 
 
 @pytest.fixture(scope="module")
-def result():
-    """A soak that has been run once, for all the tests of this module."""
-    before = directories()
-    result = soak(PLAN)
-    assert directories() <= before
+def result(tmp_path_factory):
+    """A soak that has been run once, for all the tests of this module; nothing of it is left."""
+    parent = tmp_path_factory.mktemp("soak")
+    result = soak(PLAN, parent=parent)
+    assert list(parent.iterdir()) == []
     return result
-
-
-def directories():
-    """Give the directories of soaks; this one's has every socket, file and log of its processes."""
-    return set(Path(tempfile.gettempdir()).glob("skep-soak-*"))
 
 
 @pytest.mark.timeout(MOST_SECONDS)
