@@ -68,11 +68,14 @@ class PipeReader:
         if self._reading_thread == get_ident():
             return  # it, or a __del__, has cut into the reading below, which goes on
         with self._shield, self._lock:
-            self._reading_thread = get_ident()
-            try:
-                self._read_all()
-            finally:
-                self._reading_thread = 0
+            self._read_as_one()
+
+    def _read_as_one(self) -> None:
+        self._reading_thread = get_ident()
+        try:
+            self._read_all()
+        finally:
+            self._reading_thread = 0
 
     def watch(self) -> None:
         """Be told of what comes by a signal to the main thread, which calls this."""
@@ -84,8 +87,19 @@ class PipeReader:
             fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | os.O_ASYNC)
 
     def _on_output(self, _number: int, _frame: FrameType | None) -> None:
-        if not self._link.is_full:  # else it waits in the pipe, and its writer with it
-            self.drain()
+        # It may have cut into anything, and waits for nothing: whoever holds a lock here may be waiting for one that
+        # this thread holds below. Who reads already hands over what comes; what stays in the pipe because too much is
+        # pending is read by the control thread, and its writer waits.
+        if self._link.is_full or not self._lock.acquire(blocking=False):
+            return
+        try:
+            with self._shield:
+                self._read_as_one()
+        except RuntimeError:
+            return  # cut into a look at the pipes, which goes on
+        finally:
+            self._lock.release()
+        self._link.flush(may_wait=False)  # in the pipe it would have outlived this process
 
     def _read_all(self) -> None:
         for _ in range(64):  # a bound for a writer that never stops; the next look goes on

@@ -221,7 +221,7 @@ class CellLink:
         """Make the control thread look around."""
         os.eventfd_write(self.wake_fd, 1)
 
-    def flush(self) -> None:
+    def flush(self, *, may_wait: bool = True) -> None:
         """Hand what was collected to the kernel, where it outlives this process; called by user code.
 
         What doesn't fit in the socket now is sent by the control thread: waiting here could not be interrupted.
@@ -233,7 +233,7 @@ class CellLink:
         if not self._pending:
             return
         with self._shield:
-            if not self._sending.acquire(timeout=FLUSH_SECONDS):
+            if not self._sending.acquire(timeout=FLUSH_SECONDS if may_wait else 0):
                 return  # somebody is at it, and the host doesn't read
             try:
                 self._unsent += _encode(self._take())
