@@ -15,7 +15,7 @@ import os
 import select
 import signal
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from fcntl import F_GETFL, F_SETFL, F_SETSIG, fcntl
 from struct import pack
 from threading import Lock, get_ident, get_native_id, local  # bound early: user code may patch threading
@@ -56,6 +56,7 @@ class PipeReader:
         self._peek = _Peek(list(self.streams))
         self._ended: set[int] = set()
         self._reading_thread = 0
+        self.must_look = False  # before the main thread writes
 
     def drain(self) -> None:
         """Take what is in the pipes now; several threads may call this."""
@@ -88,9 +89,11 @@ class PipeReader:
 
     def _on_output(self, _number: int, _frame: FrameType | None) -> None:
         # It may have cut into anything, and waits for nothing: whoever holds a lock here may be waiting for one that
-        # this thread holds below. Who reads already hands over what comes; what stays in the pipe because too much is
-        # pending is read by the control thread, and its writer waits.
+        # this thread holds below. What another thread has read and not handed over yet, the next write waits for; and
+        # while too much is pending, what comes stays in the pipe, and its writer waits.
         if self._link.is_full or not self._lock.acquire(blocking=False):
+            self.must_look = True
+            self._link.close_short_way()
             return
         try:
             with self._shield:
@@ -135,13 +138,13 @@ class CellStream(io.TextIOBase):
     errors = "backslashreplace"
     newlines = None
 
-    def __init__(self, name: str, fd: int, link: CellLink, drain: Callable[[], None]) -> None:
+    def __init__(self, name: str, fd: int, link: CellLink, reader: PipeReader) -> None:
         self.name = f"<{name}>"
         self.mode = "w"
         self._stream = name
         self._fd = fd
         self._link = link
-        self._drain = drain
+        self._reader = reader
         self._main_thread = get_ident()
         self.buffer = CellBuffer(self)
         self.write = link.short_way(name, self._write)  # type: ignore[method-assign]
@@ -153,8 +156,10 @@ class CellStream(io.TextIOBase):
     def _write(self, text: str, /) -> int:
         if not isinstance(text, str):
             raise TypeError(f"write() argument must be str, not {type(text).__name__}")
-        if get_ident() != self._main_thread:
-            self._drain()
+        reader = self._reader
+        if reader.must_look or get_ident() != self._main_thread:
+            reader.must_look = False
+            reader.drain()
         self._link.write(self._stream, text)
         return len(text)
 
@@ -214,6 +219,6 @@ class CellBuffer(io.RawIOBase):
 def install_streams(link: CellLink, reader: PipeReader) -> None:
     """Make the link's streams the process's stdout and stderr."""
     for fd, name in enumerate(STREAMS, start=1):
-        stream = CellStream(name, fd, link, reader.drain)
+        stream = CellStream(name, fd, link, reader)
         setattr(sys, name, stream)
         setattr(sys, f"__{name}__", stream)
