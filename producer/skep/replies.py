@@ -41,6 +41,7 @@ class Ticket:
         self.session_id = session_id
         self.cell_id = cell_id
         self.seq: int | None = None
+        self.outcome: Outcome | None = None  # once somebody has waited for it: its events may go from Redis
         self.reply: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
 
     @property
@@ -136,9 +137,12 @@ class ReplyReader:
         """Wait for the cell's outcome. Raises EventsTrimmed, CellForgotten, RedisUnavailable if Redis stays away."""
         while True:
             reply = await asyncio.shield(ticket.reply)
+            if ticket.outcome is not None:
+                return ticket.outcome
             events = await self._events(ticket, reply)
             if events is not None:
-                return fold_outcome(ticket.session_id, ticket.cell_id, events)
+                ticket.outcome = fold_outcome(ticket.session_id, ticket.cell_id, events)
+                return ticket.outcome
             # Redis went back after it had said that the cell was done.
             ticket.reopen()
             self._ensure_running()
