@@ -154,9 +154,15 @@ class Interrupter:
             self._loop.call_soon_threadsafe(task.cancel)
 
     def _stepped_task(self) -> asyncio.Task[None] | None:
+        """Give the task whose code runs now.
+
+        Not one that asyncio is at, before its code or behind it: an exception there would be the loop's, and the task
+        would never be scheduled again.
+        """
         if not self._loop.is_running() or _get_running_loop() is not self._loop:
             return None
-        return current_task(self._loop)
+        task = current_task(self._loop)
+        return task if task is not None and getattr(task.get_coro(), "cr_running", True) else None
 
     # --- the control thread's part --------------------------------------------------------------------------------
 
