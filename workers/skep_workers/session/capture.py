@@ -17,6 +17,7 @@ import signal
 import sys
 from collections.abc import Iterable
 from fcntl import F_GETFL, F_SETFL, F_SETSIG, fcntl
+from functools import partial
 from struct import pack
 from threading import Lock, get_ident, get_native_id, local  # bound early: user code may patch threading
 from types import FrameType
@@ -147,7 +148,7 @@ class CellStream(io.TextIOBase):
         self._reader = reader
         self._main_thread = get_ident()
         self.buffer = CellBuffer(self)
-        self.write = link.short_way(name, self._write)  # type: ignore[method-assign]
+        link.give_short_way(name, partial(setattr, self, "write"), self._write)
 
     def write(self, text: str, /) -> int:
         """Collect the text as output of the cell it comes from; each stream has a faster one of its own."""

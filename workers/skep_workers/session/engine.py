@@ -152,6 +152,7 @@ class Engine:
                     self._interrupter.enter()
                     if prepared.is_timed:
                         self._magics.start_timer()
+                    self._link.is_alone = not compiled.awaits
                     with FiguresAtEnd(self._publisher):
                         if compiled.awaits:
                             value = await self._async.execute(compiled)
@@ -160,6 +161,7 @@ class Engine:
                         frame = self._after(prepared, compiled, value)
                     self._interrupter.check()
                 finally:
+                    self._link.is_alone = False
                     self._interrupter.leave()
                 ending = Ending(CellStatus.FINISHED, frame)
             except BaseException as exc:  # noqa: BLE001 - user code may raise anything, and nothing ends the session
@@ -175,11 +177,13 @@ class Engine:
                 self._interrupter.enter()
                 if prepared.is_timed:
                     self._magics.start_timer()
+                self._link.is_alone = not carries_loop
                 with FiguresAtEnd(self._publisher):
                     value = self._threaded.execute(compiled, carries_loop=carries_loop)
                     frame = self._after(prepared, compiled, value)
                 self._interrupter.check()
             finally:
+                self._link.is_alone = False
                 self._interrupter.leave()
         except BaseException as exc:  # noqa: BLE001 - see above
             return self._fault(prepared, exc)

@@ -18,6 +18,7 @@ from typing import Final, NamedTuple
 from skep_shared.errors import FrameTooLarge
 from skep_shared.frames import Frame, Notice, Output, Truncated, encode_frame
 from skep_workers.session.shield import Shield
+from skep_workers.session.spool import Spool, Write
 from skep_workers.session.wakes import write_keeping_gil
 
 HIGH_WATER_CHARS: Final = 1024 * 1024
@@ -59,9 +60,10 @@ _Open = tuple[Writer, list[str]]
 class CellLink:
     """Collects output and sends frames; one per session process.
 
-    Most text takes a short way, see `short_way`: it goes straight to the pieces that are collected now. They are open
-    to it only while nothing else has to be done for a write: the last thing collected is of this stream and this
-    writer, the control thread has been woken and isn't stuck in a send, and there is no thread but the main one.
+    Most text takes a short way: it goes to the stream's spool while its cell has the main thread for itself, else, see
+    `short_way`, straight to the pieces that are collected now. Both are open only while nothing else has to be done for
+    a write: the last thing collected is of this stream and this writer, the control thread has been woken and isn't
+    stuck in a send, and there is no thread but the main one.
     """
 
     def __init__(self, sock: socket.socket, shield: Shield) -> None:
@@ -77,6 +79,9 @@ class CellLink:
         self._is_inside = False
         self._open_stdout: _Open | None = None
         self._open_stderr: _Open | None = None
+        self._spools: dict[str, Spool] = {}
+        self._spooling: tuple[Spool, _Text] | None = None
+        self.is_alone = False  # no code but the running cell's can write on the main thread
         self._partial_lines: dict[str, str] = {}
         self._written: dict[Writer, int] = {}
         self.output_limit_bytes = DEFAULT_OUTPUT_LIMIT_BYTES
@@ -85,7 +90,13 @@ class CellLink:
         self.running = NOBODY  # the cell that runs, or ran last
         self.sending_thread = 0  # the control thread, once it serves
 
-    def short_way(self, stream: str, long_way: Callable[[str], int]) -> Callable[[str], int]:
+    def give_short_way(self, stream: str, set_write: Callable[[Write], None], long_way: Write) -> None:
+        """Set the `write` of a stream, now and as it changes."""
+        short_way = self._short_way(stream, long_way)
+        set_write(short_way)
+        self._spools[stream] = Spool(set_write, short_way)
+
+    def _short_way(self, stream: str, long_way: Write) -> Write:
         """Make the `write` of a stream: as print() calls it twice a line, it has to cost next to nothing.
 
         Between looking whether the pieces are open and appending to them nothing is called, so no other thread and no
@@ -114,8 +125,20 @@ class CellLink:
         return write_stdout if stream == "stdout" else write_stderr
 
     def close_short_way(self) -> None:
-        """Have the next write take the long way."""
+        """Have the next write take the long way; waits for nothing."""
         self._open_stdout = self._open_stderr = None
+        if (spooling := self._spooling) is not None:
+            spooling[0].refuse()
+
+    def _unspool(self) -> None:
+        """Collect what went to a spool; the caller holds the lock."""
+        with self._shield:  # what has been taken from the spool must get to the pieces
+            if (spooling := self._spooling) is not None:
+                self._spooling = None
+                spool, into = spooling
+                text = spool.stop()
+                into.pieces.append(text)
+                self._pending_chars += len(text)
 
     def write(self, stream: str, text: str, writer: Writer | None = None) -> None:
         """Collect text; the control thread sends it soon.
@@ -162,6 +185,8 @@ class CellLink:
     def _append(self, owner: Writer, stream: str, text: str) -> bool:
         if self._written.get(owner, 0) > self.output_limit_bytes:
             return False
+        if self._spooling is not None:
+            self._unspool()
         pending = self._pending
         last = pending[-1] if pending else None
         if type(last) is _Text and last.writer == owner and last.stream == stream:
@@ -172,7 +197,10 @@ class CellLink:
         self._pending_chars += len(text)
         if not self._sending.locked() and not self._has_threads() and type(pending[-1]) is _Text:
             opened = (pending[-1].writer, pending[-1].pieces)
-            if stream == "stdout":
+            if self.is_alone and owner == self.running:
+                self._spooling = (self._spools[stream], pending[-1])
+                self._spools[stream].start()
+            elif stream == "stdout":
                 self._open_stdout = opened
             else:
                 self._open_stderr = opened
@@ -187,6 +215,7 @@ class CellLink:
         """Take what is pending; the caller holds the lock for sending, so that it goes out in this order."""
         with self._lock:
             self.close_short_way()
+            self._unspool()
             pending, self._pending, self._pending_chars = self._pending, [], 0
             taken: list[_Text | Frame] = []
             for item in pending:
@@ -214,6 +243,7 @@ class CellLink:
         """Collect a frame in its place among the output; the control thread sends it soon."""
         with self._lock:
             self.close_short_way()
+            self._unspool()
             self._pending.append(frame)
         self.wake()
 
@@ -275,8 +305,10 @@ class CellLink:
         self._lock = RLock()
         self._room = Condition(self._lock)
         self._sending = Lock()
-        self._pending, self._pending_chars = [], 0
         self.close_short_way()
+        self._unspool()
+        self.is_alone = False
+        self._pending, self._pending_chars = [], 0
         self.is_forked_copy = True
         self._socket.close()
 
