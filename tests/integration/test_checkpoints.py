@@ -136,6 +136,16 @@ async def test_an_array_is_stored_in_chunks_and_only_the_changed_one_again(clust
     assert (await session.run("float(big.sum()), big.shape, small")).value == (total, (1_000_000,), 1)
 
 
+async def test_a_saved_object_ends_with_its_last_name(session):
+    await session.run("import weakref\nclass Node: pass\nnode = Node(); ring = [node]; link = weakref.ref(node)")
+
+    assert (await session.run("del node, ring; link() is None")).value is True
+
+    await session.run("node = Node(); ring = [node]; link = weakref.ref(node)")
+    await session.run(KILL)
+    assert (await session.run("del node, ring; link() is None")).value is True
+
+
 async def test_hostile_pickling_costs_only_its_own_variable(session):
     code = "class Bad:\n    def __reduce__(self):\n        {}\nbad = Bad(); kept = [1]"
     for number, hostile in enumerate(("raise SystemExit", "import os; os._exit(3)", "raise ValueError('no')"), start=1):

@@ -64,6 +64,24 @@ async def test_a_method_for_saving_costs_its_variable(session, method, code):
     assert lost.keys() == {"bad"}
 
 
+@pytest.mark.parametrize("code", SAVING.values(), ids=SAVING.keys())
+@pytest.mark.parametrize("method", ["__getstate__", "__setstate__"])
+async def test_one_that_turns_bad_costs_itself_but_not_what_it_was_saved_together_with(session, method, code):
+    bad = f"""
+class Bad:
+    is_bad = False
+    def {method}(self, *state):
+        if self.is_bad or state and state[0].get("is_bad"):
+            {code}
+        return None if state else vars(self)
+together = [1]; bad = [Bad(), together]; beside = [together]"""
+    assert (await session.run(f"{KEPT}\n{bad}")).ok
+    lost = await lost_after_a_crash(session, "bad[0].is_bad = True; check = lambda: beside[0] is together")
+
+    assert lost.keys() == {"bad"}
+    assert (await session.run("check()")).value is True
+
+
 @pytest.mark.parametrize(
     "answer", ["5", "(5,)", "(print,)", "(print, 1, 2, 3, 4, 5, 6, 7)", "(lambda: 1, (lambda: 2)())"]
 )

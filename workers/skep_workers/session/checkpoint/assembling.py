@@ -5,7 +5,7 @@ pickler's patience differs.
 """
 
 import linecache
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pickle import dumps  # bound early: user code may patch pickle
 from typing import Any
 
@@ -33,8 +33,11 @@ class Assembler:
         self._keys = DefinitionKeys()
         self._pickler = GroupPickler(self._keys, in_place=in_place, progress=progress)
 
-    def assemble(self, seq: int, state: State, skipped: dict[str, str]) -> Manifest:
-        """Give the manifest of this state. `skipped`: names not to be tried again, with the reason."""
+    def assemble(self, seq: int, state: State, skipped: dict[str, str], joint: Iterable[list[str]] = ()) -> Manifest:
+        """Give the manifest of this state. `skipped`: names not to be tried again, with the reason.
+
+        joint: names that belonged together in the snapshot before, with the values they had there.
+        """
         names = state.names
         values = {name: value for name, value in names.items() if name not in skipped}
         bindings = {name: self._keys.key(value) for name, value in values.items() if is_definition(value)}
@@ -44,7 +47,13 @@ class Assembler:
         }
         small = {name: value for name, value in atoms.items() if name not in large}
         others = {name: value for name, value in values.items() if name not in bindings and name not in atoms}
-        streams = self._pickler.variables(others | large, small)
+        others |= large
+        known = [
+            names
+            for names in joint
+            if any(name in others for name in names) and all(name in others or name in small for name in names)
+        ]
+        streams = self._pickler.variables(others, small, known)
         self._pickler.owners = {key: stream.names[0] for stream in streams for key in stream.named}
         self._pickler.owners |= {key: name for name, key in bindings.items()}
         definitions, streams = self._definitions(self._within_budget(streams), values, small)
@@ -108,8 +117,9 @@ class Assembler:
         while True:
             definitions = dict(self._keys.by_key)
             stream = self._pickler.definitions(definitions, shared)
-            apart = [other for other in streams if not other.met.keys() & stream.met.keys()]
-            held = [name for name, value in small.items() if id(value) in stream.met]
+            met = stream.met.objects()
+            apart = [other for other in streams if not other.met.among(met)]
+            held = [name for name, value in small.items() if id(value) in met]
             if len(apart) == len(streams) and not held:
                 return stream, streams
             shared.update({name: small.pop(name) for name in held})
@@ -124,7 +134,7 @@ class Assembler:
         return self._pickler.progress_at()
 
     def _plain(self, value: Any) -> Group:
-        return self._stored(Stream([], dumps(value, protocol=5), [], set()))
+        return Group([], self._put_all(dumps(value, protocol=5)))
 
     def _stored(self, stream: Stream) -> Group:
         chunks = self._put_all(stream.data)

@@ -16,7 +16,7 @@ from typing import Final
 
 from skep_shared.frames import Blob, Saved, encode_frame
 from skep_workers.session.checkpoint.assembling import Assembler
-from skep_workers.session.checkpoint.grouping import Progress
+from skep_workers.session.checkpoint.grouping import SEVERAL, Progress
 from skep_workers.session.checkpoint.manifest import Manifest
 from skep_workers.session.checkpoint.state import SnapshotLimits, State
 
@@ -28,13 +28,22 @@ class SnapshotChild:
     """One child: forked, waited for, read."""
 
     def __init__(
-        self, seq: int, state: State, skipped: dict[str, str], stored: frozenset[bytes], limits: SnapshotLimits
+        self,
+        seq: int,
+        state: State,
+        skipped: dict[str, str],
+        joint: list[list[str]],
+        stored: frozenset[bytes],
+        limits: SnapshotLimits,
     ) -> None:
+        """For `skipped` and `joint` see Assembler.assemble; chunks that are `stored` are not written."""
         self.seq = seq
         self.state = state
         self.failed: dict[str, str] = {}
+        self.failed_at_several = False
         self._limits = limits
         self._skipped = skipped
+        self._joint = joint
         self._stored = stored
         self._progress = Progress()
         self._pid = 0
@@ -67,7 +76,7 @@ class SnapshotChild:
                 assembler = Assembler(
                     put, in_place=False, progress=self._progress, budget_bytes=self._limits.state_bytes
                 )
-                manifest = assembler.assemble(self.seq, self.state, self._skipped)
+                manifest = assembler.assemble(self.seq, self.state, self._skipped, self._joint)
                 packed = manifest.pack()
                 out.write(encode_frame(Saved(self.seq, packed, {})))
                 out.write(packed + len(packed).to_bytes(8, "big"))
@@ -84,6 +93,9 @@ class SnapshotChild:
             self.size = size - 8 - length
             return Manifest.unpack(os.pread(self.file, length, self.size))
         culprit = self._progress.read()
+        self.failed_at_several = culprit == SEVERAL
+        if self.failed_at_several:  # each by itself is tried next
+            return None
         names = [culprit] if culprit in self.state.names else self.state.names  # unknown: never try the same again
         self.failed.update(dict.fromkeys(names, f"pickling it {cause}"))
         return None

@@ -4,30 +4,21 @@ Each variable is pickled by itself first. The pickler's memo then tells every ob
 same one, and it can change, they are pickled again, together. A variable that fails costs only itself.
 """
 
-import enum
 import io
 import mmap
 import pickle
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import partial
-from types import BuiltinFunctionType, CodeType, FunctionType, MethodType, ModuleType
 from typing import Any, Final
 
 from skep_workers.session.checkpoint import trial
-from skep_workers.session.checkpoint.definitions import TYPE_PARAMETERS, is_handmade
+from skep_workers.session.checkpoint.memo import Memo
 from skep_workers.session.checkpoint.pickling import DefinitionKeys, SnapshotPickler, Untrusted
+from skep_workers.session.checkpoint.sharing import Met, connected, is_known_by_identity, met_in
 
 IN_PLACE_BYTES: Final = 128 * 1024
-_NEVER_SHARED: Final = frozenset(
-    {str, bytes, int, float, complex, bool, type(None), range, FunctionType, BuiltinFunctionType, CodeType}
-    | {MethodType, tuple, frozenset, slice, *TYPE_PARAMETERS}
-)
-_ALWAYS_SHARED: Final = frozenset({dict, list, set, bytearray})
-# Their instances can't change, but sit in the memo since pickle makes them by a call.
-_MODULES_OF_VALUES: Final = frozenset(
-    {"datetime", "decimal", "fractions", "pathlib", "re", "uuid", "zoneinfo", "numpy.dtypes", "ipaddress"}
-)
+SEVERAL: Final = "\0"  # told in the place of a variable's name while several are pickled together
 
 
 class TooLarge(Exception):
@@ -41,9 +32,9 @@ class Stream:
     names: list[str]
     data: bytes
     buffers: list[pickle.PickleBuffer]
-    named: set[str]
+    met: Met = field(repr=False)
+    named: set[str] = field(default_factory=set)
     files: set[str] = field(default_factory=set)
-    met: dict[int, Any] = field(repr=False, default_factory=dict)
     shared_memory: frozenset[int] = frozenset()
     restores_by_code: bool = False
 
@@ -91,31 +82,49 @@ class GroupPickler:
         self.owners: dict[str, str] = {}  # key of a definition -> a variable that needs it
         self.lost: dict[str, str] = {}
 
-    def variables(self, values: dict[str, Any], atoms: dict[str, Any] | None = None) -> list[Stream]:
+    def variables(
+        self, values: dict[str, Any], atoms: dict[str, Any] | None = None, joint: Iterable[list[str]] = ()
+    ) -> list[Stream]:
         """Give the streams of these variables; what fails is in `lost`. Raises TooLarge, Untrusted if in place.
 
         `atoms`: variables that can't change. Those whose value another variable holds are taken out and go with it.
+        joint: variables that probably belong together; they are, without a look at each by itself.
         """
         atoms = {} if atoms is None else atoms
-        self._tops = {id(value): value for value in [*values.values(), *atoms.values()] if _is_known_by_identity(value)}
-        alone = [stream for name, value in values.items() if (stream := self._attempt([name], {name: value}))]
-        held = {number for stream in alone for number in stream.met}
+        self._tops = {id(value): value for value in [*values.values(), *atoms.values()] if is_known_by_identity(value)}
+        alone: list[Stream] = []
+        for names in joint:
+            value = {name: values[name] if name in values else atoms[name] for name in names}
+            stream = self._attempt(names, value, told=SEVERAL)
+            if stream is not None and self._tried([stream]):
+                alone.append(stream)
+                values = values | {name: atoms.pop(name) for name in names if name in atoms}
+            else:  # whose fault it is, shows when each is tried by itself
+                for name in names:
+                    del self.lost[name]
+        given = len(alone)
+        done = {name for stream in alone for name in stream.names}
+        rest = {name: value for name, value in values.items() if name not in done}
+        alone += [stream for name, value in rest.items() if (stream := self._attempt([name], {name: value}))]
+        held = met_in([stream.met for stream in alone], {id(value) for value in atoms.values()} & self._tops.keys())
         for name in [name for name, value in atoms.items() if id(value) in held]:
             values = values | {name: atoms.pop(name)}
             alone += [stream for stream in [self._attempt([name], {name: values[name]})] if stream is not None]
-        alone = self._tried(alone)
-        for stream in alone:
-            stream.met.update(
-                {id(values[name]): values[name] for name in stream.names if id(values[name]) in self._tops}
-            )
-        return [stream for part in _connected(alone) for stream in self._joined(part, values)]
+        alone = alone[:given] + self._tried(alone[given:])
+        parts = connected([stream.met for stream in alone])
+        return [stream for part in parts for stream in self._joined([alone[index] for index in part], values)]
 
     def _tried(self, streams: list[Stream]) -> list[Stream]:
         """Leave out what can't be restored, as far as that can be told; only a child has the time for it."""
         parts = [stream for stream in streams if stream.restores_by_code and trial.is_worth_it(stream.parts)]
         if self._in_place or not parts:
             return streams
-        failures = trial.failures([stream.parts for stream in parts], self.keys)
+
+        def tell(index: int) -> None:
+            first, *more = parts[index].names
+            self._tell(SEVERAL if more else self.owners.get(first, first))
+
+        failures = trial.failures([stream.parts for stream in parts], self.keys, tell)
         for index, reason in failures.items():
             self.lost.update(dict.fromkeys(parts[index].names, reason))
         return [stream for stream in streams if not any(stream is parts[index] for index in failures)]
@@ -178,8 +187,8 @@ class GroupPickler:
             del self.lost[name]
         return part
 
-    def _attempt(self, names: list[str], value: Any) -> Stream | None:
-        self._tell(names[0])
+    def _attempt(self, names: list[str], value: Any, told: str = "") -> Stream | None:
+        self._tell(told or names[0])
         try:
             return self._pickle(names, value, keys=self.keys, is_trusting=self._in_place)
         except (TooLarge, Untrusted):
@@ -223,17 +232,16 @@ class GroupPickler:
             shared_memory=shared_memory,
         )
         pickler.dump(value)
-        tops = self._tops.keys() - pickler.constants
-        memo = pickler.memo.copy()
-        met = {number: found for number, (_, found) in memo.items() if number in tops or _can_be_shared(found)}
+        memo, data = Memo(pickler), file.getvalue()
+        own = {id(part): part for part in value.values() if id(part) in self._tops}
         return Stream(
             names,
-            file.getvalue(),
+            data,
             buffers,
+            Met(memo, len(data), self._tops.keys(), pickler.constants, own | pickler.owners),
             pickler.named,
             pickler.files,
-            met | pickler.owners,
-            pickler.memory_to_share(),
+            pickler.memory_to_share(memo),
             pickler.restores_by_code,
         )
 
@@ -254,52 +262,6 @@ class _Bounded(io.BytesIO):
         if self.tell() + len(data) > IN_PLACE_BYTES:
             raise TooLarge
         return super().write(data)
-
-
-def _can_be_shared(found: object) -> bool:
-    """Tell whether it matters that two variables have the same one: it can change, and isn't named by a key."""
-    kind = type(found)
-    if kind in _ALWAYS_SHARED:
-        return True
-    if kind in _NEVER_SHARED or issubclass(kind, type | enum.Enum):
-        return False
-    if issubclass(kind, ModuleType):
-        return is_handmade(found)  # type: ignore[arg-type]
-    return kind.__module__ not in _MODULES_OF_VALUES
-
-
-def _is_known_by_identity(value: object) -> bool:
-    """Tell whether somebody may ask if a variable that can't change is the same object as something elsewhere."""
-    kind = type(value)
-    if kind is str or kind is bytes:
-        return len(value) > _INTERNED_LENGTH  # type: ignore[arg-type]
-    return bool(value) if kind is tuple or kind is frozenset else kind not in _BARE
-
-
-_INTERNED_LENGTH: Final = 4096  # shorter strings are names everywhere; taken together they'd join everything
-_BARE: Final = _NEVER_SHARED - {tuple, frozenset, slice, range}
-
-
-def _connected(streams: list[Stream]) -> list[list[Stream]]:
-    """Put streams that met the same object together."""
-    leader = list(range(len(streams)))
-
-    def find(index: int) -> int:
-        while leader[index] != index:
-            leader[index] = leader[leader[index]]
-            index = leader[index]
-        return index
-
-    owner: dict[int, int] = {}
-    for index, stream in enumerate(streams):
-        for number in stream.met:
-            first = owner.setdefault(number, index)
-            if first != index:
-                leader[find(index)] = find(first)
-    parts: dict[int, list[Stream]] = {}
-    for index, stream in enumerate(streams):
-        parts.setdefault(find(index), []).append(stream)
-    return list(parts.values())
 
 
 def describe(exc: BaseException) -> str:

@@ -130,7 +130,7 @@ class Keeper:
         self._recipes.follow(self._namespace.names, result.lost)
         checkpoint = f"{manifest.seq}-0"
         self.lost.remember([LostName(name, reason, checkpoint) for name, reason in result.lost.items()])
-        self._snapshots.adopt(manifest)
+        self._snapshots.adopt(manifest, self._namespace.names)
         return Restored("", result.lost, result.notes), result.future_flags
 
     def _on_free(self, has_saved: bool) -> None:

@@ -33,6 +33,7 @@ from skep_workers.session.checkpoint.definitions import (
 )
 from skep_workers.session.checkpoint.exceptions import reduce_exception
 from skep_workers.session.checkpoint.functions import reduce_function
+from skep_workers.session.checkpoint.memo import Memo
 from skep_workers.session.checkpoint.modules import modules_by_dict, reduce_module
 from skep_workers.session.checkpoint.reducers import ENGINE, REDUCERS, reduce_builtin_type, reduce_engine_object
 from skep_workers.session.checkpoint.type_parameters import is_evaluated_late, reduce_type_parameter
@@ -40,6 +41,8 @@ from skep_workers.session.checkpoint.type_parameters import is_evaluated_late, r
 __all__ = ["DefinitionKeys", "SnapshotPickler", "Untrusted", "is_definition", "registry"]
 
 PROTOCOL: Final = 5
+_registered: Final = copyreg.dispatch_table  # bound early: user code may patch the module, or add to this table
+_cloudpickles_own: Final = cloudpickle.Pickler._dispatch_table  # noqa: SLF001
 
 
 class Untrusted(Exception):
@@ -63,6 +66,8 @@ class SnapshotPickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle
         buffer_callback: Callable[[pickle.PickleBuffer], Any],
         shared_memory: frozenset[int] = frozenset(),
     ) -> None:
+        # A plain dict, since it is asked about every instance: cloudpickle's chain of two is asked in Python.
+        self.dispatch_table = _registered | _cloudpickles_own
         super().__init__(file, protocol=PROTOCOL, buffer_callback=buffer_callback)
         self._keys = keys
         self._is_trusting = is_trusting
@@ -72,16 +77,15 @@ class SnapshotPickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle
         self.constants: set[int] = set()
         self.owners: dict[int, Any] = {}
         self._viewed: set[int] = set()
-        self.viewed_twice: set[int] = set()
+        self.viewed_twice: frozenset[int] = frozenset()
         self.restores_by_code = False  # whether loading it runs code of cells
         self._plain: set[type] = set()  # types of which pickle itself knows enough
 
-    def memory_to_share(self) -> frozenset[int]:
+    def memory_to_share(self, memo: Memo) -> frozenset[int]:
         """Give what owns memory that more than one of the arrays met see; in vain if nothing was pickled yet."""
         if not self.owners:
             return frozenset()
-        memo = self.memo.copy()
-        return frozenset(number for number in self.owners if number in self.viewed_twice or number in memo)
+        return self.viewed_twice | frozenset(memo.among(self.owners))
 
     def reducer_override(self, obj: Any) -> Any:
         """Decide about functions, classes and instances; everything else pickle knows by itself."""
@@ -158,7 +162,9 @@ class SnapshotPickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle
             return NotImplemented
         number = id(owner)
         self.owners[number] = owner
-        (self.viewed_twice if number in self._viewed else self._viewed).add(number)
+        if number in self._viewed:
+            self.viewed_twice |= {number}
+        self._viewed.add(number)
         return arrays.reduce_view(array, owner) if number in self._shared_memory else NotImplemented
 
     def _own_reduction(self, obj: Any, kind: type) -> Any:

@@ -12,7 +12,7 @@ and no cell runs: they commit together.
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from skep_shared.frames import Blob, Frame, Saved
 from skep_workers.session.checkpoint.assembling import Assembler
@@ -23,13 +23,21 @@ from skep_workers.session.checkpoint.pickling import Untrusted
 from skep_workers.session.checkpoint.proofs import Fingerprint, fingerprint, is_immutable, same
 from skep_workers.session.checkpoint.state import SnapshotLimits, State
 
+MOST_JOINT: Final = 100  # names in a group; one of more is mostly that of all the small values
+
 
 @dataclass(slots=True)
 class _Proof:
-    """The value a name had, and for a definition what tells whether it changed."""
+    """The value a name had, and for a definition what tells whether it changed.
+
+    A value of which nothing is proved is not held: users may wait for its end, or need its memory.
+    """
 
     value: Any
     fingerprint: Fingerprint | None
+
+
+_NO_PROOF: Final = _Proof(object(), None)
 
 
 class Snapshots:
@@ -55,7 +63,8 @@ class Snapshots:
         self._last_state = State({}, {})
         self._stored: frozenset[bytes] = frozenset()
         self._skipped: dict[str, tuple[Any, str]] = {}
-        self._too_much: dict[str, Any] = {}
+        self._too_much: dict[str, int] = {}
+        self._joint: list[dict[str, int]] = []  # names, with their values' ids, that the last snapshot had in one group
         self._child: threading.Thread | None = None
         self._sent_apart = 0  # snapshots on the other socket, of which one may still be on its way
         self.limits = SnapshotLimits()
@@ -71,9 +80,10 @@ class Snapshots:
         if child is not None:
             child.join()
 
-    def adopt(self, manifest: Manifest) -> None:
-        """Start from a checkpoint that was restored: its chunks are stored."""
+    def adopt(self, manifest: Manifest, names: dict[str, Any]) -> None:
+        """Start from a checkpoint that was restored to these names: its chunks are stored."""
         self._know_stored(manifest)
+        self._know_joint(manifest, names)
 
     def take(self, seq: int) -> list[Frame] | None:
         """Save the state after the cell of `seq`: the frames that do, or None if a child sends them later."""
@@ -105,7 +115,7 @@ class Snapshots:
 
     def _is_too_much(self, names: dict[str, Any]) -> bool:
         """Tell whether pickling in place is known to fail: a value that failed is still there."""
-        if any(names.get(name) is value for name, value in self._too_much.items()):
+        if any(id(names.get(name)) == number for name, number in self._too_much.items()):
             return True
         # A thread of the user's might change things while they are pickled here; a child has it all frozen.
         return any(not thread.name.startswith("skep-") for thread in threading.enumerate()[1:])
@@ -120,11 +130,12 @@ class Snapshots:
         names = state.names
         assembler = Assembler(put, in_place=True, budget_bytes=self.limits.state_bytes)
         try:
-            manifest = assembler.assemble(seq, state, self._reasons(names))
+            manifest = assembler.assemble(seq, state, self._reasons(names), self._still_joint(names))
         except (TooLarge, Untrusted, Exception):  # noqa: BLE001 - a child tells what it is, and ends alone
             culprit = assembler.latest
-            self._too_much = {culprit: names.get(culprit)} if culprit in names else {}
+            self._too_much = {culprit: id(names[culprit])} if culprit in names else {}
             return None
+        self._know_joint(manifest, names)
         if sum(map(len, blobs.values())) > IN_PLACE_BYTES * 2:
             return [*(Blob(name, data) for name, data in blobs.items()), self._saved(manifest)]
         return [self._saved(manifest, blobs)]
@@ -138,6 +149,14 @@ class Snapshots:
         self._stored = frozenset(manifest.digests())
         self._on_saved(self._stored)
 
+    def _know_joint(self, manifest: Manifest, names: dict[str, Any]) -> None:
+        groups = (group.names for group in manifest.groups if 1 < len(group.names) <= MOST_JOINT)
+        self._joint = [{name: id(names[name]) for name in group} for group in groups if names.keys() >= set(group)]
+
+    def _still_joint(self, names: dict[str, Any]) -> list[list[str]]:
+        """Give the groups of the last snapshot whose names probably have the values that they had."""
+        return [list(group) for group in self._joint if all(id(names.get(n)) == number for n, number in group.items())]
+
     def _reasons(self, names: dict[str, Any]) -> dict[str, str]:
         self._skipped = {name: skip for name, skip in self._skipped.items() if names.get(name) is skip[0]}
         return {name: reason for name, (_, reason) in self._skipped.items()}
@@ -145,7 +164,8 @@ class Snapshots:
     # --- with a child ---------------------------------------------------------------------------------------------
 
     def _start_child(self, seq: int, state: State, proofs: dict[str, _Proof]) -> None:
-        child = SnapshotChild(seq, state, self._reasons(state.names), self._stored, self.limits)
+        skipped, joint = self._reasons(state.names), self._still_joint(state.names)
+        child = SnapshotChild(seq, state, skipped, joint, self._stored, self.limits)
         child.fork()
         self._child = threading.Thread(target=self._attend, args=(child, proofs), name="skep-snapshot", daemon=True)
         self._child.start()
@@ -164,6 +184,9 @@ class Snapshots:
                 self._last = manifest
                 self._know_stored(manifest)
                 self._proofs, self._last_state = proofs, _without_values(child.state)
+                self._know_joint(manifest, child.state.names)
+            elif child.failed_at_several:
+                self._joint = []
             for name, reason in child.failed.items():
                 self._skipped[name] = (child.state.names[name], reason)
             self._child = None
@@ -176,4 +199,11 @@ def _without_values(state: State) -> State:
 
 
 def _prove(names: dict[str, Any]) -> dict[str, _Proof]:
-    return {name: _Proof(value, None if is_immutable(value) else fingerprint(value)) for name, value in names.items()}
+    return {name: _proof(value) for name, value in names.items()}
+
+
+def _proof(value: Any) -> _Proof:
+    if is_immutable(value):
+        return _Proof(value, None)
+    found = fingerprint(value)
+    return _NO_PROOF if found is None else _Proof(value, found)

@@ -7,7 +7,7 @@ while it costs nothing but itself. The trial runs in a process of its own, for w
 import os
 import signal
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pickle import PickleBuffer, loads
 from select import POLLIN, poll
 from typing import Final, NoReturn
@@ -22,12 +22,15 @@ _ENDED: Final = "restoring it ends the process"
 Parts = tuple[bytes, Sequence[PickleBuffer]]
 
 
-def failures(parts: Sequence[Parts], keys: DefinitionKeys) -> dict[int, str]:
-    """Load each of these; gives the index of those that can't be restored, with the reason."""
+def failures(parts: Sequence[Parts], keys: DefinitionKeys, at: Callable[[int], None]) -> dict[int, str]:
+    """Load each of these; gives the index of those that can't be restored, with the reason.
+
+    `at` is called with the index of each before its turn, for whoever sees this hang.
+    """
     failed: dict[int, str] = {}
     start = 0
     while start < len(parts):
-        told, cause = _run(parts, start, keys)
+        told, cause = _run(parts, start, keys, at)
         failed |= {index: reason for index, reason in told.items() if reason}
         start = max(told, default=start - 1) + 1
         if start < len(parts):
@@ -36,8 +39,11 @@ def failures(parts: Sequence[Parts], keys: DefinitionKeys) -> dict[int, str]:
     return failed
 
 
-def _run(parts: Sequence[Parts], start: int, keys: DefinitionKeys) -> tuple[dict[int, str], str]:
+def _run(
+    parts: Sequence[Parts], start: int, keys: DefinitionKeys, at: Callable[[int], None]
+) -> tuple[dict[int, str], str]:
     """Load them from `start` on, in a child: what it told of each, and why it told no more."""
+    at(start)
     read, write = os.pipe()
     pid = os.fork()
     if pid == 0:
@@ -50,6 +56,8 @@ def _run(parts: Sequence[Parts], start: int, keys: DefinitionKeys) -> tuple[dict
         for line in _lines(read):
             index, _, reason = line.partition(" ")
             told[int(index)] = reason
+            if int(index) + 1 < len(parts):
+                at(int(index) + 1)
     except TimeoutError:
         cause = _HUNG
     finally:

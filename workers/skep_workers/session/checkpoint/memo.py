@@ -1,0 +1,93 @@
+"""What a pickler has met, by identity, without a copy of it.
+
+`Pickler.memo.copy()` makes a dict, a tuple and two numbers for every object, which takes longer than pickling them did.
+Whether a few objects are among millions is looked up in the pickler's own hash table instead. How that table lies in
+memory no interface promises; it has been the same from Python 3.2 to 3.14, and every process tries it on a pickler
+whose memo it knows, once, before it trusts it. Where that fails, the copy is taken.
+"""
+
+import ctypes
+import sys
+from collections.abc import Iterable
+from io import BytesIO
+from pickle import Pickler
+from typing import Any, Final
+
+_WORD: Final = ctypes.sizeof(ctypes.c_size_t)
+_NO_MEMO: Final = 0
+
+
+class Memo:
+    """The memo of a pickler that has dumped; it keeps the pickler, and by that all the objects, alive."""
+
+    def __init__(self, pickler: Pickler) -> None:
+        self._pickler = pickler
+        self._copy: dict[int, Any] | None = None
+
+    def objects(self) -> dict[int, Any]:
+        """Give all objects by their ids. Slow."""
+        if self._copy is None:
+            copied: dict[int, tuple[int, Any]] = self._pickler.memo.copy()
+            self._copy = {number: found for number, (_, found) in copied.items()}
+        return self._copy
+
+    def among(self, numbers: Iterable[int]) -> list[int]:
+        """Give those ids whose objects were met."""
+        if self._copy is not None or not _READS_TABLES:
+            known = self.objects()
+            return [number for number in numbers if number in known]
+        _, size, table = _table(self._pickler)
+        return _found(numbers, size - 1, table)
+
+
+def _table(pickler: Pickler) -> tuple[int, int, memoryview]:
+    """Give how many objects a memo has, how many places, and the places: an id (0: free) and an index for each.
+
+    CPython, Modules/_pickle.c: PicklerObject begins with a pointer to its PyMemoTable, which is mask, used, allocated
+    and a pointer to its entries.
+    """
+    memo = ctypes.c_size_t.from_address(id(pickler) + object.__basicsize__).value
+    mask, used, size, entries = (ctypes.c_size_t * 4).from_address(memo)
+    if mask + 1 != size or used >= size:
+        raise SystemError("a pickler's memo isn't what it was")
+    places = (ctypes.c_size_t * (2 * size)).from_address(entries)
+    return used, size, memoryview(places).cast("B").cast("Q")
+
+
+def _found(numbers: Iterable[int], mask: int, table: memoryview) -> list[int]:
+    """Look ids up as _PyMemoTable_Lookup does."""
+    found = []
+    for number in numbers:
+        perturb = place = number >> 3
+        place &= mask
+        while (there := table[2 * place]) != _NO_MEMO:
+            if there == number:
+                found.append(number)
+                break
+            place = (place * 5 + perturb + 1) & mask
+            perturb >>= 5
+    return found
+
+
+def _can_read_tables() -> bool:
+    """Try it: of a pickler whose memo is known every object must be found, and nothing else."""
+    if sys.implementation.name != "cpython" or _WORD != 8 or not hasattr(Pickler(BytesIO()), "memo"):
+        return False
+    value = [[str(number), [number]] for number in range(100)]
+    pickler = Pickler(BytesIO(), protocol=5)
+    pickler.dump(value)
+    known = pickler.memo.copy()
+    strangers = [[number] for number in range(100)]
+    try:
+        used, size, table = _table(pickler)
+        return (
+            used == len(known)
+            and sorted(known) == sorted(number for number in table[::2] if number)
+            and _found(known, size - 1, table) == list(known)
+            and not _found(map(id, strangers), size - 1, table)
+        )
+    except (SystemError, ValueError):
+        return False
+
+
+_READS_TABLES: Final = _can_read_tables()
