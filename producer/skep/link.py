@@ -15,13 +15,16 @@ from typing import Any, Final, Literal, TypeVar, cast
 from redis.exceptions import BusyLoadingError, ReadOnlyError, ResponseError
 
 from skep_shared.activation import enqueue_activation, open_arq
-from skep_shared.connection import CONNECTION_ERRORS, check_server, open_redis, unavailable
+from skep_shared.connection import BLOCK_MARGIN_SECONDS, CONNECTION_ERRORS, check_server, open_redis, unavailable
 from skep_shared.errors import SkepError, WaitTimeout
 from skep_shared.keys import Keys
+from skep_shared.lane import Lane
 from skep_shared.scripts import ControlStatus, Scripts
 from skep_shared.settings import Settings
 
 T = TypeVar("T")
+
+Page = list[tuple[bytes, list[bytes]]]  # entries: id, [field, value, …]
 
 OWNER_SECONDS: Final = 20.0
 FIRST_DELAY_SECONDS: Final = 0.02
@@ -40,12 +43,17 @@ class ShardLink:
         # Entries are read as they come: a reply repeats its field `e`, which a dict would lose.
         self.blocking.set_response_callback("XREAD", _entries_as_they_come)
         self.arq = open_arq(settings)
-        self.scripts = Scripts(self.redis, self.keys)
+        self._lane = Lane(self.redis, settings.command_timeout_seconds)
+        self._replies_lane = Lane(self.blocking, settings.block_seconds + BLOCK_MARGIN_SECONDS)
+        self.scripts = Scripts(self._lane, self.keys)
+        block_ms = max(1, int(settings.block_seconds * 1000))
+        self._read_command = ("XREAD", "COUNT", 500, "BLOCK", block_ms, "STREAMS")
         self._failure: SkepError | None = None
 
     async def fail(self, exc: SkepError) -> None:
         """Have every call that waits, and each later one, end with this error."""
         self._failure = exc
+        self._replies_lane.abort()
         await self.blocking.connection_pool.disconnect()  # reads that wait on it look up
 
     def _check_failure(self) -> None:
@@ -58,6 +66,8 @@ class ShardLink:
 
     async def aclose(self) -> None:
         """Close every connection."""
+        for lane in (self._lane, self._replies_lane):
+            await lane.aclose()
         for client in (self.redis, self.blocking, self.arq):
             with contextlib.suppress(*CONNECTION_ERRORS):
                 await client.aclose()
@@ -106,23 +116,31 @@ class ShardLink:
             raise WaitTimeout(f"an owner of session {session_id!r}", OWNER_SECONDS) from None
         raise AssertionError("the delays never end")
 
-    async def follow_stream(
-        self, key: str, after: str, *, owned_by: str = ""
-    ) -> AsyncGenerator[list[tuple[bytes, list[bytes]]], None]:
+    def follow_stream(self, key: str, after: str, *, owned_by: str) -> AsyncGenerator[Page, None]:
         """Yield pages of (id, [field, value, …]) behind `after`, for ever.
 
         An empty page says that the reader had better look at what it counts on: nothing has come for a while, or Redis
         was away and may not have everything any more. owned_by: the hash of the session whose stream it is; an empty
-        page then comes also before the first entries under another owner. Survives reconnects. Raises RedisUnavailable.
+        page comes also before the first entries under another owner. Survives reconnects. Raises RedisUnavailable.
         """
         # The pool replaces a connection that was lost while nobody used it, and says nothing. But a log that went back
         # goes on only under another owner, since the one it had finds its place gone and gives the session back.
+        return self._follow(after, lambda last: self._read_owned(key, last, owned_by))
+
+    def follow_replies(self, client_id: str) -> AsyncGenerator[Page, None]:
+        """Yield pages of this client's replies, as `follow_stream` does; for its one reader."""
+        key = self.keys.replies(client_id)
+        return self._follow("0-0", lambda last: self._read_replies(key, last))
+
+    async def _follow(
+        self, after: str, read: Callable[[str], Awaitable[tuple[bytes | None, list[Any]]]]
+    ) -> AsyncGenerator[Page, None]:
         owner: bytes | None = None
         patience = Patience(self.settings)
         while True:
             self._check_failure()
             try:
-                token, reply = await self._read_stream(key, after, owned_by)
+                token, reply = await read(after)
             except (*_PASSING_ERRORS, ResponseError) as exc:
                 await patience.wait(_passing(exc))
                 yield []
@@ -136,15 +154,14 @@ class ShardLink:
                 after = entries[-1][0].decode()
             yield entries
 
-    async def _read_stream(self, key: str, after: str, owned_by: str) -> tuple[bytes | None, list[Any]]:
+    async def _read_replies(self, key: str, after: str) -> tuple[None, list[Any]]:
+        return None, await self._replies_lane.execute_command(*self._read_command, key, after) or []
+
+    async def _read_owned(self, key: str, after: str, owned_by: str) -> tuple[bytes | None, list[Any]]:
         """Read who owns the session, and then its stream, on one connection. Raises the driver's errors."""
-        block_ms = max(1, int(self.settings.block_seconds * 1000))
-        read = ("XREAD", "COUNT", 500, "BLOCK", block_ms, "STREAMS", key, after)
-        if not owned_by:
-            return None, await self.blocking.execute_command(*read)
         async with self.blocking.pipeline(transaction=False) as pipe:
             pipe.execute_command("HGET", owned_by, "token")
-            pipe.execute_command(*read)
+            pipe.execute_command(*self._read_command, key, after)
             replies = await cast("Awaitable[list[Any]]", pipe.execute(raise_on_error=False))
         for reply in replies:
             if isinstance(reply, Exception):

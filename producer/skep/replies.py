@@ -166,7 +166,7 @@ class ReplyReader:
     async def _run(self) -> None:
         asked_at = time.monotonic()
         try:
-            async for entries in self._link.follow_stream(self._link.keys.replies(self.client_id), "0-0"):
+            async for entries in self._link.follow_replies(self.client_id):
                 for _, fields in entries:
                     self._take(fields)
                 # While replies keep coming too: one of them may have been trimmed.

@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 from importlib.resources import files
 from typing import Any
 
-from redis.asyncio import Redis
 from redis.exceptions import NoScriptError
+
+from skep_shared.lane import Commands
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +27,7 @@ def load_script(name: str) -> ScriptSource:
 
 
 async def run_script(
-    redis: Redis, source: ScriptSource, keys: Sequence[str], args: Sequence[str | bytes | int | float]
+    redis: Commands, source: ScriptSource, keys: Sequence[str], args: Sequence[str | bytes | int | float]
 ) -> list[Any]:
     """Run a script, also on a server that has forgotten it. Raises what the driver raises."""
     try:

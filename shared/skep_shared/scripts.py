@@ -10,10 +10,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final, Literal
 
-from redis.asyncio import Redis
-
 from skep_shared.errors import EventGap, Fenced
 from skep_shared.keys import Keys
+from skep_shared.lane import Commands
 from skep_shared.limits import MAX_NAMES
 from skep_shared.manifests import Origin, read_origins
 from skep_shared.script_source import load_script, run_script
@@ -212,7 +211,7 @@ _SOURCES: Final = {name: load_script(name) for name in SCRIPT_NAMES}
 class Scripts:
     """The scripts of one shard on one client. All methods raise what the driver raises when Redis is away."""
 
-    def __init__(self, redis: Redis, keys: Keys) -> None:
+    def __init__(self, redis: Commands, keys: Keys) -> None:
         self._redis = redis
         self.keys = keys
 

@@ -20,7 +20,7 @@ class SlowToEnd:
         self.is_ending = asyncio.Event()
         self.may_end = asyncio.Event()
 
-    async def follow_stream(self, key, after):
+    async def follow_replies(self, client_id):
         try:
             self.is_reading.set()
             await asyncio.Event().wait()

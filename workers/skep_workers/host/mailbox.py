@@ -11,6 +11,7 @@ from typing import Any, Final
 import structlog
 from redis.asyncio import Redis
 
+from skep_shared.lane import Commands
 from skep_workers.host.backoff import RETRIABLE, backoff_delays
 
 log = structlog.get_logger()
@@ -22,11 +23,12 @@ TRIM_EVERY_ENTRIES: Final = 1000
 class Mailbox:
     """Reads the stream `key` and hands each entry's fields on, in order."""
 
-    def __init__(self, blocking: Redis, redis: Redis, key: str, block_seconds: float) -> None:
+    def __init__(self, blocking: Commands, redis: Redis, key: str, block_seconds: float) -> None:
         self._blocking = blocking
         self._redis = redis
         self._key = key
-        self._block_ms = max(1, int(block_seconds * 1000))
+        block_ms = max(1, int(block_seconds * 1000))
+        self._read = ("XREAD", "COUNT", PAGE_ENTRIES, "BLOCK", block_ms, "STREAMS", key)
         self._last = b"0-0"
         self._untrimmed = 0
 
@@ -35,16 +37,16 @@ class Mailbox:
         delays = backoff_delays()
         while True:
             try:
-                reply = await self._blocking.xread({self._key: self._last}, count=PAGE_ENTRIES, block=self._block_ms)
+                reply = await self._blocking.execute_command(*self._read, self._last)
             except RETRIABLE as exc:
                 log.warning("mailbox.retry", error=repr(exc))
                 await asyncio.sleep(next(delays))
                 continue
             delays = backoff_delays()
-            for _, entries in reply:
+            for _, entries in reply or ():
                 for entry_id, fields in entries:
                     self._last = entry_id
-                    on_entry(fields)
+                    on_entry(dict(zip(fields[::2], fields[1::2], strict=True)))
                 self._untrimmed += len(entries)
             if self._untrimmed >= TRIM_EVERY_ENTRIES:
                 await self._trim()

@@ -22,8 +22,9 @@ import structlog
 
 from skep_shared import __version__
 from skep_shared.activation import enqueue_activation, open_arq
-from skep_shared.connection import check_server, open_redis, unavailable
+from skep_shared.connection import BLOCK_MARGIN_SECONDS, check_server, open_redis, unavailable
 from skep_shared.keys import Keys
+from skep_shared.lane import Lane
 from skep_shared.limits import check_cell_id, check_session_id
 from skep_shared.models import WorkerFacts
 from skep_shared.scripts import Scripts
@@ -57,7 +58,9 @@ class WorkerHost:
         self._redis = open_redis(settings)
         self._blocking = open_redis(settings, blocking=True)
         self._arq = open_arq(settings)
-        self._scripts = Scripts(self._redis, self._keys)
+        self._lane = Lane(self._redis, settings.command_timeout_seconds)
+        self._mail_lane = Lane(self._blocking, settings.block_seconds + BLOCK_MARGIN_SECONDS)
+        self._scripts = Scripts(self._lane, self._keys)
         self._clock = RedisClock()
         self._started_at = datetime.now(UTC)
         self._lease = Lease(self.worker_id, self._scripts, settings, self._clock, self._facts)
@@ -86,7 +89,7 @@ class WorkerHost:
                 await self._serve(group, directory, zygote)
         finally:
             await zygote.stop()
-            for client in (self._redis, self._blocking, self._arq):
+            for client in (self._lane, self._mail_lane, self._redis, self._blocking, self._arq):
                 with contextlib.suppress(*RETRIABLE):
                     await client.aclose()
             await asyncio.to_thread(shutil.rmtree, directory, ignore_errors=True)
@@ -110,7 +113,9 @@ class WorkerHost:
             self._store,
         )
         residents = self._residents = Residents(host, group, self._activate_elsewhere)
-        mailbox = Mailbox(self._blocking, self._redis, self._keys.mailbox(self.worker_id), self._settings.block_seconds)
+        mailbox = Mailbox(
+            self._mail_lane, self._redis, self._keys.mailbox(self.worker_id), self._settings.block_seconds
+        )
         dispatcher = Dispatcher(
             self._arq,
             self._blocking,
