@@ -26,6 +26,7 @@ from skep_shared.errors import InvalidArgument, RedisUnavailable, RedisUnsuitabl
 from skep_shared.settings import Settings
 
 BLOCK_MARGIN_SECONDS: Final = 2.0
+READ_BYTES: Final = 256 * 1024  # at once, if there is so much: what a chunk of state comes in, twice
 OLDEST_REDIS: Final = (6, 2)
 # Credentials that urlsplit would cut short, and passwords outside of the credentials.
 _CUT_CREDENTIALS: Final = re.compile(r"(?!unix:)[^:]*://[^@/?#]*[/?#][^@]*@")
@@ -49,6 +50,7 @@ def open_redis(settings: Settings, *, blocking: bool = False, client_class: type
         timeout = settings.block_seconds + BLOCK_MARGIN_SECONDS
     options: dict[str, Any] = {
         "socket_timeout": timeout,
+        "socket_read_size": READ_BYTES,
         "socket_connect_timeout": settings.connect_timeout_seconds,
         "retry": Retry(NoBackoff(), 0),
         "retry_on_timeout": False,

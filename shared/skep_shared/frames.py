@@ -320,6 +320,19 @@ def encode_frame(frame: Frame, *, max_bytes: int = MAX_FRAME_BYTES) -> bytes:
     return len(body).to_bytes(HEADER_BYTES, "big") + body
 
 
+def encode_blob(blob: Blob) -> tuple[bytes, bytes]:
+    """Give the frame of a chunk in two parts, the second being its data: megabytes are better not copied.
+
+    Raises FrameTooLarge.
+    """
+    start = _packb((FRAME_CODES[Blob], blob.name, b""))[: -len(_packb(b""))]
+    length = b"\xc6" + len(blob.data).to_bytes(4, "big")  # msgpack's bin 32, whatever the length
+    size = len(start) + len(length) + len(blob.data)
+    if size > MAX_FRAME_BYTES:
+        raise FrameTooLarge(size, MAX_FRAME_BYTES)
+    return size.to_bytes(HEADER_BYTES, "big") + start + length, blob.data
+
+
 class FrameDecoder:
     """Takes bytes however they were cut, gives whole frames in order.
 
@@ -361,14 +374,18 @@ class FrameDecoder:
                 end = start + HEADER_BYTES + size
                 if len(buffer) < end:
                     break
-                body = bytes(buffer[start + HEADER_BYTES : end])
+                with (
+                    memoryview(buffer) as view,
+                    view[start + HEADER_BYTES : end] as body,
+                ):  # not a copy: it may be large
+                    frame = _decode_body(body)
                 start = end
-                yield _decode_body(body)
+                yield frame
         finally:
             del buffer[:start]
 
 
-def _decode_body(body: bytes) -> Frame:
+def _decode_body(body: memoryview) -> Frame:
     try:
         items = msgpack.unpackb(body, unicode_errors="surrogatepass", strict_map_key=False)
     except Exception as exc:  # msgpack raises ValueError, TypeError, RecursionError and its own, by what it met

@@ -9,7 +9,18 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from skep_shared.errors import FrameTooLarge, MalformedFrame, ProtocolError, VersionMismatch
-from skep_shared.frames import FRAME_CODES, HEADER_BYTES, PROTOCOL_VERSION, FrameDecoder, Hello, Ping, encode_frame
+from skep_shared.frames import (
+    FRAME_CODES,
+    HEADER_BYTES,
+    MAX_FRAME_BYTES,
+    PROTOCOL_VERSION,
+    Blob,
+    FrameDecoder,
+    Hello,
+    Ping,
+    encode_blob,
+    encode_frame,
+)
 
 any_text = st.text(st.characters(exclude_categories=()), max_size=20)  # lone surrogates too: user code prints them
 packable_ints = st.integers(-(2**63), 2**64 - 1)
@@ -74,6 +85,21 @@ def test_a_frame_comes_back_as_it_went(kind, data):
     frame = data.draw(frames_of(kind))
 
     assert typed(decode(encode_frame(frame))) == [(kind, frame)]
+
+
+@given(blob=frames_of(Blob))
+@example(Blob(b"n" * 16, b"x" * 300))
+@example(Blob(b"n" * 300, b"x" * 70_000))
+def test_a_chunk_in_two_parts_comes_back_as_it_went_and_its_data_is_not_copied(blob):
+    start, data = encode_blob(blob)
+
+    assert data is blob.data
+    assert typed(decode(start, data)) == [(Blob, blob)]
+
+
+def test_a_chunk_too_large_for_a_frame_is_refused():
+    with pytest.raises(FrameTooLarge):
+        encode_blob(Blob(b"n", bytes(MAX_FRAME_BYTES)))
 
 
 @given(sent=st.lists(frames, max_size=6), data=st.data())

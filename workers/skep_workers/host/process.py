@@ -32,6 +32,7 @@ from skep_shared.frames import (
     Saved,
     Shutdown,
     Withdraw,
+    encode_blob,
     encode_frame,
 )
 from skep_shared.interrupt_page import INTERRUPT_SIGNAL, InterruptPage, make_page
@@ -277,7 +278,7 @@ class SessionProcess:
                 return
             await asyncio.sleep(0.001)  # the transport has no signal of its own for this
         if self._transport is not None:
-            self._transport.write(encode_frame(frame))
+            self._transport.writelines(encode_blob(frame) if isinstance(frame, Blob) else [encode_frame(frame)])
 
     def _on_cell_end(self) -> None:
         self._begin_end()

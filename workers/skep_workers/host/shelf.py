@@ -1,14 +1,16 @@
 """The checkpoints of a session that are kept: which there are, which go, and what a new process is filled from."""
 
+import asyncio
 import itertools
-from collections.abc import AsyncIterator
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Final
 
 import structlog
 from redis.asyncio import Redis
 
 from skep_shared.frames import Blob
-from skep_shared.manifests import chunks_of, read_manifest
+from skep_shared.manifests import Chunk, chunks_of, read_manifest
 from skep_shared.scripts import Claim, Pruned, Scripts
 from skep_shared.settings import WorkerSettings
 from skep_workers.host.backoff import persist
@@ -19,6 +21,7 @@ from skep_workers.host.retention import History, Rule
 log = structlog.get_logger()
 
 PAGE_CHUNKS: Final = 8
+PAGES_AHEAD: Final = 3
 PAGE_MANIFESTS: Final = 50
 PAGE_GARBAGE: Final = 256  # chunks that one script frees, which takes Redis some milliseconds
 
@@ -114,11 +117,22 @@ class CheckpointShelf:
             for _, fields in found:
                 yield seq, fields[b"m"]
 
-    async def chunks(self, manifest: bytes) -> AsyncIterator[Blob]:
-        """Yield the chunks that a manifest names, but missing ones. Raises StoreUnavailable, ValueError."""
+    async def hand_on(self, manifest: bytes, take: Callable[[Blob], Awaitable[None]]) -> None:
+        """Give the chunks that a manifest names, but missing ones, to `take`. Raises StoreUnavailable, ValueError."""
         chunks = chunks_of(read_manifest(manifest))
-        for start in range(0, len(chunks), PAGE_CHUNKS):
-            page = chunks[start : start + PAGE_CHUNKS]
-            for chunk, data in zip(page, await self._places.get(page), strict=True):
-                if data is not None:
-                    yield Blob(chunk.name, data)
+        pages = deque(chunks[start : start + PAGE_CHUNKS] for start in range(0, len(chunks), PAGE_CHUNKS))
+        reading: deque[tuple[list[Chunk], asyncio.Task[list[bytes | None]]]] = deque()
+        try:
+            while pages or reading:
+                while pages and len(reading) < PAGES_AHEAD:  # the next ones are read while one is handed on
+                    page = pages.popleft()
+                    reading.append((page, asyncio.create_task(self._places.get(page), name="chunks of a checkpoint")))
+                page, read = reading[0]
+                for chunk, data in zip(page, await read, strict=True):
+                    if data is not None:
+                        await take(Blob(chunk.name, data))
+                reading.popleft()
+        finally:
+            for _, read in reading:
+                read.cancel()
+            await asyncio.gather(*(read for _, read in reading), return_exceptions=True)

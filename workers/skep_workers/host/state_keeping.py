@@ -157,8 +157,7 @@ class StateKeeping:
             raise StartError("session process", "it ended before it was restored")
         self._restored = asyncio.get_running_loop().create_future()
         try:
-            async for blob in self._shelf.chunks(manifest):
-                await process.send_state(blob)
+            await self._shelf.hand_on(manifest, process.send_state)
             await process.send_state(Restore(plain_manifest(manifest)))
         except (ValueError, TypeError) as exc:
             return Restored(f"its manifest can't be read: {exc}", {}, [])

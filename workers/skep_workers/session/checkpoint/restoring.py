@@ -6,7 +6,6 @@ reason.
 """
 
 import gc
-import io
 import linecache
 import pickle
 import platform
@@ -46,15 +45,15 @@ class ChunkStore:
 
     def joined(self, names: list[bytes]) -> bytearray:
         """Give the bytes of these chunks, checked. Raises DamagedCheckpoint."""
-        joined = bytearray()
+        parts = []
         for name in names:
             data = self._chunks.get(name)
             if data is None:
                 raise DamagedCheckpoint(f"chunk {name.hex()} is missing")
             if digest(data) != name:
                 raise DamagedCheckpoint(f"chunk {name.hex()} is damaged: its bytes hash to {digest(data).hex()}")
-            joined += data
-        return joined
+            parts.append(data)
+        return bytearray().join(parts)
 
 
 def restore(
@@ -115,7 +114,7 @@ def _parts(group: Group, store: ChunkStore) -> tuple[bytearray, list[Any]]:
 
 
 def _load(parts: tuple[bytearray, list[Any]]) -> Any:
-    return pickle.Unpickler(io.BytesIO(parts[0]), buffers=parts[1]).load()
+    return pickle.loads(parts[0], buffers=parts[1])
 
 
 def _register_sources(parts: tuple[bytearray, list[Any]]) -> None:
