@@ -2,7 +2,8 @@
 
 One write is under way at a time, so the stream has the order in which events were added, and a cell's output is never
 ahead of the commit of the cell before it. Everything that has ended meanwhile goes into the next commit together.
-Output of a running cell waits a few milliseconds for more; the end of a cell waits for nothing.
+Output of a running cell waits a few milliseconds for more. The end of a cell waits for nothing, unless the next one
+runs already: then for that one's end, so that many short cells cost few commits, but no longer than GROUP_SECONDS.
 
 A write whose reply is lost is sent again as it was: the scripts answer DUP for what is there already. Fenced and
 EventGap end the journal, and are its owner's to handle.
@@ -24,6 +25,8 @@ from skep_workers.host.checkpoints import SavedState
 
 log = structlog.get_logger()
 
+GROUP_SECONDS: Final = 0.002
+GROUP_CELLS: Final = 32  # so many don't wait for more
 MAX_COMMIT_CELLS: Final = 256
 MAX_COMMIT_BYTES: Final = 4 * 1024 * 1024
 MAX_EMIT_EVENTS: Final = 1000
@@ -40,6 +43,7 @@ class _Chunk:
     seq: int = 0
     make_last: Callable[[str | None], bytes] | None = None  # until its checkpoint is there
     needs_saving: bool = True
+    is_followed: bool = False  # the next cell runs already
     manifest: bytes = b""
     blobs: tuple[tuple[bytes, bytes], ...] = ()
 
@@ -71,6 +75,8 @@ class Journal:
         self._idle.set()
         self._timer: asyncio.TimerHandle | None = None
         self._flush_now = False
+        self._commit_now = False
+        self._group_timer: asyncio.TimerHandle | None = None
         self.cursor = claim.cursor
         self.head = claim.head
         self.unwritten_bytes = 0
@@ -102,16 +108,24 @@ class Journal:
         return self._added
 
     def end_cell(
-        self, cell_id: str, seq: int, first_event: int, make_last: Callable[[str | None], bytes], *, is_saved: bool
+        self,
+        cell_id: str,
+        seq: int,
+        first_event: int,
+        make_last: Callable[[str | None], bytes],
+        *,
+        is_saved: bool,
+        is_followed: bool = False,
     ) -> None:
         """Make the events added since the last cell's end a cell's; they commit with it.
 
         `make_last` gives its last event, from the id of the checkpoint after it. Unless the cell `is_saved` already
-        (nothing ran, or nothing is kept), it commits only after `saved` was called for it or a later one.
+        (nothing ran, or nothing is kept), it commits only after `saved` was called for it or a later one. One that
+        `is_followed` by a cell that runs already may wait for that one's end.
         """
         chunk, self._open = self._open, _Chunk()
         chunk.cell_id, chunk.cell_first_event, chunk.seq, chunk.make_last = cell_id, first_event, seq, make_last
-        chunk.needs_saving = not is_saved
+        chunk.needs_saving, chunk.is_followed = not is_saved, is_followed
         self._added += 1
         self._ended.append(chunk)
         self._idle.clear()
@@ -156,11 +170,24 @@ class Journal:
         return [chunk.seq for chunk in unsaved]
 
     def _complete_ready(self, saved_seq: int) -> None:
-        """Complete, in order, what is saved or needs no saving."""
+        """Complete, in order, what is saved or needs no saving, and have it committed, now or soon."""
+        ready = 0
         for chunk in self._ended:
             if chunk.make_last is not None and chunk.needs_saving and chunk.seq > saved_seq:
                 break
             self._complete(chunk)
+            ready += 1
+        if ready == len(self._ended) < GROUP_CELLS and ready and self._ended[-1].is_followed:
+            if self._group_timer is None:
+                self._group_timer = asyncio.get_running_loop().call_later(GROUP_SECONDS, self._commit_group)
+        elif ready:
+            self._commit_group()
+
+    def _commit_group(self) -> None:
+        if self._group_timer is not None:
+            self._group_timer.cancel()
+            self._group_timer = None
+        self._commit_now = True
         self._work.set()
 
     def _complete(self, chunk: _Chunk) -> None:
@@ -199,17 +226,22 @@ class Journal:
             self._idle.set()
             raise
         finally:
-            if self._timer is not None:
-                self._timer.cancel()
+            for timer in (self._timer, self._group_timer):
+                if timer is not None:
+                    timer.cancel()
 
     def _flush(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
         self._flush_now = True
-        self._work.set()
+        self._commit_group()
 
     def _can_commit(self) -> bool:
+        return self._commit_now and self._has_ready
+
+    @property
+    def _has_ready(self) -> bool:
         return bool(self._ended) and self._ended[0].make_last is None
 
     def _can_save(self) -> bool:
@@ -226,9 +258,10 @@ class Journal:
     async def _commit(self) -> None:
         chunks: list[_Chunk] = []
         size = 0
-        while self._can_commit() and len(chunks) < MAX_COMMIT_CELLS and (not chunks or size < MAX_COMMIT_BYTES):
+        while self._has_ready and len(chunks) < MAX_COMMIT_CELLS and (not chunks or size < MAX_COMMIT_BYTES):
             chunks.append(self._ended.popleft())
             size += chunks[-1].size_bytes
+        self._commit_now = self._has_ready
         cells = [
             CellCommit(chunk.cell_id, chunk.cell_first_event, tuple(chunk.events), chunk.manifest, chunk.blobs)
             for chunk in chunks

@@ -91,7 +91,9 @@ class Reporter:
         """Say that a question of the running cell was answered; the text of a password is None."""
         self._cell_event(run, "input.answered", self._clock.now_ms(), request=request, text=text)
 
-    def end(self, run: CellRun, status: CellStatus, run_ms: float, *, is_saved: bool) -> None:
+    def end(
+        self, run: CellRun, status: CellStatus, run_ms: float, *, is_saved: bool, is_followed: bool = False
+    ) -> None:
         """Say how the cell ended; it commits with its checkpoint, or at once if it `is_saved`."""
         self.announce(run)
         ended_ms = self._clock.now_ms()
@@ -113,9 +115,12 @@ class Reporter:
         self._ended[run.cell.seq] = run.cell.cell_id
         if len(self._ended) > REMEMBERED_CELLS:
             self._ended.popitem(last=False)
-        self._journal.end_cell(run.cell.cell_id, run.cell.seq, run.first_event, finished, is_saved=is_saved)
+        cell = run.cell
+        self._journal.end_cell(
+            cell.cell_id, cell.seq, run.first_event, finished, is_saved=is_saved, is_followed=is_followed
+        )
 
-    def done(self, run: CellRun, frame: Done, *, is_saved: bool) -> None:
+    def done(self, run: CellRun, frame: Done, *, is_saved: bool, is_followed: bool) -> None:
         """Take the process's word on how its cell ended. Raises ProtocolError for another cell or status."""
         if (frame.seq, frame.attempt) != (run.cell.seq, run.attempt):
             raise ProtocolError(f"Done for cell {frame.seq}/{frame.attempt}, running is {run.cell.seq}/{run.attempt}")
@@ -123,7 +128,7 @@ class Reporter:
             status = CellStatus(frame.status)
         except ValueError:
             raise ProtocolError(f"Done with unknown status {frame.status!r}") from None
-        self.end(run, status, frame.run_us / 1000, is_saved=is_saved)
+        self.end(run, status, frame.run_us / 1000, is_saved=is_saved, is_followed=is_followed)
 
     def _late(self, frame: Saying, next_seq: int) -> str | None:
         if frame.seq >= next_seq:

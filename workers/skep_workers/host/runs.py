@@ -214,7 +214,8 @@ class CellRuns:
             case Done():
                 if run is None:
                     raise ProtocolError(f"Done for cell {frame.seq}, none runs")
-                self._reporter.done(run, frame, is_saved=not self.is_saving)
+                is_followed = len(self._runs) > 1
+                self._reporter.done(run, frame, is_saved=not self.is_saving, is_followed=is_followed)
                 self._end_head()
                 self._on_done(run.cell, frame)
             case _ if isinstance(frame, Saying):
