@@ -129,7 +129,7 @@ class SessionInfo(BaseModel):
 
 
 class WorkerFacts(_Packed):
-    """What a worker says of itself with each heartbeat."""
+    """What a worker says of itself with each heartbeat; one that drains has no capacity."""
 
     host: str
     pid: int

@@ -11,14 +11,17 @@ pytestmark = pytest.mark.anyio
 
 @pytest.fixture
 async def draining(shard, run_logged, gate, first_output):
-    """Give a worker that has got SIGTERM while its one session runs a cell that waits at the gate, and that cell."""
+    """Give a worker that has got SIGTERM while a session runs a cell that waits at the gate, and that cell; `before` is
+    another session that it had before."""
 
-    async def drain(*flags, code="print('ready')\n{wait}\n'done'", **options):
+    async def drain(*flags, code="print('ready')\n{wait}\n'done'", before=None, **options):
         settings = shard.settings
         worker = await run_logged(
             "-m", "skep_workers", "--redis", settings.redis_url, "--prefix", settings.prefix, *flags
         )
         await worker.says("worker.ready")
+        if before is not None:
+            await before.run("n = 1")
         cell = await shard.session("s").submit(code.format(wait=gate.wait), **options)
         await first_output(cell)
         worker.send_signal(signal.SIGTERM)
@@ -116,6 +119,35 @@ async def test_an_idle_session_is_released_at_once(shard, start_worker):
     assert await worker.stop() == 0
     info = await shard.session("s").info()
     assert (info.owner, info.pending, info.state) == (None, 0, skep.SessionState.OPEN)
+
+
+async def test_an_idle_session_does_not_come_back_to_the_draining_worker(shard, draining, run_logged, gate):
+    idle = shard.session("idle")
+    worker, _ = await draining(before=idle)
+    other = await run_logged(
+        "-m", "skep_workers", "--redis", shard.settings.redis_url, "--prefix", shard.settings.prefix
+    )
+    await other.says("worker.ready")
+
+    assert (await idle.run("n")).value == 1
+    await other.says("session.claimed")
+    assert not any("session.handed_on" in line for line in other.lines)
+    gate.open()
+    await worker.exit_status()
+
+
+async def test_a_session_that_is_sent_to_a_draining_worker_is_sent_on(shard, draining, eventually, gate):
+    worker, _ = await draining()
+    await shard.session("late").submit("1")
+    redis, keys = shard._link.redis, shard._link.keys
+    await redis.zadd(keys.waiting, {"late": 1e15})  # the recovery has no patience to run out
+    await redis.delete(keys.arq_queue)  # whoever had picked the activation before chose the worker that drains now
+    async for info in shard.workers():
+        await redis.xadd(keys.mailbox(info.id), {"k": "activate", "s": "late"})
+
+    await eventually(lambda: redis.zcard(keys.arq_queue))
+    gate.open()
+    await worker.exit_status()
 
 
 async def test_a_worker_leaves_no_file_and_no_process(shard, run_logged, process_end, tmp_path):

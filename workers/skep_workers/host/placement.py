@@ -27,8 +27,8 @@ class Candidate:
     facts: WorkerFacts
 
     def suits(self, requires: dict[str, str]) -> bool:
-        """Tell whether it has every label that is required."""
-        return self.facts.labels.items() >= requires.items()
+        """Tell whether it has every label that is required, and stays: one that drains says it has no capacity."""
+        return self.facts.capacity > 0 and self.facts.labels.items() >= requires.items()
 
     @property
     def has_room(self) -> bool:

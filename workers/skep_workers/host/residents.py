@@ -103,7 +103,8 @@ class Residents:
             await self.activate(session_id, is_placed=is_placed)
             return
         if self._is_draining or not (self._is_below_capacity or self._make_room()):
-            if not is_placed:  # else it waits: asking again at once would find this worker again
+            # A full worker that was chosen lets it wait: asking again at once would find this one again.
+            if self._is_draining or not is_placed:
                 await self._on_pending(session_id)
             return
         task = self._claiming.get(session_id)

@@ -140,6 +140,8 @@ class WorkerHost:
         await self._stopping.wait()
         log.info("worker.draining", resident=len(residents), grace_seconds=self._settings.grace_seconds)
         dispatching.cancel()
+        with contextlib.suppress(*RETRIABLE):
+            await self._lease.beat()  # the others hear that there is no room here, before sessions come back to them
         await residents.drain(self._settings.grace_seconds)
         for service in services:
             service.cancel()
@@ -154,7 +156,7 @@ class WorkerHost:
             version=__version__,
             python=platform.python_version(),
             started_at=self._started_at,
-            capacity=self._settings.max_resident,
+            capacity=0 if self._stopping.is_set() else self._settings.max_resident,
             resident=len(self._residents) if self._residents is not None else 0,
             counters=dict(self._counters),
             labels=self._settings.worker_labels,
