@@ -44,6 +44,7 @@ class ShardLink:
         self.blocking.set_response_callback("XREAD", _entries_as_they_come)
         self.arq = open_arq(settings)
         self._lane = Lane(self.redis, settings.command_timeout_seconds)
+        self.reading_lane = Lane(self.redis, settings.command_timeout_seconds)  # its replies may be long
         self._replies_lane = Lane(self.blocking, settings.block_seconds + BLOCK_MARGIN_SECONDS)
         self.scripts = Scripts(self._lane, self.keys)
         block_ms = max(1, int(settings.block_seconds * 1000))
@@ -66,7 +67,7 @@ class ShardLink:
 
     async def aclose(self) -> None:
         """Close every connection."""
-        for lane in (self._lane, self._replies_lane):
+        for lane in (self._lane, self.reading_lane, self._replies_lane):
             await lane.aclose()
         for client in (self.redis, self.blocking, self.arq):
             with contextlib.suppress(*CONNECTION_ERRORS):

@@ -15,7 +15,6 @@ from skep.link import ShardLink
 from skep.trail import Trail
 from skep_shared.errors import InvalidArgument
 from skep_shared.events import (
-    EVENT_FIELD,
     Event,
     ResetEvent,
     SessionClosedEvent,
@@ -23,6 +22,7 @@ from skep_shared.events import (
     reset_event,
     trimmed_event,
     unpack_event,
+    unpack_events,
 )
 
 PAGE_EVENTS: Final = 1000
@@ -51,10 +51,13 @@ async def stored_events(link: ShardLink, session_id: str, after: int, final: int
             if reset is not None:
                 yield reset
                 continue
-        for number, packed in page:
-            if number > trail.seen:
-                async for event in _next(session_id, trail, number, packed):
-                    yield event
+        if page and page[0][0] == trail.seen:
+            del page[0]
+        for (number, packed), event in zip(page, unpack_events(session_id, page), strict=True):
+            if number > trail.seen + 1:
+                yield trimmed_event(session_id, trail.seen, number)
+            trail.add(number, packed)
+            yield event
         if is_last:
             break
     if final is not None and trail.seen < final:  # it was there, and is not: the whole rest was removed, or is lost
@@ -88,17 +91,14 @@ async def followed_events(
                     if on_silence is not None:
                         await on_silence()
                 for entry_id, fields in entries:
-                    async for event in _next(session_id, trail, event_number(entry_id), fields[1]):
-                        yield event
-                        if isinstance(event, SessionClosedEvent):
-                            return
-
-
-async def _next(session_id: str, trail: Trail, number: int, packed: bytes) -> AsyncIterator[Event]:
-    if number > trail.seen + 1:
-        yield trimmed_event(session_id, trail.seen, number)
-    trail.add(number, packed)
-    yield unpack_event(session_id, f"{number}-0", packed)
+                    number, packed = event_number(entry_id), fields[1]
+                    if number > trail.seen + 1:
+                        yield trimmed_event(session_id, trail.seen, number)
+                    trail.add(number, packed)
+                    event = unpack_event(session_id, f"{number}-0", packed)
+                    yield event
+                    if isinstance(event, SessionClosedEvent):
+                        return
 
 
 class _Log:
@@ -112,9 +112,9 @@ class _Log:
     async def page(self, start: int, final: int | None, count: int) -> list[Entry]:
         """Read up to `count` events from number `start` on."""
         first, last = f"{start}-0", "+" if final is None else f"{final}-0"
-        redis = self._link.redis
-        page = await self._link.persist(lambda: redis.xrange(self.key, min=first, max=last, count=count))
-        return [(event_number(entry_id), fields[EVENT_FIELD]) for entry_id, fields in page]
+        lane = self._link.reading_lane
+        page = await self._link.persist(lambda: lane.execute_command("XRANGE", self.key, first, last, "COUNT", count))
+        return [(int(entry_id[:-2]), packed) for entry_id, (_, packed) in page]  # n-0, [e, packed]
 
     async def first(self, start: int) -> int | None:
         """Give the number of the first event that is there from `start` on."""

@@ -126,7 +126,7 @@ class Session:
         """Submit a cell and wait for its outcome, at most `wait` seconds. Raises what both raise."""
         return await (await self.submit(code, **options)).outcome(wait)
 
-    async def events(self, after: str = "0-0", *, follow: bool = False) -> AsyncIterator[Event]:
+    def events(self, after: str = "0-0", *, follow: bool = False) -> AsyncIterator[Event]:
         """Yield the session's events behind the id `after`; with `follow` also those to come, until it is closed.
 
         Where retention has removed events, `events.trimmed` says so; where Redis went back, `events.reset`.
@@ -134,8 +134,7 @@ class Session:
         """
         number = check_event_id("after", after)
         source = followed_events if follow else stored_events
-        async for event in source(self._link, self.id, number):
-            yield event
+        return source(self._link, self.id, number)
 
     async def transcript(self) -> list[CellFold]:
         """Give one record per cell, in order: its code, its text so far, and its outcome once it has finished.

@@ -13,14 +13,18 @@ class Trail:
     def __init__(self, seen: int) -> None:
         self.seen = seen
         self._levels: list[deque[tuple[int, int]]] = [deque(maxlen=POINTS) for _ in range(LEVELS)]
+        self._latest = self._levels[0]
 
     def add(self, number: int, packed: bytes) -> None:
         """Take an event that was read."""
         self.seen = number
-        for level, points in enumerate(self._levels):
-            if number % POINTS**level:
-                return
-            points.append((number, hash(packed)))
+        fingerprint = hash(packed)
+        self._latest.append((number, fingerprint))
+        if number % POINTS == 0:
+            for level, points in enumerate(self._levels[1:], start=1):
+                if number % POINTS**level:
+                    return
+                points.append((number, fingerprint))
 
     def agrees(self, number: int, packed: bytes) -> bool:
         """Tell whether these may be the bytes of event `number`; what a resumed reader begins behind is met here."""
