@@ -266,7 +266,11 @@ def pack_event(event: dict[str, Any]) -> bytes:
 
 def unpack_event(session_id: str, event_id: str, packed: bytes) -> Event:
     """Give the typed event. Raises ValueError (pydantic's or msgpack's) for bytes no worker of ours wrote."""
-    return _typed(session_id, event_id, msgpack.unpackb(packed, unicode_errors="surrogatepass", strict_map_key=False))
+    try:
+        fields = msgpack.unpackb(packed, unicode_errors="surrogatepass", strict_map_key=False)
+    except TypeError as exc:  # a list for a key
+        raise ValueError(f"event {event_id} of session {session_id!r} is no event ({exc!r})") from exc
+    return _typed(session_id, event_id, fields)
 
 
 def unpack_events(session_id: str, entries: Sequence[tuple[int, bytes]]) -> Iterator[Event]:
@@ -275,7 +279,7 @@ def unpack_events(session_id: str, entries: Sequence[tuple[int, bytes]]) -> Iter
     unpacker.feed(b"".join(packed for _, packed in entries))  # costs a third of unpacking them one by one
     try:
         decoded = list(unpacker)
-    except (ValueError, msgpack.UnpackException):
+    except (ValueError, TypeError, msgpack.UnpackException):
         decoded = []
     if len(decoded) == len(entries):
         for (number, _), fields in zip(entries, decoded, strict=True):
