@@ -5,16 +5,17 @@ pickler's patience differs.
 """
 
 import linecache
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pickle import dumps  # bound early: user code may patch pickle
 from typing import Any
 
-from skep_workers.session.checkpoint.chunks import split
+from skep_workers.session.checkpoint.chunks import CHUNK_BYTES, Digest, split
 from skep_workers.session.checkpoint.grouping import GroupPickler, Progress, Stream
 from skep_workers.session.checkpoint.manifest import Buffer, Group, Manifest
 from skep_workers.session.checkpoint.pickling import DefinitionKeys, is_definition
 from skep_workers.session.checkpoint.proofs import is_immutable
 from skep_workers.session.checkpoint.state import State
+from skep_workers.session.checkpoint.still_buffers import WATCHED_BYTES, Known, Place, place_of
 from skep_workers.session.checkpoint.workspace import Entry
 
 LARGE_ATOM = 64 * 1024
@@ -27,11 +28,22 @@ PutChunk = Callable[[bytes, memoryview], None]
 class Assembler:
     """Puts a snapshot together; `put` gets each chunk's name and bytes."""
 
-    def __init__(self, put: PutChunk, *, in_place: bool, budget_bytes: int, progress: Progress | None = None) -> None:
+    def __init__(
+        self,
+        put: PutChunk,
+        *,
+        in_place: bool,
+        budget_bytes: int,
+        known: Known | None = None,
+        progress: Progress | None = None,
+    ) -> None:
+        """`known`: the names of chunks in large buffers that needn't be hashed again."""
         self._put = put
+        self._known = known or {}
+        self.learned: dict[Place, list[Digest]] = {}  # what large buffers hold
         self._budget_bytes = budget_bytes
         self._keys = DefinitionKeys()
-        self._pickler = GroupPickler(self._keys, in_place=in_place, progress=progress)
+        self._pickler = GroupPickler(self._keys, in_place=in_place, progress=progress, count_new=self._count_new)
 
     def assemble(self, seq: int, state: State, skipped: dict[str, str], joint: Iterable[list[str]] = ()) -> Manifest:
         """Give the manifest of this state. `skipped`: names not to be tried again, with the reason.
@@ -138,15 +150,27 @@ class Assembler:
 
     def _stored(self, stream: Stream) -> Group:
         chunks = self._put_all(stream.data)
-        buffers = [Buffer(self._put_all(buffer.raw()), buffer.raw().readonly) for buffer in stream.buffers]
+        buffers = [Buffer(self._put_buffer(buffer.raw()), buffer.raw().readonly) for buffer in stream.buffers]
         return Group(stream.names, chunks, buffers, sorted(stream.named))
 
-    def _put_all(self, data: bytes | memoryview) -> list[bytes]:
+    def _put_buffer(self, view: memoryview) -> list[Digest]:
+        if view.nbytes < WATCHED_BYTES:
+            return self._put_all(view)
+        place = place_of(view)
+        self.learned[place] = digests = self._put_all(view, self._known.get(place, ()))
+        return digests
+
+    def _put_all(self, data: bytes | memoryview, known: Sequence[Digest | None] = ()) -> list[Digest]:
         digests = []
-        for name, part in split(data):
+        for name, part in split(data, known):
             self._put(name, part)
             digests.append(name)
         return digests
+
+    def _count_new(self, view: memoryview) -> int:
+        """Tell how many bytes of a buffer have to be hashed."""
+        known = self._known.get(place_of(view)) if view.nbytes >= WATCHED_BYTES else None
+        return view.nbytes if known is None else known.count(None) * CHUNK_BYTES
 
 
 def _sources(files: set[str]) -> dict[str, str]:

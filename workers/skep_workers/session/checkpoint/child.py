@@ -14,11 +14,15 @@ import warnings
 from select import POLLIN, poll  # bound early: user code may patch select
 from typing import Final
 
+from msgpack import packb, unpackb
+
 from skep_shared.frames import Blob, Saved, encode_frame
 from skep_workers.session.checkpoint.assembling import Assembler
+from skep_workers.session.checkpoint.chunks import Digest, joined_names
 from skep_workers.session.checkpoint.grouping import SEVERAL, Progress
 from skep_workers.session.checkpoint.manifest import Manifest
 from skep_workers.session.checkpoint.state import SnapshotLimits, State
+from skep_workers.session.checkpoint.still_buffers import Known, Place
 
 DONE_EXIT: Final = 83  # not 0: that is what user code ends its process with
 _BUFFER_BYTES: Final = 1024 * 1024
@@ -34,9 +38,10 @@ class SnapshotChild:
         skipped: dict[str, str],
         joint: list[list[str]],
         stored: frozenset[bytes],
+        known: Known,
         limits: SnapshotLimits,
     ) -> None:
-        """For `skipped` and `joint` see Assembler.assemble; chunks that are `stored` are not written."""
+        """For `skipped`, `joint` and `known` see Assembler; chunks that are `stored` are not written."""
         self.seq = seq
         self.state = state
         self.failed: dict[str, str] = {}
@@ -45,6 +50,8 @@ class SnapshotChild:
         self._skipped = skipped
         self._joint = joint
         self._stored = stored
+        self._known = known
+        self.learned: dict[Place, list[Digest]] = {}  # what it found in large buffers
         self._progress = Progress()
         self._pid = 0
         self.size = 0
@@ -74,12 +81,17 @@ class SnapshotChild:
                         out.write(encode_frame(Blob(name, bytes(part))))
 
                 assembler = Assembler(
-                    put, in_place=False, progress=self._progress, budget_bytes=self._limits.state_bytes
+                    put,
+                    in_place=False,
+                    budget_bytes=self._limits.state_bytes,
+                    known=self._known,
+                    progress=self._progress,
                 )
                 manifest = assembler.assemble(self.seq, self.state, self._skipped, self._joint)
                 packed = manifest.pack()
                 out.write(encode_frame(Saved(self.seq, packed, {})))
-                out.write(packed + len(packed).to_bytes(8, "big"))
+                tail = packb((packed, [(*place, b"".join(names)) for place, names in assembler.learned.items()]))
+                out.write(tail + len(tail).to_bytes(8, "big"))
             status = DONE_EXIT
         finally:
             os._exit(status)
@@ -91,7 +103,9 @@ class SnapshotChild:
             size = os.fstat(self.file).st_size
             length = int.from_bytes(os.pread(self.file, 8, size - 8), "big")
             self.size = size - 8 - length
-            return Manifest.unpack(os.pread(self.file, length, self.size))
+            packed, learned = unpackb(os.pread(self.file, length, self.size))
+            self.learned = {(address, size): list(joined_names(names)) for address, size, names in learned}
+            return Manifest.unpack(packed)
         culprit = self._progress.read()
         self.failed_at_several = culprit == SEVERAL
         if self.failed_at_several:  # each by itself is tried next

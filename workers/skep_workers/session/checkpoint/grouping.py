@@ -7,7 +7,7 @@ same one, and it can change, they are pickled again, together. A variable that f
 import io
 import mmap
 import pickle
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final
@@ -18,11 +18,16 @@ from skep_workers.session.checkpoint.pickling import DefinitionKeys, SnapshotPic
 from skep_workers.session.checkpoint.sharing import Met, connected, is_known_by_identity, met_in
 
 IN_PLACE_BYTES: Final = 128 * 1024
+IN_PLACE_BUFFER_BYTES: Final = 1024 * 1024  # buffers are only hashed
 SEVERAL: Final = "\0"  # told in the place of a variable's name while several are pickled together
 
 
 class TooLarge(Exception):
-    """More than may be pickled while the session waits."""
+    """More than may be pickled while the session waits; `in_buffers`, if that is what was too much."""
+
+    def __init__(self, *, in_buffers: bool = False) -> None:
+        super().__init__()
+        self.in_buffers = in_buffers
 
 
 @dataclass(slots=True)
@@ -71,8 +76,19 @@ class Progress:
 class GroupPickler:
     """Pickles variables of one namespace for one snapshot."""
 
-    def __init__(self, keys: DefinitionKeys, *, in_place: bool, progress: Progress | None = None) -> None:
-        """`in_place`: raise TooLarge, or Untrusted, for what only a forked child may pickle."""
+    def __init__(
+        self,
+        keys: DefinitionKeys,
+        *,
+        in_place: bool,
+        progress: Progress | None = None,
+        count_new: Callable[[memoryview], int] = memoryview.nbytes.__get__,
+    ) -> None:
+        """`in_place`: raise TooLarge, or Untrusted, for what only a forked child may pickle.
+
+        count_new: tells how many bytes of a buffer have to be looked at.
+        """
+        self._count_new = count_new
         self.keys = keys
         self._in_place = in_place
         self._progress = progress
@@ -219,9 +235,10 @@ class GroupPickler:
 
         def take_buffer(buffer: pickle.PickleBuffer) -> None:
             nonlocal seen
-            seen += buffer.raw().nbytes
-            if self._in_place and seen > IN_PLACE_BYTES:
-                raise TooLarge
+            if self._in_place:
+                seen += self._count_new(buffer.raw())
+                if seen > IN_PLACE_BUFFER_BYTES:
+                    raise TooLarge(in_buffers=True)
             buffers.append(buffer)
 
         pickler = SnapshotPickler(

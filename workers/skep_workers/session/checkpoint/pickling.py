@@ -28,6 +28,7 @@ from skep_workers.session.checkpoint.definitions import (
     definition,
     is_definition,
     is_handmade,
+    is_made_by_c,
     module_of,
     registry,
 )
@@ -183,6 +184,7 @@ class SnapshotPickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle
 _TRUSTED_MODULES: Final = frozenset(
     {"builtins", "collections", "datetime", "decimal", "fractions", "pathlib", "uuid", "re"}
 )
+_NUMPYS_OWN: Final = frozenset({"numpy", "numpy.dtypes"})  # arrays, numbers, and what says what arrays are of
 _HOOKS: Final = ("__reduce__", "__reduce_ex__", "__getstate__", "__getattribute__")
 _ADDED_HOOKS: Final = ("__getnewargs__", "__getnewargs_ex__", "__getattr__", "__setstate__")
 _LOAD_HOOKS: Final = ("__setstate__", "__getattr__", "__getnewargs_ex__")
@@ -193,9 +195,8 @@ def _is_trusted(kind: type) -> bool:
         return True
     if is_definition(kind):
         return _pickles_plainly(kind)
-    return module_of(kind) in _TRUSTED_MODULES or (
-        module_of(kind) == "numpy" and kind.__name__ in {"ndarray", "dtype", "float64", "int64"}
-    )
+    module = module_of(kind)
+    return module in _TRUSTED_MODULES or (module in _NUMPYS_OWN and is_made_by_c(kind))
 
 
 def _reduces_plainly(kind: type) -> bool:

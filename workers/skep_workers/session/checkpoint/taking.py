@@ -22,6 +22,7 @@ from skep_workers.session.checkpoint.manifest import Manifest
 from skep_workers.session.checkpoint.pickling import Untrusted
 from skep_workers.session.checkpoint.proofs import Fingerprint, fingerprint, is_immutable, same
 from skep_workers.session.checkpoint.state import SnapshotLimits, State
+from skep_workers.session.checkpoint.still_buffers import Known, StillBuffers
 
 MOST_JOINT: Final = 100  # names in a group; one of more is mostly that of all the small values
 
@@ -66,6 +67,8 @@ class Snapshots:
         self._too_much: dict[str, int] = {}
         self._joint: list[dict[str, int]] = []  # names, with their values' ids, that the last snapshot had in one group
         self._child: threading.Thread | None = None
+        self._buffers = StillBuffers()
+        self._waits_for_buffers = False  # whether buffers alone were too much to look at in place
         self._sent_apart = 0  # snapshots on the other socket, of which one may still be on its way
         self.limits = SnapshotLimits()
 
@@ -91,12 +94,15 @@ class Snapshots:
         if self._is_unchanged(state):
             return [Saved(seq, b"", {}, self._sent_apart)]
         proofs = _prove(state.names)
-        if not self._is_too_much(state.names):
-            frames = self._take_in_place(seq, state)
+        # A thread of the user's might change things while they are pickled here; a child has it all frozen.
+        has_threads = any(not thread.name.startswith("skep-") for thread in threading.enumerate()[1:])
+        known = self._buffers.look(has_threads=has_threads)
+        if not has_threads and not self._is_too_much(state.names):
+            frames = self._take_in_place(seq, state, known)
             if frames is not None:
                 self._proofs, self._last_state = proofs, _without_values(state)
                 return frames
-        self._start_child(seq, state, proofs)
+        self._start_child(seq, state, proofs, known)
         return None
 
     def _is_unchanged(self, state: State) -> bool:
@@ -115,12 +121,9 @@ class Snapshots:
 
     def _is_too_much(self, names: dict[str, Any]) -> bool:
         """Tell whether pickling in place is known to fail: a value that failed is still there."""
-        if any(id(names.get(name)) == number for name, number in self._too_much.items()):
-            return True
-        # A thread of the user's might change things while they are pickled here; a child has it all frozen.
-        return any(not thread.name.startswith("skep-") for thread in threading.enumerate()[1:])
+        return any(id(names.get(name)) == number for name, number in self._too_much.items())
 
-    def _take_in_place(self, seq: int, state: State) -> list[Frame] | None:
+    def _take_in_place(self, seq: int, state: State, known: Known) -> list[Frame] | None:
         blobs: dict[bytes, bytes] = {}
 
         def put(name: bytes, part: memoryview) -> None:
@@ -128,14 +131,16 @@ class Snapshots:
                 blobs[name] = bytes(part)
 
         names = state.names
-        assembler = Assembler(put, in_place=True, budget_bytes=self.limits.state_bytes)
+        assembler = Assembler(put, in_place=True, budget_bytes=self.limits.state_bytes, known=known)
         try:
             manifest = assembler.assemble(seq, state, self._reasons(names), self._still_joint(names))
-        except (TooLarge, Untrusted, Exception):  # noqa: BLE001 - a child tells what it is, and ends alone
+        except (TooLarge, Untrusted, Exception) as exc:  # noqa: BLE001 - a child tells what it is, and ends alone
+            self._waits_for_buffers = isinstance(exc, TooLarge) and exc.in_buffers
             culprit = assembler.latest
             self._too_much = {culprit: id(names[culprit])} if culprit in names else {}
             return None
         self._know_joint(manifest, names)
+        self._buffers.adopt(assembler.learned)
         if sum(map(len, blobs.values())) > IN_PLACE_BYTES * 2:
             return [*(Blob(name, data) for name, data in blobs.items()), self._saved(manifest)]
         return [self._saved(manifest, blobs)]
@@ -163,9 +168,9 @@ class Snapshots:
 
     # --- with a child ---------------------------------------------------------------------------------------------
 
-    def _start_child(self, seq: int, state: State, proofs: dict[str, _Proof]) -> None:
+    def _start_child(self, seq: int, state: State, proofs: dict[str, _Proof], known: Known) -> None:
         skipped, joint = self._reasons(state.names), self._still_joint(state.names)
-        child = SnapshotChild(seq, state, skipped, joint, self._stored, self.limits)
+        child = SnapshotChild(seq, state, skipped, joint, self._stored, known, self.limits)
         child.fork()
         self._child = threading.Thread(target=self._attend, args=(child, proofs), name="skep-snapshot", daemon=True)
         self._child.start()
@@ -185,6 +190,8 @@ class Snapshots:
                 self._know_stored(manifest)
                 self._proofs, self._last_state = proofs, _without_values(child.state)
                 self._know_joint(manifest, child.state.names)
+                if self._buffers.adopt(child.learned) and self._waits_for_buffers:
+                    self._too_much = {}
             elif child.failed_at_several:
                 self._joint = []
             for name, reason in child.failed.items():

@@ -1,0 +1,229 @@
+"""What the kernel says of written pages is true, whatever is done to the memory; and where it can't say, nobody asks."""
+
+import ctypes
+import mmap
+import os
+import random
+
+import pytest
+
+from skep_workers.session.checkpoint import page_watch, still_buffers
+from skep_workers.session.checkpoint.chunks import CHUNK_BYTES, split
+from skep_workers.session.checkpoint.page_watch import PAGE, PageWatch
+from skep_workers.session.checkpoint.still_buffers import StillBuffers, place_of
+
+PAGES = 16
+MAP_FIXED, MAP_PRIVATE, MAP_SHARED, MAP_ANONYMOUS, READ_WRITE = 0x10, 2, 1, 0x20, 3
+MREMAP_MAYMOVE, MREMAP_FIXED = 1, 2
+libc = ctypes.CDLL(None, use_errno=True)
+for function in (libc.mmap, libc.mremap):
+    function.restype = ctypes.c_void_p
+libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_long]
+libc.mremap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_size_t, ctypes.c_int, ctypes.c_void_p]
+libc.munmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
+
+
+@pytest.fixture
+def watch():
+    """The kernel's watch, where there is one."""
+    try:
+        watch = PageWatch()
+    except OSError as exc:
+        pytest.skip(f"not run: this kernel doesn't tell written pages ({exc})")
+    yield watch
+    watch.close()
+
+
+@pytest.fixture
+def start():
+    """The address of some pages of memory that hold ones."""
+    address = libc.mmap(None, PAGES * PAGE, READ_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
+    ctypes.memset(address, 1, PAGES * PAGE)
+    yield address
+    libc.munmap(address, PAGES * PAGE)
+
+
+def clean_pages(watch, start):
+    """Give the numbers of the pages that are clean; none if they are not watched any more."""
+    try:
+        found = watch.clean((start, start + PAGES * PAGE))
+    except OSError:
+        return set()
+    return {number for first, end in found for number in range((first - start) // PAGE, (end - start) // PAGE)}
+
+
+ALL = set(range(PAGES))
+
+
+def read_into(address):
+    read, write = os.pipe()
+    os.write(write, b"new")
+    os.readv(read, [(ctypes.c_char * 3).from_address(address)])
+    os.close(read)
+    os.close(write)
+
+
+def map_anew(address):
+    libc.mmap(address, PAGE, READ_WRITE, MAP_FIXED | MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
+
+
+def unmap_and_map_anew(address):
+    libc.munmap(address, PAGE)
+    map_anew(address)
+
+
+def move_onto(address):
+    other = libc.mmap(None, PAGE, READ_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
+    ctypes.memset(other, 9, PAGE)
+    libc.mremap(other, PAGE, PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, address)
+
+
+def share(address):
+    libc.mmap(address, PAGE, READ_WRITE, MAP_FIXED | MAP_SHARED | MAP_ANONYMOUS, -1, 0)
+
+
+CHANGES = {
+    "a write": lambda address: ctypes.memset(address + 5, 2, 1),
+    "a system call's write": read_into,
+    "memory given back": lambda address: libc.madvise(ctypes.c_void_p(address), PAGE, mmap.MADV_DONTNEED),
+    "memory mapped over it": map_anew,
+    "memory unmapped and mapped again": unmap_and_map_anew,
+    "memory moved onto it": move_onto,
+    "shared memory in its place": share,
+}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES.keys())
+def test_a_changed_page_is_not_clean(watch, start, change):
+    watch.protect((start, start + PAGES * PAGE))
+    assert clean_pages(watch, start) == ALL
+
+    change(start + 3 * PAGE)
+
+    assert 3 not in clean_pages(watch, start)
+
+
+def test_a_page_written_before_a_look_is_clean_after_it(watch, start):
+    watch.protect((start, start + PAGES * PAGE))
+    ctypes.memset(start + PAGE, 2, 1)
+    ctypes.memset(start + 5 * PAGE, 2, 1)
+
+    assert [clean_pages(watch, start), clean_pages(watch, start)] == [ALL - {1, 5}, ALL]
+
+
+def test_a_page_that_was_given_back_is_not_clean_even_if_it_was_read_since(watch, start):
+    watch.protect((start, start + PAGES * PAGE))
+    libc.madvise(ctypes.c_void_p(start), PAGE, mmap.MADV_DONTNEED)
+    assert ctypes.string_at(start, 1) == b"\0"
+
+    assert clean_pages(watch, start) == ALL - {0}
+
+
+def test_what_a_child_writes_stays_in_the_child(watch, start):
+    watch.protect((start, start + PAGES * PAGE))
+    child = os.fork()
+    if child == 0:
+        ctypes.memset(start, 7, PAGES * PAGE)
+        os._exit(0)
+    os.waitpid(child, 0)
+
+    assert clean_pages(watch, start) == ALL
+    ctypes.memset(start, 2, 1)  # after the fork a write copies the page
+    assert clean_pages(watch, start) == ALL - {0}
+
+
+def test_memory_that_is_let_go_is_not_clean(watch, start):
+    watch.protect((start, start + PAGES * PAGE))
+    watch.release((start, start + PAGES * PAGE))
+
+    assert clean_pages(watch, start) == set()
+
+
+def test_with_its_descriptors_closed_nothing_is_clean(start):
+    watch = PageWatch.open()
+    if watch is None:
+        pytest.skip("not run: this kernel doesn't tell written pages")
+    watch.protect((start, start + PAGES * PAGE))
+    watch.close()
+
+    assert clean_pages(watch, start) == set()
+
+
+def test_where_the_kernel_may_not_there_is_no_watch(monkeypatch):
+    monkeypatch.setattr(page_watch, "_SYSCALL", {})
+
+    assert PageWatch.open() is None
+
+
+def names(view):
+    return [name for name, _ in split(view)]
+
+
+def snapshot(buffers, view):
+    """Do what a snapshot does; gives the names it has found, and how many chunks it hashed."""
+    known = buffers.look(has_threads=False).get(place_of(view), ())
+    found = [name for name, _ in split(view, known)]
+    buffers.adopt({place_of(view): found})
+    return found, known.count(None) if known else len(found)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_names_are_those_of_the_content_however_it_changes(watch, seed):
+    rng = random.Random(seed)
+    memory = bytearray(rng.randbytes(8 * CHUNK_BYTES + 1000))
+    buffers, view, hashed = StillBuffers(lambda: watch), memoryview(memory), []
+    for _ in range(60):
+        for _ in range(rng.choice([0, 0, 0, 0, 1, 3, 200])):
+            place = rng.randrange(len(view))
+            view[place] = rng.randrange(256)
+        found, count = snapshot(buffers, view)
+        assert found == names(view)
+        hashed.append(count)
+
+    assert {0, 9} <= set(hashed)  # else nothing was watched, or nothing was hashed
+
+
+def test_a_buffer_that_stands_still_is_hashed_twice_and_then_only_where_it_changes(watch):
+    view = memoryview(bytearray(20 * CHUNK_BYTES))
+    view[:] = random.Random(1).randbytes(len(view))
+    buffers = StillBuffers(lambda: watch)
+
+    assert [snapshot(buffers, view)[1] for _ in range(4)] == [20, 20, 20, 0]  # watched from the third on
+    view[3 * CHUNK_BYTES + PAGE] += 1
+    assert [snapshot(buffers, view)[1] for _ in range(2)] == [1, 0]
+
+
+def test_a_buffer_that_is_rewritten_is_let_go_and_must_be_still_for_longer(watch):
+    view = memoryview(bytearray(20 * CHUNK_BYTES))
+    buffers, rng, hashed = StillBuffers(lambda: watch), random.Random(1), []
+    for round_number in range(14):
+        if round_number in {0, 4}:
+            view[:] = rng.randbytes(len(view))
+        hashed.append(snapshot(buffers, view)[1])
+
+    assert hashed == [20, 20, 20, 0, 20, 20, 20, 20, 0, 0, 0, 0, 0, 0]
+
+
+def test_a_buffer_that_never_stands_still_is_never_watched():
+    opened = []
+    view, rng = memoryview(bytearray(8 * CHUNK_BYTES)), random.Random(1)
+    buffers = StillBuffers(lambda: opened.append(1))
+    for _ in range(5):
+        view[:] = rng.randbytes(len(view))
+        snapshot(buffers, view)
+
+    assert not opened
+
+
+@pytest.mark.parametrize("why", ["threads", "pinned memory"])
+def test_where_a_device_may_write_everything_is_hashed(watch, monkeypatch, why):
+    view = memoryview(bytearray(8 * CHUNK_BYTES))
+    buffers = StillBuffers(lambda: watch)
+    for _ in range(4):
+        snapshot(buffers, view)
+    assert buffers.look(has_threads=False)
+
+    monkeypatch.setattr(still_buffers, "may_miss_writes", lambda: why == "pinned memory")
+
+    assert not buffers.look(has_threads=why == "threads")
+    assert not buffers.look(has_threads=False)  # nor what was written meanwhile
