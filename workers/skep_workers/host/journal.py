@@ -66,6 +66,7 @@ class Journal:
         self._claim = claim
         self._settings = settings
         self._ended: deque[_Chunk] = deque()
+        self._ready = 0  # how many of these, the first ones, are complete
         self._apart: deque[SavedState] = deque()
         self._open = _Chunk()
         self._written = claim.last_event
@@ -171,16 +172,16 @@ class Journal:
 
     def _complete_ready(self, saved_seq: int) -> None:
         """Complete, in order, what is saved or needs no saving, and have it committed, now or soon."""
-        ready = 0
-        for chunk in self._ended:
-            if chunk.make_last is not None and chunk.needs_saving and chunk.seq > saved_seq:
+        while self._ready < len(self._ended):
+            chunk = self._ended[self._ready]
+            if chunk.needs_saving and chunk.seq > saved_seq:
                 break
             self._complete(chunk)
-            ready += 1
-        if ready == len(self._ended) < GROUP_CELLS and ready and self._ended[-1].is_followed:
+            self._ready += 1
+        if 0 < self._ready == len(self._ended) < GROUP_CELLS and self._ended[-1].is_followed:
             if self._group_timer is None:
                 self._group_timer = asyncio.get_running_loop().call_later(GROUP_SECONDS, self._commit_group)
-        elif ready:
+        elif self._ready:
             self._commit_group()
 
     def _commit_group(self) -> None:
@@ -191,12 +192,13 @@ class Journal:
         self._work.set()
 
     def _complete(self, chunk: _Chunk) -> None:
-        if chunk.make_last is not None:
-            event = chunk.make_last(f"{self.head}-0" if self.head else None)
-            chunk.make_last = None
-            chunk.events.append(event)
-            chunk.size_bytes += len(event) + sum(len(data) for _, data in chunk.blobs)
-            self.unwritten_bytes += len(event) + sum(len(data) for _, data in chunk.blobs)
+        assert chunk.make_last is not None  # noqa: S101 - it is not among the ready ones
+        event = chunk.make_last(f"{self.head}-0" if self.head else None)
+        chunk.make_last = None
+        chunk.events.append(event)
+        size = len(event) + sum(len(data) for _, data in chunk.blobs)
+        chunk.size_bytes += size
+        self.unwritten_bytes += size
 
     async def written(self) -> None:
         """Wait until nothing is left to write. Raises Fenced or EventGap if the journal has ended instead."""
@@ -238,11 +240,7 @@ class Journal:
         self._commit_group()
 
     def _can_commit(self) -> bool:
-        return self._commit_now and self._has_ready
-
-    @property
-    def _has_ready(self) -> bool:
-        return bool(self._ended) and self._ended[0].make_last is None
+        return self._commit_now and self._ready > 0
 
     def _can_save(self) -> bool:
         return bool(self._apart) and self._apart[0].seq <= self.cursor
@@ -258,10 +256,11 @@ class Journal:
     async def _commit(self) -> None:
         chunks: list[_Chunk] = []
         size = 0
-        while self._has_ready and len(chunks) < MAX_COMMIT_CELLS and (not chunks or size < MAX_COMMIT_BYTES):
+        while self._ready and len(chunks) < MAX_COMMIT_CELLS and (not chunks or size < MAX_COMMIT_BYTES):
             chunks.append(self._ended.popleft())
+            self._ready -= 1
             size += chunks[-1].size_bytes
-        self._commit_now = self._has_ready
+        self._commit_now = self._ready > 0
         cells = [
             CellCommit(chunk.cell_id, chunk.cell_first_event, tuple(chunk.events), chunk.manifest, chunk.blobs)
             for chunk in chunks
