@@ -11,6 +11,8 @@ import signal
 from struct import Struct
 from typing import Final
 
+from skep_shared.flushed_text import FLUSHED_BYTES, FLUSHED_OFFSET
+
 INTERRUPT_SIGNAL: Final = signal.SIGRTMIN + 8
 PAGE_BYTES: Final = 16
 _CELL: Final = Struct("=QQ")  # seq, attempt; a torn read names no cell, and the frame on the socket is still to come
@@ -39,7 +41,7 @@ class InterruptPage:
 
 
 def make_page() -> int:
-    """Give the descriptor of a new page of zeros."""
+    """Give the descriptor of a new page of zeros, and of what else is shared behind it."""
     fd = os.memfd_create("skep-interrupt", os.MFD_CLOEXEC)
-    os.ftruncate(fd, PAGE_BYTES)
+    os.ftruncate(fd, FLUSHED_OFFSET + FLUSHED_BYTES)
     return fd

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from skep_shared.errors import ProtocolError, StartError
+from skep_shared.flushed_text import FlushedText
 from skep_shared.frames import (
     Answer,
     Blob,
@@ -102,6 +103,8 @@ class SessionProcess:
         self._is_stopping = False
         self._pipes: list[int] = []
         self._page: InterruptPage | None = None
+        self._flushed: FlushedText | None = None
+        self._frames_received = 0
         self._hello: asyncio.Future[Hello] = asyncio.get_running_loop().create_future()
         self._status: asyncio.Future[int | None] = asyncio.get_running_loop().create_future()
         self._fault: str | None = None
@@ -143,6 +146,7 @@ class SessionProcess:
             snapshot_theirs.close()
             os.close(out_write)
             os.close(err_write)
+        self._flushed = FlushedText(page)
         self._page = InterruptPage(page)
         transport, _ = await loop.create_connection(
             lambda: _Receiver(self._on_cell_data, self._on_cell_end), sock=cell_ours
@@ -224,6 +228,7 @@ class SessionProcess:
     def _on_cell_data(self, data: bytes) -> None:
         try:
             for frame in self._decoder.feed(data):
+                self._frames_received += 1
                 if not self._hello.done():
                     if not isinstance(frame, Hello):
                         raise ProtocolError(f"the first frame is {type(frame).__name__}, not Hello")
@@ -310,7 +315,7 @@ class SessionProcess:
         # What it started in its group goes with it, however it ended.
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, signal.SIGKILL)
-        left = self._read_pipes()
+        left = [*self._read_flushed(), *self._read_pipes()]
         if not self._hello.done():
             words = [line for _, text in left for line in text.splitlines() if line.strip()]
             last = f": {words[-1][:MAX_FAULT_CHARS]}" if words else ""
@@ -320,6 +325,14 @@ class SessionProcess:
             self._page = None
         self.gone.set()
         self._on_exit(cause, left)
+
+    def _read_flushed(self) -> list[tuple[str, str]]:
+        flushed, self._flushed = self._flushed, None
+        if flushed is None:
+            return []
+        text = flushed.read(self._frames_received)
+        flushed.close()
+        return [] if text is None else [text]
 
     def _read_pipes(self) -> list[tuple[str, str]]:
         left = []

@@ -16,6 +16,7 @@ from threading import _active as _active_threads  # type: ignore[attr-defined]  
 from typing import Final, NamedTuple
 
 from skep_shared.errors import FrameTooLarge
+from skep_shared.flushed_text import FlushedText
 from skep_shared.frames import Frame, Notice, Output, Truncated, encode_frame
 from skep_workers.session.shield import Shield
 from skep_workers.session.spool import Spool, Write
@@ -66,8 +67,10 @@ class CellLink:
     stuck in a send, and there is no thread but the main one.
     """
 
-    def __init__(self, sock: socket.socket, shield: Shield) -> None:
+    def __init__(self, sock: socket.socket, shield: Shield, flushed: FlushedText) -> None:
         self._socket = sock
+        self._flushed = flushed
+        self._frames_sent = 0
         self._shield = shield
         self._unsent = b""
         # A signal handler or a __del__ of the user's may print while its own thread is in here.
@@ -81,6 +84,7 @@ class CellLink:
         self._open_stderr: _Open | None = None
         self._spools: dict[str, Spool] = {}
         self._spooling: tuple[Spool, _Text] | None = None
+        self._kept_of: _Text | None = None
         self.is_alone = False  # no code but the running cell's can write on the main thread
         self._partial_lines: dict[str, str] = {}
         self._written: dict[Writer, int] = {}
@@ -260,13 +264,13 @@ class CellLink:
             for stream in list(self._partial_lines):
                 _write_all(stream, self._partial_lines.pop(stream))
             return
-        if not self._pending:
+        if not self._pending or self._keep_spooled():
             return
         with self._shield:
             if not self._sending.acquire(timeout=FLUSH_SECONDS if may_wait else 0):
                 return  # somebody is at it, and the host doesn't read
             try:
-                self._unsent += _encode(self._take())
+                self._unsent += self._encode(self._take())
                 with self._lock:
                     self._room.notify_all()
                 with contextlib.suppress(BlockingIOError):
@@ -276,15 +280,44 @@ class CellLink:
         if self._unsent:
             self.wake()
 
+    def _keep_spooled(self) -> bool:
+        """Put text that waits for the control thread where it outlives this process; False if it has to be sent."""
+        with self._lock:
+            if self._spooling is None or len(self._pending) != 1:
+                return False
+            spool, into = self._spooling
+            parts = spool.flushed()
+            if self._kept_of is not into:  # the first flush since it was opened: what came before goes along
+                self._flushed.restart()
+                self._kept_of = into
+                parts.insert(0, "".join(into.pieces).encode("utf-8", "surrogatepass"))
+            return self._flushed.add(parts, self._frames_sent, into.stream)
+
     def send(self, *frames: Frame) -> None:
         """Send what was collected and then these frames, in one piece."""
         with self._sending:
-            data = self._unsent + _encode([*self._take(), *frames])
+            data = self._unsent + self._encode([*self._take(), *frames])
             self._unsent = b""
             if data:
                 self._socket.sendall(data)
         with self._lock:
             self._room.notify_all()
+
+    def _encode(self, pending: list[_Text | Frame]) -> bytes:
+        parts = []
+        for item in pending:
+            if type(item) is _Text:
+                text = "".join(item.pieces)
+                for start in range(0, len(text), CHUNK_CHARS):
+                    chunk = text[start : start + CHUNK_CHARS]
+                    parts.append(encode_frame(Output(item.writer.seq, item.writer.attempt, item.stream, chunk)))
+            else:
+                try:
+                    parts.append(encode_frame(item))  # type: ignore[arg-type]
+                except FrameTooLarge as exc:  # nobody reads such a frame: this is said in its place
+                    parts.append(encode_frame(_too_large(item, exc)))  # type: ignore[arg-type]
+        self._frames_sent += len(parts)
+        return b"".join(parts)
 
     def end_cell(self) -> None:
         """Forget how much early cells have written; their tasks then start to count anew."""
@@ -317,22 +350,6 @@ def _write_all(stream: str, text: str) -> None:
     data = text.encode("utf-8", "backslashreplace")
     while data:
         data = data[os.write(2 if stream == "stderr" else 1, data) :]
-
-
-def _encode(pending: list[_Text | Frame]) -> bytes:
-    parts = []
-    for item in pending:
-        if type(item) is _Text:
-            text = "".join(item.pieces)
-            for start in range(0, len(text), CHUNK_CHARS):
-                chunk = text[start : start + CHUNK_CHARS]
-                parts.append(encode_frame(Output(item.writer.seq, item.writer.attempt, item.stream, chunk)))
-        else:
-            try:
-                parts.append(encode_frame(item))  # type: ignore[arg-type]
-            except FrameTooLarge as exc:  # nobody reads such a frame: this is said in its place
-                parts.append(encode_frame(_too_large(item, exc)))  # type: ignore[arg-type]
-    return b"".join(parts)
 
 
 def _too_large(frame: Frame, exc: FrameTooLarge) -> Notice:

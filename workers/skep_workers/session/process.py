@@ -20,6 +20,7 @@ from platform import python_version
 from typing import Any, Final, NoReturn
 
 from skep_shared.errors import ProtocolError
+from skep_shared.flushed_text import FlushedText
 from skep_shared.frames import PROTOCOL_VERSION, Blob, Configure, Execute, Fault, FrameDecoder, Hello, Restore
 from skep_shared.interrupt_page import INTERRUPT_SIGNAL, InterruptPage
 from skep_shared.states import CellStatus
@@ -57,6 +58,7 @@ class SessionMain:
         snapshot_socket: socket.socket,
         pipes: tuple[int, int],
         interrupt_page: InterruptPage,
+        flushed: FlushedText,
     ) -> None:
         self._socket = cell_socket
         self._pid = os.getpid()
@@ -69,7 +71,7 @@ class SessionMain:
         self._saving: asyncio.TimerHandle | None = None
         self._loop = SessionLoop()
         shield = Shield()
-        self._link = CellLink(cell_socket, shield)
+        self._link = CellLink(cell_socket, shield, flushed)
         self._reader = PipeReader(self._link, shield, *pipes)
         self._interrupter = Interrupter(self._loop, shield, interrupt_page.read)
         self._asker = Asker(self._link)
@@ -244,6 +246,7 @@ def run_session(descriptors: Descriptors, directory: str) -> None:
     sys.path.insert(0, "")
     sys.argv = [""]
     faulthandler.enable(file=2, all_threads=False)
+    flushed = FlushedText(page)
     numpy = sys.modules.get("numpy")
     if numpy is not None:  # the random module does this by itself after a fork
         numpy.random.seed()
@@ -253,4 +256,5 @@ def run_session(descriptors: Descriptors, directory: str) -> None:
         socket.socket(fileno=snapshot_socket),
         (stdout_read, stderr_read),
         InterruptPage(page),
+        flushed,
     ).run()

@@ -28,18 +28,26 @@ class Spool:
         self._set_write = set_write
         self._slow_write = slow_write
         self._chunks: deque[bytes] = deque()
+        self._kept = 0  # of these
         self.write: Callable[[bytes], object] = self._write_late
         self._text = self._make_text()
 
     def start(self) -> None:
         """Have the stream's writes come here."""
         self.write = self._chunks.append
+        self._kept = 0
         self._text.reconfigure(write_through=False)
         self._set_write(self._text.write)
 
     def refuse(self) -> None:
         """Have the stream's next write go the slow way; what was written is still to be taken."""
         self._set_write(self._slow_write)
+
+    def flushed(self) -> list[bytes]:
+        """Give what was written since the start, or since this was asked before."""
+        self._text.flush()
+        before, self._kept = self._kept, len(self._chunks)
+        return [self._chunks[place] for place in range(before, self._kept)]
 
     def stop(self) -> str:
         """Have the stream's writes go the slow way, and give what was written since the start."""
