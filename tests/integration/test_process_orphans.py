@@ -1,6 +1,8 @@
 """What a session starts and lets go of is gone when its process is, and its files when its worker is."""
 
+import contextlib
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -92,3 +94,53 @@ async def test_a_killed_worker_leaves_no_files(shard, start_worker, process_end,
     await process_end(zygote)
     assert not is_there(scratch)
     assert (tmp_path / "kept").exists()
+
+
+# Started and let go of, with everything open that the session's process has.
+DAEMON = """
+import os, time
+read, write = os.pipe()
+if os.fork() == 0:
+    os.setsid()
+    if os.fork() == 0:
+        os.write(write, str(os.getpid()).encode())
+        time.sleep(3600)
+    os._exit(0)
+os.wait()
+print(int(os.read(read, 20)))
+"""
+DEAF = """
+print(os.getpid())
+while True:
+    try:
+        time.sleep(3600)
+    except BaseException:
+        pass
+"""
+
+
+@pytest.fixture
+async def orphaned(shard, run_logged):
+    """Give a worker, and a session of it whose zygote has died."""
+    settings = shard.settings
+    worker = await run_logged(
+        "-m", "skep_workers", "--redis", settings.redis_url, "--prefix", settings.prefix, "--grace-seconds", "0"
+    )
+    await worker.says("worker.ready")
+    session = shard.session("s")
+    zygote = (await session.run("import os, time; os.getppid()")).value
+    os.kill(zygote, 9)
+    await worker.says("zygote.lost")
+    return worker, session
+
+
+@pytest.mark.parametrize("before", ["", DAEMON], ids=["alone", "with a daemon that holds its sockets"])
+async def test_a_worker_drains_though_a_zygote_of_it_has_died(orphaned, first_output, before):
+    worker, session = orphaned
+    left = int((await first_output(await session.submit(before + DEAF))).split()[0])
+    worker.send_signal(signal.SIGTERM)
+
+    assert await worker.exit_status() == 0
+    assert not [line for line in worker.lines if "drain.abandoned" in line]
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(left, signal.SIGKILL)  # a daemon is nobody's without the zygote

@@ -179,7 +179,7 @@ class SessionProcess:
 
     def _signal_interrupt(self, frame: Interrupt) -> None:
         """Get through to a main thread that holds the GIL, where nobody can read the frame."""
-        if self._page is not None and not self._status.done():
+        if self._page is not None and not self._is_reaped:
             self._page.write(frame.seq, frame.attempt)
             signal_thread(self.pid, self.pid, INTERRUPT_SIGNAL)
 
@@ -216,7 +216,7 @@ class SessionProcess:
 
     def kill(self) -> None:
         """End the process and its group at once."""
-        if self.pid and not self._status.done():
+        if self.pid and not self._is_reaped:
             # The group first: the process leads it once it has said hello.
             for send, target in ((os.killpg, self.pid), (os.kill, self.pid)):
                 with contextlib.suppress(ProcessLookupError, PermissionError):
@@ -224,6 +224,14 @@ class SessionProcess:
         self.resume_reading()  # a paused transport would never see the end
         if self._transport is None:
             self._begin_end()
+        else:
+            # Its sockets end with it, unless something that it has started holds them open.
+            asyncio.get_running_loop().call_later(KILL_SECONDS, self._begin_end)
+
+    @property
+    def _is_reaped(self) -> bool:
+        """Tell whether its number may be another process' by now; with its zygote dead nobody can say."""
+        return self.gone.is_set() or (self._status.done() and self._status.result() is not None)
 
     def _on_cell_data(self, data: bytes) -> None:
         try:

@@ -20,6 +20,7 @@ from skep_shared.scripts import Claim
 from skep_shared.states import CellStatus, ResidentState, ResidentStep, next_resident
 from skep_shared.values import decode_value
 from skep_workers.host.accounting import account_for
+from skep_workers.host.awaited import all_awaited
 from skep_workers.host.backoff import persist
 from skep_workers.host.checkpoints import SavedState
 from skep_workers.host.facilities import Host
@@ -73,6 +74,7 @@ class Resident:
         self._is_hurried = False
         self._idle_since: float | None = None
         self._rollback: tuple[OperationRequest, int] | None = None
+        self._writers: list[asyncio.Task[None]] = []
         self._journal = Journal(host.scripts, claim, host.settings, self._on_written, self._on_checkpoint)
         self._reporter = Reporter(self._journal, host.clock, claim.epoch)
         self.intake: Final = CellIntake(
@@ -120,13 +122,17 @@ class Resident:
         has_cells = self.intake.waiting or not self.intake.is_complete
         return self._runs.is_settled and not has_cells and self._journal.unwritten_bytes == 0
 
+    def waits_for(self) -> dict[str, str]:
+        """Give what the tasks of this stay wait for that have not ended, by their names."""
+        return all_awaited(self._writers)
+
     async def run(self) -> int:
         """Stay until released, closed or fenced; gives the number of cells left pending for another owner."""
         self._log.info("session.claimed", cursor=self.claim.cursor, pending=self.claim.seq - self.claim.cursor)
         pending = 0
         try:
             async with asyncio.TaskGroup() as group:
-                writers = [
+                self._writers = [
                     group.create_task(self._journal.run(), name=f"journal of {self.session_id}"),
                     group.create_task(self.intake.run(), name=f"intake of {self.session_id}"),
                     group.create_task(self._operations.run(), name=f"operations of {self.session_id}"),
@@ -137,7 +143,7 @@ class Resident:
                 self._introduce()
                 self.intake.expect(self.claim.seq)
                 pending = await self._stay()
-                for writer in writers:
+                for writer in self._writers:
                     writer.cancel()
         except* Fenced as group_exc:
             self._step(ResidentStep.FENCE)

@@ -11,6 +11,7 @@ import structlog
 
 from skep_shared.errors import Fenced
 from skep_shared.scripts import Claim, ClaimStatus
+from skep_workers.host.awaited import all_awaited, awaited
 from skep_workers.host.backoff import RETRIABLE, backoff_delays, persist
 from skep_workers.host.facilities import Host
 from skep_workers.host.intake import cell_of_entry
@@ -21,6 +22,7 @@ from skep_workers.host.resident import Mark, Resident
 log = structlog.get_logger()
 
 SWEEP_PAGE: Final = 500
+MOST_TOLD: Final = 20  # sessions that hold up a drain
 ABANDON_SECONDS: Final = 10.0  # for interrupted cells to commit, and sessions to be given back
 
 
@@ -284,7 +286,10 @@ class Residents:
                 await self._all_gone.wait()
         except TimeoutError:
             # Redis is away, so nothing can be given back: when the lease has run out, others take it.
-            log.error("drain.abandoned", resident=len(self._residents))
+            for session_id, resident in list(self._residents.items())[:MOST_TOLD]:
+                stay = awaited(self._stays[session_id])
+                log.error("drain.stuck", session_id=session_id, stay=stay, tasks=resident.waits_for())
+            log.error("drain.abandoned", resident=len(self._residents), claiming=all_awaited(self._claiming.values()))
             for task in [*self._stays.values(), *self._claiming.values()]:
                 task.cancel()
             await self._all_gone.wait()
