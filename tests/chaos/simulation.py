@@ -162,6 +162,7 @@ class World:
         self.hosts: dict[str, worker.WorkerHost] = {}
         self.counts: Counter[str] = Counter()
         self._starts = 0
+        self._draining: list[Machine] = []
         self._is_healed = False
         self._sessions = [f"s{number}" for number in range(scenario.sessions)]
         self._cell_ids = 0
@@ -282,6 +283,9 @@ class World:
         self.history.meta |= {"drain_seconds": loop.time() - healed, "drained": is_drained}
         await asyncio.sleep(scenario.settings.lease_seconds)  # for whatever still comes late
         await self._drained(loop.time() + DRAIN_SECONDS)
+        for machine in self._draining:
+            if machine.name in self.workers:
+                self.note("unhandled", machine, "it was told to drain, and is still there")
         self._finish()
         self._is_ending = True
         for reader in readers:
@@ -338,6 +342,7 @@ class World:
                     self.kill(machine, "at random")
                 case "drain" if machine is not None:
                     self.note("drain", machine, "")
+                    self._draining.append(machine)
                     self.loop.call_soon(self.hosts[machine.name].stop, context=machine.context.copy())
                 case "cut" if machine is not None:
                     seconds = self.network.pause_seconds()

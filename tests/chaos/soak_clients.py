@@ -31,7 +31,7 @@ kept = place.read_text().split("|") if place.exists() else [" 0"]
 n, h, ballast, mark = (globals().get(name, value) for name, value in dict(n=0, h="", ballast=b"", mark=None).items())
 if f"{h} {n}" not in kept:
     h += f"file {kept!r}"
-if mark is not None and ballast != hashlib.shake_256(mark.encode()).digest(60_000):
+if mark is not None and ballast != hashlib.shake_256(mark.encode()).digest(200_000):
     h += "ballast"
 for line in range(lines):
     print(cell_id, line)
@@ -40,7 +40,7 @@ state = n + 1, hashlib.sha256((h + cell_id).encode()).hexdigest()[:16]
 place.write_text(f"{h} {n}|{state[1]} {state[0]}")  # both: an interrupt may come before the next line
 n, h = state
 if has_ballast:
-    mark, ballast = None, hashlib.shake_256(h.encode()).digest(60_000)
+    mark, ballast = None, hashlib.shake_256(h.encode()).digest(200_000)
     mark = h
 (n, h)
 """

@@ -40,6 +40,16 @@ async def test_the_running_cell_ends_within_the_grace_period(draining, gate):
     assert await worker.exit_status() == 0
 
 
+async def test_a_cell_may_say_much_while_its_worker_drains(draining, gate):
+    worker, cell = await draining(
+        "--grace-seconds", "3600", "--backlog-bytes", "65536", code="print('ready')\n{wait}\nprint('x' * 10_000_000)"
+    )
+    gate.open()
+
+    assert (await cell.outcome()).status is skep.CellStatus.FINISHED
+    assert await worker.exit_status() == 0
+
+
 async def test_cells_that_came_too_late_run_on_the_other_worker(shard, draining, start_worker, gate):
     worker, cell = await draining()
     late = await shard.session("s").submit_many(["1", "2", "3"])

@@ -38,6 +38,7 @@ log = structlog.get_logger()
 MAX_STARTS: Final = 3
 HOST_OPERATIONS: Final = frozenset({"hibernate", "rollback"})
 INTERRUPT_GRACE_SECONDS: Final = 2.0
+SAVE_SECONDS: Final = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -323,6 +324,7 @@ class Resident:
 
     def _on_saved(self, state: SavedState) -> None:
         self._runs.on_saved(state)
+        self._changed.set()
 
     def _on_checkpoint(self, seq: int, manifest: bytes) -> None:
         self._keeping.committed(seq, manifest)
@@ -357,8 +359,9 @@ class Resident:
         account_for(self.session_id, cell, done, self._host.counters)
 
     def _on_written(self) -> None:
+        self._runs.on_written()
         if self._state is ResidentState.READY and not self._is_closing:
-            self._runs.on_written()
+            self._runs.pump()
 
     def _on_exit(self, cause: str, left: list[tuple[str, str]]) -> None:
         if self._process is None:
@@ -425,11 +428,12 @@ class Resident:
         head = self._runs.head
         if head is not None:
             self._runs.interrupt(head.cell.seq)
-            while self._runs.head is head and await self._changes_within(INTERRUPT_GRACE_SECONDS):
-                pass
-            if self._process is not None:
-                self._process.kill()
-                await self._process.gone.wait()
+            await self._until(lambda: self._runs.head is not head, INTERRUPT_GRACE_SECONDS)
+            # What has ended must not be thrown away: without its checkpoint it would run again, elsewhere.
+            await self._until(lambda: self._runs.is_saved, SAVE_SECONDS)
+        if self._runs and self._process is not None:
+            self._process.kill()
+            await self._process.gone.wait()
         if self._process is not None and self._runs.is_lagging:
             await self._save_rest(self._process)
         if self._hibernation:
@@ -443,6 +447,14 @@ class Resident:
         await process.stop(self._host.settings.snapshot_seconds)
         self._is_replacing = False
         await self._keeping.settled()
+
+    async def _until(self, holds: Callable[[], bool], seconds: float) -> None:
+        """Wait until it holds, at most so long."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while not holds():
+                    self._changed.clear()
+                    await self._changed.wait()
 
     async def _changes_within(self, seconds: float) -> bool:
         """Wait for the next change, at most so long; False if none came."""

@@ -113,6 +113,7 @@ class Residents:
         if task is None:
             task = self._group.create_task(self._claim(session_id), name=f"claim of {session_id}")
             self._claiming[session_id] = task
+            self._all_gone.clear()
             task.add_done_callback(lambda _: self._forget_claim(session_id))
         await asyncio.shield(task)
 
@@ -156,8 +157,7 @@ class Residents:
             del self._residents[resident.session_id]
             del self._stays[resident.session_id]
             self._left.set()
-            if not self._residents:
-                self._all_gone.set()
+            self._look_who_is_left()
         if pending:
             await self._on_pending(resident.session_id)
 
@@ -173,6 +173,12 @@ class Residents:
     def _forget_claim(self, session_id: str) -> None:
         self._claiming.pop(session_id, None)
         self._early.pop(session_id, None)
+        self._look_who_is_left()
+
+    def _look_who_is_left(self) -> None:
+        # A claim whose answer is still to come may have made this worker the owner: what it brings is given back, too.
+        if not self._residents and not self._claiming:
+            self._all_gone.set()
 
     def on_entry(self, fields: dict[bytes, Any]) -> None:
         """Take a mailbox entry; one for a session that isn't here is passed over, its stream has the cell."""

@@ -101,6 +101,11 @@ class CellRuns:
         return not self._runs and not self._unsaved
 
     @property
+    def is_saved(self) -> bool:
+        """Tell whether every cell that has ended would stay so if its process went."""
+        return not self._unsaved
+
+    @property
     def head(self) -> CellRun | None:
         """The cell that runs."""
         return self._runs[0] if self._runs else None
@@ -247,12 +252,11 @@ class CellRuns:
             self._journal.saved(state)
 
     def on_written(self) -> None:
-        """The journal has written something: there may be room for output, and in the window."""
+        """The journal has written something: there may be room for output."""
         if self._is_paused and self._journal.unwritten_bytes <= self._settings.backlog_bytes // 2:
             self._is_paused = False
             if self._process is not None:
                 self._process.resume_reading()
-        self.pump()
 
     def on_exit(self, cause: str, left: list[tuple[str, str]], *, keep_head: bool) -> None:
         """The process has ended, leaving this in its pipes; with `keep_head` the running cell may run again."""

@@ -102,7 +102,7 @@ class StateKeeping:
         await self._journal.written()
 
     async def fill(self, process: SessionProcess, hello: Hello, *, is_lagging: bool) -> None:
-        """Bring the session's state back, from the latest checkpoint that can be. Raises StartError.
+        """Bring the session's state back, from the latest checkpoint that can be. Raises StartError, Fenced.
 
         is_lagging: cells may have committed ahead of their checkpoint, which is told.
         """
@@ -123,6 +123,8 @@ class StateKeeping:
                 )
                 self._log.info("session.restored", pid=process.pid, checkpoint=seq, lost=len(restored.lost))
                 return
+            # Or the session is somebody else's by now, who has pruned what this manifest names.
+            await persist(lambda: self._host.scripts.confirm(self._claim), "damage", session_id=self._claim.session_id)
             self._log.error("checkpoint.damaged", checkpoint=seq, damage=restored.damage)
             message = f"checkpoint {seq}-0 can't be restored: {restored.damage}"
             self._reporter.session_event("warning", category="checkpoint.damaged", message=message)
