@@ -24,6 +24,7 @@ RATES = (
     ("failpoint", 8.0), ("kill", 2.0), ("pause", 2.0), ("drain", 1.5), ("session kill", 2.0), ("zygote kill", 1.0),
     ("redis kill", 0.7), ("redis stop", 1.0), ("script flush", 0.7), ("client kill", 0.7), ("hibernate", 1.5),
     ("latency", 1.0), ("blackhole", 1.5), ("slow link", 0.7), ("connection reset", 1.0),
+    ("reply lost", 1.0),
 )  # fmt: skip
 
 
@@ -61,38 +62,57 @@ class Nemesis(Ruler):
 
     def __init__(self, seed: int, log: SoakLog, hibernate: Callable[[], Awaitable[None]]) -> None:
         """`hibernate` has some sessions give up their processes."""
-        self._rng = random.Random(f"nemesis {seed}")
+        self._plan = random.Random(f"nemesis {seed}")  # of its own: how many requests there are is not the seed's
+        self._rng = random.Random(f"requests {seed}")
         self._log = log
         self._hibernate = hibernate
         self._armed: dict[str, Failpoint] = {}
+        self._points: list[Failpoint] = []
+        self._is_reply_doomed = False
         self._is_healed = False
         self._is_redis_away = False
         self._stops: dict[str, asyncio.Task[None]] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
 
     async def run(self, mean_seconds: float) -> None:
-        """Let something happen every so often, until cancelled. The failpoints come in turn, the rest by chance."""
+        """Let something happen every so often, until cancelled: each kind once, in some order, then by chance.
+
+        What can't happen just now, as without a worker that is ready, is tried again at the next time.
+        """
         kinds, weights = zip(*RATES, strict=True)
-        points: list[Failpoint] = []
+        due = self._plan.sample(kinds, len(kinds))
         while True:
-            await asyncio.sleep(self._rng.expovariate(1 / mean_seconds))
-            [kind] = self._rng.choices(kinds, weights)
-            worker = self._rng.choice(self.parts.ready) if self.parts.ready else None
-            if kind == "failpoint" and worker is not None:
-                points = points or self._rng.sample(FAILPOINTS, len(FAILPOINTS))
-                self._arm(worker, points.pop())
-            elif kind in {"latency", "blackhole", "slow link", "connection reset"}:
-                if links := self._links():  # none while Redis is away
-                    self._disturb(self._rng.choice(links), kind)
-            elif kind in {"redis kill", "redis stop"} and not self._is_redis_away:
-                self._spawn(self._take_redis_away(kind))
-            elif kind in {"script flush", "client kill"} and not self._is_redis_away:
-                self._spawn(self._command(kind))
-            elif kind == "hibernate":
+            await asyncio.sleep(self._plan.expovariate(1 / mean_seconds))
+            kind = due[-1] if due else self._plan.choices(kinds, weights)[0]
+            if self._begin(kind) and due:
+                due.pop()
+
+    def _begin(self, kind: str) -> bool:
+        """Let it happen; False if it can't."""
+        worker = self._plan.choice(self.parts.ready) if self.parts.ready else None
+        links = self._links()  # none while Redis is away
+        match kind:
+            case "latency" | "blackhole" | "slow link" | "connection reset":
+                if links:
+                    self._disturb(self._plan.choice(links), kind)
+                return bool(links)
+            case "redis kill" | "redis stop" | "script flush" | "client kill":
+                if self._is_redis_away:
+                    return False
+                self._spawn(self._take_redis_away(kind) if kind.startswith("redis") else self._command(kind))
+            case "hibernate":
                 self._log.note("hibernate", "", label=kind)
                 self._spawn(self._hibernate())
-            elif worker is not None:
-                self._harm(worker, kind)
+            case "reply lost":
+                self._is_reply_doomed = True
+            case _ if worker is None:
+                return False
+            case "failpoint":
+                self._points = self._points or self._plan.sample(FAILPOINTS, len(FAILPOINTS))
+                self._arm(worker, self._points.pop())
+            case _:
+                return self._harm(worker, kind)
+        return True
 
     async def heal(self) -> None:
         """End all that goes on; returns when Redis answers and nobody stands still."""
@@ -119,14 +139,19 @@ class Nemesis(Ruler):
             worker = next((worker for worker in self.parts.workers if worker.link is link), None)
             if worker is not None:
                 return self._meet(point, worker)
+        if self._is_reply_doomed and link.name.startswith("w"):
+            self._is_reply_doomed = False
+            return self._lose(link, requests, "reply lost")
         chance = self._rng.random()
         for kind, rate in REQUEST_RATES.items():
             chance -= rate
             if chance < 0:
-                names = " ".join(sorted({request.name for request in requests}))
-                self._log.note(kind, link.name, text=names)
-                return Fate({"reset": "reset", "request lost": "lose", "reply lost": "drop"}[kind])  # type: ignore[arg-type]
+                return self._lose(link, requests, kind)
         return PASS
+
+    def _lose(self, link: Link, requests: list[Request], kind: str) -> Fate:
+        self._log.note(kind, link.name, text=" ".join(sorted({request.name for request in requests})))
+        return Fate({"reset": "reset", "request lost": "lose", "reply lost": "drop"}[kind])  # type: ignore[arg-type]
 
     def on_reply(self, link: Link, request: Request, reply: Any) -> None:
         """Write changes of owners down."""
@@ -187,7 +212,7 @@ class Nemesis(Ruler):
         {"blackhole": link.cut, "latency": link.delay, "slow link": link.slow_down}[kind](seconds)
         self._log.note("cut" if kind == "blackhole" else kind, link.name, seconds=seconds, label=kind)
 
-    def _harm(self, worker: Worker, kind: str) -> None:
+    def _harm(self, worker: Worker, kind: str) -> bool:
         match kind:
             case "kill":
                 self._log.note("kill", worker.name)
@@ -200,10 +225,14 @@ class Nemesis(Ruler):
                 worker.send(signal.SIGTERM)
             case "session kill" | "zygote kill":
                 pids = worker.sessions() if kind == "session kill" else worker.zygotes()
-                if pids:
-                    self._log.note(kind, worker.name)
-                    with contextlib.suppress(ProcessLookupError):
-                        os.kill(self._rng.choice(pids), signal.SIGKILL)
+                if not pids:
+                    return False
+                self._log.note(kind, worker.name)
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(self._rng.choice(pids), signal.SIGKILL)
+            case _:
+                return False
+        return True
 
     def _stop(self, worker: Worker, seconds: float, *, label: str) -> None:
         if not worker.is_stopped and not self._is_healed:

@@ -8,6 +8,7 @@ import pytest
 from .checker import check
 from .history import History
 from .soak import Plan, soak
+from .soak_faults import RATES
 from .soak_figures import figures_of
 
 PLAN = Plan(seed=3, seconds=16.0, sessions=12, fault_every=0.6, submit_every=0.4)
@@ -29,11 +30,9 @@ def test_nothing_is_lost_doubled_or_torn(result):
 
 
 @pytest.mark.timeout(MOST_SECONDS)
-def test_faults_of_the_main_kinds_have_happened(result):
-    kinds = {op["kind"] for op in result.history.ops if op["op"] == "fault"}
-    assert {"kill", "pause", "reply lost"} <= kinds
-    assert len(kinds & {"cut", "latency", "slow link", "reset", "request lost"}) >= 2
-    assert len(kinds & {"down", "script flush", "client kill", "drain", "session kill", "zygote kill"}) >= 2
+def test_every_kind_of_fault_has_happened(result):
+    labels = {op["label"] for op in result.history.ops if op["op"] == "fault"}
+    assert {kind for kind, _ in RATES} - labels <= {"failpoint"}  # armed, and met if the worker comes by there
 
 
 @pytest.mark.timeout(MOST_SECONDS)
