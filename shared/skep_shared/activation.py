@@ -57,6 +57,11 @@ async def enqueue_activation(arq: ArqRedis, keys: Keys, session_id: str) -> None
     await wake_workers(arq, keys)
 
 
+async def jobs_due(arq: ArqRedis, keys: Keys, now_ms: float) -> int:
+    """Give how many jobs wait in arq's queue, but for those of a later time. Raises what the driver raises."""
+    return int(await arq.zcount(keys.arq_queue, "-inf", int(now_ms)))
+
+
 @contextlib.asynccontextmanager
 async def _broken_connections_told() -> AsyncIterator[None]:
     """Give a connection that breaks while arq watches a job's key its own error.

@@ -190,11 +190,12 @@ class Closed:
 
 @dataclass(frozen=True, slots=True)
 class Heartbeat:
-    """Redis' time, whether the worker was still alive, and how many silent workers and forgotten sessions there are."""
+    """What a worker hears. neglected: silent workers and forgotten sessions; next_ms: when the next one may be."""
 
     now_ms: int
     was_alive: bool
     neglected: int
+    next_ms: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -408,8 +409,9 @@ class Scripts:
     async def heartbeat(self, worker_id: str, lease_ms: int, facts: bytes, *, patience_ms: int) -> Heartbeat:
         """Live another lease, and hear whether others don't."""
         keys = (self.keys.worker(worker_id), self.keys.workers, self.keys.waiting)
-        now, alive, neglected = await self._call("heartbeat", keys, (worker_id, lease_ms, facts, patience_ms))
-        return Heartbeat(now, bool(alive), neglected)
+        args = (worker_id, lease_ms, facts, patience_ms)
+        now, alive, neglected, next_ms = await self._call("heartbeat", keys, args)
+        return Heartbeat(now, bool(alive), neglected, next_ms)
 
     async def leave(self, worker_id: str) -> int:
         """Stop being a worker; gives the number of sessions it still owned."""

@@ -397,6 +397,15 @@ class MemoryClient:
         """Put an activation on the queue."""
         await self._call("enqueue", lambda: self._store.xadd(b"arq", None, b"s", session_id))
 
+    async def zcount(self, *_: Any) -> int:
+        """Count the jobs in the queue, which is a stream here."""
+
+        def count() -> int:
+            stream = self._store.get(b"arq")
+            return len(stream.ids) if stream is not None else 0
+
+        return int(await self._call("zcount", count))
+
 
 class MemoryPipeline:
     """Commands that travel together."""

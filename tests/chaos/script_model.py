@@ -5,6 +5,7 @@ every reply and everything that is stored. With a name of `SEEDED_BUGS` a script
 of the checker.
 """
 
+import math
 import re
 from collections.abc import Callable
 from typing import Any
@@ -313,7 +314,12 @@ class ScriptModel:
         r.hset(marker, {b"facts": facts, b"at": now})
         r.pexpire(marker, lease)
         r.zadd(workers, now, wid)
-        return [now, alive, len(r.up_to(workers, now - lease)) + len(r.up_to(waiting, now - int(patience)))]
+        neglected, soon = 0, []
+        for key, bound in ((workers, lease), (waiting, int(patience))):
+            neglected += len(r.up_to(key, now - bound))
+            later = [score for score in (r.get(key) or {}).values() if score > now - bound]
+            soon += [min(later) + bound - now] if later else []
+        return [now, alive, neglected, math.ceil(min(soon)) + 1]
 
     def _leave(self, keys: list[bytes], args: list[bytes]) -> Reply:
         r, (marker, workers, mailbox, owned) = self.redis, keys

@@ -93,6 +93,29 @@ async def test_a_session_that_has_just_begun_to_wait_counts_by_the_patience(shar
     assert (await shard.beat("w1", patience_ms=0)).neglected == 1
 
 
+async def test_a_heartbeat_tells_when_the_next_worker_may_have_fallen_silent(shard):
+    await shard.beat("w1", lease_ms=60_000)
+    beat = await shard.beat("w2", lease_ms=60_000)
+    last = await shard.redis.zscore(shard.keys.workers, "w1")
+
+    assert beat.next_ms == last + 60_000 - beat.now_ms + 1
+
+
+async def test_a_heartbeat_tells_when_the_next_session_has_waited_for_too_long(shard):
+    await shard.submit("a")
+    beat = await shard.beat("w1", lease_ms=600_000, patience_ms=60_000)
+    [since] = (await shard.waiting()).values()
+
+    assert beat.next_ms == since + 60_000 - beat.now_ms + 1
+
+
+async def test_who_is_silent_already_is_no_reason_to_look_again_soon(shard):
+    await shard.redis.zadd(shard.keys.waiting, {"s": 1})
+    await shard.redis.zadd(shard.keys.workers, {"w1": 1})
+
+    assert (await shard.beat("w2", lease_ms=60_000)).next_ms == 60_001
+
+
 async def test_recovery_leaves_nobody_neglected(shard):
     await shard.submit("a")
     await shard.claim("w1")

@@ -1,6 +1,7 @@
 """A worker's lease: what it promises, and what it doesn't.
 
 A worker beats every third of a lease; each beat makes its marker in Redis live one lease from then, by Redis' clock.
+It beats earlier where another worker's lease ends, or a session has waited for too long: a takeover begins at once.
 While the marker lives nobody else can claim its sessions. When it has expired anybody can, and every claim raises the
 session's epoch, so whatever the old owner writes afterwards is refused (FENCED) and changes nothing.
 
@@ -25,7 +26,8 @@ from skep_workers.host.clock import RedisClock
 
 log = structlog.get_logger()
 
-PATIENCE_MS: Final = 2000  # a submit enqueues its activation at once; only after this somebody else does it again
+PATIENCE_MS: Final = 500  # a submit enqueues its activation at once; only after this somebody else does it again
+SOONEST_SECONDS: Final = 0.05  # between two beats
 
 
 class RedisOutage(Exception):
@@ -75,6 +77,7 @@ class Lease:
         interval = self._settings.lease_seconds / 3
         last_success = time.monotonic()
         while True:
+            pause = interval
             started = time.monotonic()
             try:
                 async with asyncio.timeout(max(interval, 1.0)):
@@ -84,6 +87,8 @@ class Lease:
                         await on_lapse()
                     if beat.neglected:
                         await on_neglect()
+                        pause = min(pause, PATIENCE_MS / 1000)  # what was asked for may get lost
+                    pause = min(pause, max(beat.next_ms / 1000, SOONEST_SECONDS))
             except (*RETRIABLE, TimeoutError) as exc:
                 silence = time.monotonic() - last_success
                 log.warning("lease.beat_failed", error=repr(exc), silence_seconds=round(silence, 1))
@@ -91,4 +96,4 @@ class Lease:
                     raise RedisOutage(f"Redis has been away for {silence:.0f} s") from exc
             else:
                 last_success = time.monotonic()
-            await asyncio.sleep(max(0.0, started + interval - time.monotonic()))
+            await asyncio.sleep(max(0.0, started + pause - time.monotonic()))

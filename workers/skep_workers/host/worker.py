@@ -21,7 +21,7 @@ from typing import Any
 import structlog
 
 from skep_shared import __version__
-from skep_shared.activation import enqueue_activation, open_arq
+from skep_shared.activation import enqueue_activation, jobs_due, open_arq
 from skep_shared.connection import BLOCK_MARGIN_SECONDS, check_server, open_redis, unavailable
 from skep_shared.keys import Keys
 from skep_shared.lane import Lane
@@ -44,6 +44,7 @@ from skep_workers.host.zygote import Zygote
 log = structlog.get_logger()
 
 RECOVERY_PAGE = 100
+MOST_JOBS_DUE = 1000
 SWEEP_SECONDS = 15.0
 
 
@@ -174,6 +175,8 @@ class WorkerHost:
         )
         if found.dead or found.waiting:
             log.warning("recovery", dead_workers=found.dead, waiting=len(found.waiting))
+        if found.waiting and await jobs_due(self._arq, self._keys, self._clock.now_ms()) > MOST_JOBS_DUE:
+            return  # the workers are full: more jobs would only be more of the same
         for session_id in found.waiting:
             await self._activate_elsewhere(session_id)
 
