@@ -308,6 +308,10 @@ class MemoryClient:
             return await self._evaluate(_NAME_OF_SHA[args[0]], args, knows_text=False)
         if name == "EVAL":
             return await self._evaluate(_NAME_OF_TEXT[args[0]], args, knows_text=True)
+        if name == "XREAD":  # of one stream
+            _, count, _, block_ms, _, stream, after = args
+            found = await self._network.read(self._node, encoded(stream), encoded(after), count, block_ms / 1000)
+            return [[encoded(stream), [(entry_id, list(flat)) for entry_id, flat in found]]] if found else None
         key = encoded(args[0])
         match name:
             case "HGET":
@@ -375,12 +379,6 @@ class MemoryClient:
         low, high = encoded(min), encoded(max)
         found = await self._call("xrange", lambda: self._store.xrange(encoded(key), low, high, count))
         return [(entry_id, _as_dict(flat)) for entry_id, flat in found]
-
-    async def xread(self, streams: dict[str, Any], count: int, block: int) -> list[Any]:
-        """XREAD of one stream."""
-        [(key, after)] = streams.items()
-        found = await self._network.read(self._node, encoded(key), encoded(after), count, block / 1000)
-        return [[encoded(key), [(entry_id, _as_dict(flat)) for entry_id, flat in found]]] if found else []
 
     async def xtrim(self, key: str, *, minid: bytes, approximate: bool) -> int:
         """XTRIM."""

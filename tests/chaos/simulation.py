@@ -650,6 +650,7 @@ def _played(world: World) -> Iterator[None]:
         worker: {
             "open_redis": client,
             "open_arq": client,
+            "Lane": lambda client, _: client,
             "check_server": _unchecked,
             "Zygote": _NoZygote,
             "Dispatcher": _SimulatedDispatcher,
