@@ -84,6 +84,7 @@ class Link:
         self._connections: set[_Connection] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._cut_until = self._late_until = self._slow_until = self._free_at = 0.0
+        self._is_closed = False
         self._healed = asyncio.Event()
         self.url = ""
 
@@ -100,6 +101,7 @@ class Link:
 
     async def close(self) -> None:
         """Break every connection and listen no more."""
+        self._is_closed = True
         if self._server is not None:
             self._server.close()
         for task in self._tasks:
@@ -148,6 +150,9 @@ class Link:
                 await self._healed.wait()
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self._is_closed:  # it was on its way
+            _break(writer)
+            return
         task = asyncio.get_running_loop().create_task(self._serve((reader, writer)), name=f"connection of {self.name}")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)

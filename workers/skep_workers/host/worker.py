@@ -46,6 +46,7 @@ log = structlog.get_logger()
 RECOVERY_PAGE = 100
 MOST_JOBS_DUE = 1000
 SWEEP_SECONDS = 15.0
+FAREWELL_SECONDS = 1.0
 
 
 class WorkerHost:
@@ -139,10 +140,11 @@ class WorkerHost:
         if self._on_ready is not None:
             self._on_ready(self.worker_id)
         await self._stopping.wait()
-        log.info("worker.draining", resident=len(residents), grace_seconds=self._settings.grace_seconds)
         dispatching.cancel()
-        with contextlib.suppress(*RETRIABLE):
-            await self._lease.beat()  # the others hear that there is no room here, before sessions come back to them
+        with contextlib.suppress(*RETRIABLE, TimeoutError):
+            async with asyncio.timeout(FAREWELL_SECONDS):  # a Redis that stands still must not cost the grace period
+                await self._lease.beat()  # the others hear that there is no room here, before sessions come to them
+        log.info("worker.draining", resident=len(residents), grace_seconds=self._settings.grace_seconds)
         await residents.drain(self._settings.grace_seconds)
         for service in services:
             service.cancel()
