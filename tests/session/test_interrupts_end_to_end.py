@@ -62,6 +62,38 @@ async def test_a_c_call_that_holds_the_gil_is_ended_with_its_process(open_sessio
     assert (await terminal_events(session)).count((cell.id, skep.CellStatus.INTERRUPTED)) == 1
 
 
+async def test_interrupting_again_and_again_puts_no_end_off(open_session, says):
+    session = open_session(interrupt_grace=0.1)
+    cell = await session.submit(f"{READY}import sys; sys.stdout.flush()\nsum(range(10**12))")
+    await says(cell, "ready")
+    ending = asyncio.create_task(cell.outcome())
+    while not ending.done():
+        await cell.interrupt()
+        await asyncio.wait({ending}, timeout=0.05)
+
+    assert (await ending).status is skep.CellStatus.INTERRUPTED
+
+
+DEAF = {
+    "all signals blocked": "import signal\nsignal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())",
+    "handlers replaced": "import signal\nfor number in (signal.SIGINT, *range(signal.SIGRTMIN, signal.SIGRTMAX + 1)): signal.signal(number, signal.SIG_IGN)",
+    "the control thread starved": "import ctypes\nctypes.PyDLL(None).sleep(60)",
+    "stopped": "import os, signal\nos.kill(os.getpid(), signal.SIGSTOP)",
+}
+
+
+@pytest.mark.parametrize("code", DEAF.values(), ids=DEAF.keys())
+async def test_a_process_that_hears_nothing_is_killed_and_the_namespace_restored(open_session, says, code):
+    session = open_session(interrupt_grace=0.1)
+    await session.run("kept = 1")
+    cell = await session.submit(f"{READY}import sys; sys.stdout.flush()\n{code}\nwhile True:\n    try:\n        while True: pass\n    except BaseException: pass")  # fmt: skip
+    await says(cell, "ready")
+    await cell.interrupt()
+
+    assert (await cell.outcome()).status is skep.CellStatus.INTERRUPTED
+    assert (await session.run("kept")).value == 1
+
+
 async def test_a_timeout_ends_a_c_call_that_holds_the_gil(open_session):
     session = open_session(interrupt_grace=0.1)
     outcome = await session.run("sum(range(10**12))", timeout=0.1)

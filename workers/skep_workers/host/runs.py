@@ -328,11 +328,17 @@ class CellRuns:
             self._kill_later(run, 0.0, CellStatus.INTERRUPTED)
 
     def _kill_later(self, run: CellRun, after_seconds: float, status: CellStatus) -> None:
-        """The third step of an interrupt: the process has two grace periods to end the cell by itself."""
+        """The third step of an interrupt: the process has two grace periods to end the cell by itself.
+
+        What was said first holds: whoever interrupts again and again would else put it off for ever.
+        """
+        loop = asyncio.get_running_loop()
+        at = loop.time() + after_seconds + 2 * self._options.interrupt_grace + KILL_MARGIN_SECONDS
         if self._kill_timer is not None:
+            if self._kill_timer.when() <= at:
+                return
             self._kill_timer.cancel()
-        delay = after_seconds + 2 * self._options.interrupt_grace + KILL_MARGIN_SECONDS
-        self._kill_timer = asyncio.get_running_loop().call_later(delay, self._kill_for, run, status)
+        self._kill_timer = loop.call_at(at, self._kill_for, run, status)
 
     def _kill_for(self, run: CellRun, status: CellStatus) -> None:
         if run is self.head and self._process is not None:
