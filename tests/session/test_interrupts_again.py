@@ -93,3 +93,85 @@ async def test_a_queued_cell_is_ended_even_where_the_signal_is_ignored(session):
     session.answer(first, "")
 
     assert (await second.ended()).status == "interrupted"
+
+
+NEVER = 60.0  # a grace period that no test waits for: the first step has to do
+LATE = {
+    "a finalizer": "class D:\n    def __del__(self):\n        print('ready')\n        while True: pass\nD()\nwhile True: pass",
+    "a finalizer, awaiting": "class D:\n    def __del__(self):\n        print('ready')\n        while True: pass\nD()\nawait asyncio.sleep(3600)",
+    "a task of the cell's that spins": "async def spin():\n    print('ready')\n    while True: pass\nawait asyncio.gather(spin(), asyncio.sleep(3600))",
+    "a task of the cell's that blocks": "async def block():\n    print('ready')\n    time.sleep(3600)\nawait asyncio.create_task(block())",
+    "a callback of the cell's that spins": "def spin():\n    print('ready')\n    while True: pass\nasyncio.get_running_loop().call_soon(spin)\nawait asyncio.sleep(3600)",
+    "a callback under asyncio.run": "async def main():\n    def spin():\n        print('ready')\n        while True: pass\n    asyncio.get_running_loop().call_soon(spin)\n    await asyncio.sleep(3600)\nasyncio.run(main())",
+}
+
+
+@pytest.mark.parametrize("background", ["", BACKGROUND], ids=["alone", "with a background task"])
+@pytest.mark.parametrize("code", LATE.values(), ids=LATE.keys())
+async def test_the_first_step_is_taken_again_where_it_was_not_heard(start_session, code, background):
+    session = await start_session(interrupt_grace=NEVER)
+    await session.run(f"import asyncio, time\nkept = 1\n{background}")
+    cell = await session.submit(code).said("ready")
+    session.interrupt(cell)
+
+    assert (await cell.ended()).status == "interrupted"
+    assert cell.text == "ready\n"
+    assert await session.value("kept") == 1
+    if background:
+        code = "before = ticks\nwhile ticks == before: await asyncio.sleep(0)\nbackground.done()"
+        assert await session.value(code) is False
+
+
+async def test_run_until_complete_is_cancelled_and_the_tasks_beside_it_go_on(session):
+    await session.run(f"{BACKGROUND}\nended = []")
+    cell = await session.submit(
+        "async def main():\n    try:\n        print('ready')\n        await asyncio.sleep(3600)\n    finally: ended.append(1)\n"
+        "asyncio.get_event_loop().run_until_complete(main())"
+    ).said("ready")
+    session.interrupt(cell)
+    await cell.ended()
+
+    assert (cell.status, cell.error.ename) == ("interrupted", "KeyboardInterrupt")
+    left = await session.value("await asyncio.sleep(0)\n(ended, background.done(), len(asyncio.all_tasks()))")
+    assert left == ([1], False, 2)
+
+
+async def test_a_background_task_that_makes_way_lives_through_the_second_step(start_session):
+    session = await start_session(interrupt_grace=0.05)
+    await session.run(
+        "import asyncio, time\nasync def busy():\n    while True:\n        until = time.monotonic() + 0.002\n"
+        "        while time.monotonic() < until: pass\n        await asyncio.sleep(0)\nbackground = asyncio.create_task(busy())"
+    )
+    cell = await session.submit(
+        "print('ready')\nfor _ in range(20):\n    try: await asyncio.sleep(3600)\n    except BaseException: pass"
+    ).said("ready")
+    session.interrupt(cell)
+    await cell.ended()
+
+    assert await session.value("background.done()") is False
+
+
+async def test_an_interrupt_of_a_cell_to_come_never_disturbs_the_tasks_of_the_running_one(start_session):
+    session = await start_session(interrupt_grace=0.05)
+    await session.run("import asyncio, time")
+    running = await session.submit(
+        "async def busy():\n    until = time.monotonic() + 0.3\n    while time.monotonic() < until: pass\n    return 'undisturbed'\n"
+        "print('ready')\nawait asyncio.gather(busy())"
+    ).said("ready")
+    later = session.submit("ran = True")
+    session.interrupt(later)
+    await later.ended()
+
+    assert running.value == ["undisturbed"]
+    assert later.status == "interrupted"
+
+
+async def test_an_exception_whose_text_never_ends_is_interrupted(session):
+    cell = await session.submit(
+        "class Endless(Exception):\n    def __str__(self):\n        print('ready')\n        while True: pass\nraise Endless"
+    ).said("ready")
+    session.interrupt(cell)
+
+    assert (await cell.ended()).status == "failed"
+    assert cell.error.ename == "Endless"
+    assert await session.value("'next'") == "next"

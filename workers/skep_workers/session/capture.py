@@ -92,18 +92,18 @@ class PipeReader:
         # It may have cut into anything, and waits for nothing: whoever holds a lock here may be waiting for one that
         # this thread holds below. What another thread has read and not handed over yet, the next write waits for; and
         # while too much is pending, what comes stays in the pipe, and its writer waits.
-        if self._link.is_full or not self._lock.acquire(blocking=False):
-            self.must_look = True
-            self._link.close_short_way()
-            return
-        try:
-            with self._shield:
+        with self._shield:
+            if self._link.is_full or not self._lock.acquire(blocking=False):
+                self.must_look = True
+                self._link.close_short_way()
+                return
+            try:
                 self._read_as_one()
-        except RuntimeError:
-            return  # cut into a look at the pipes, which goes on
-        finally:
-            self._lock.release()
-        self._link.flush(may_wait=False)  # in the pipe it would have outlived this process
+            except RuntimeError:
+                return  # cut into a look at the pipes, which goes on
+            finally:
+                self._lock.release()
+            self._link.flush(may_wait=False)  # in the pipe it would have outlived this process
 
     def _read_all(self) -> None:
         for _ in range(64):  # a bound for a writer that never stops; the next look goes on

@@ -4,7 +4,7 @@ import contextlib
 import ctypes
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -20,8 +20,10 @@ def adopt_orphans() -> None:
         raise OSError(ctypes.get_errno(), "prctl(PR_SET_CHILD_SUBREAPER)")
 
 
-def interrupt_children(*, since: float) -> None:
+def interrupt_children(*, since: float, while_true: Callable[[], bool]) -> None:
     """Send SIGINT to the children that were started at or after `since` (monotonic seconds), and to theirs.
+
+    Before each it is asked whether that is still wanted: what is found once the cell has ended may be the next one's.
 
     Those of earlier cells, a server in the background for instance, are left alone, and so are those that have a
     process group of their own: a terminal's Ctrl-C doesn't reach them either.
@@ -32,7 +34,7 @@ def interrupt_children(*, since: float) -> None:
     group = os.getpgrp()
     for pid in _descendants(os.getpid(), earliest):
         with contextlib.suppress(OSError):
-            if os.getpgid(pid) == group:
+            if os.getpgid(pid) == group and while_true():
                 os.kill(pid, signal.SIGINT)
 
 

@@ -32,7 +32,7 @@ from skep_shared.frames import (
 from skep_workers.session.asking import Asker
 from skep_workers.session.capture import PipeReader
 from skep_workers.session.clock import monotonic
-from skep_workers.session.interrupts import Interrupter
+from skep_workers.session.ladder import Ladder
 from skep_workers.session.link import CellLink, Writer
 from skep_workers.session.operations import Operations
 
@@ -45,7 +45,7 @@ CLOSED_EXIT: Final = 74  # EX_IOERR
 class Controls:
     """What requests are handed to."""
 
-    interrupter: Interrupter
+    ladder: Ladder
     asker: Asker
     operations: Operations
     withdraw: Callable[[Writer], None]
@@ -100,8 +100,8 @@ class ControlThread:
             os._exit(PROTOCOL_EXIT)
 
     def _milliseconds_to_wait(self, controls: Controls) -> float | None:
-        controls.interrupter.tick()
-        times = [at for at in (controls.interrupter.next_deadline(), controls.operations.expire()) if at is not None]
+        controls.ladder.tick()
+        times = [at for at in (controls.ladder.next_deadline(), controls.operations.expire()) if at is not None]
         return max(0.0, (min(times) - monotonic()) * 1000) + 0.5 if times else None
 
     def _receive(self, controls: Controls) -> None:
@@ -111,7 +111,7 @@ class ControlThread:
         for frame in self._decoder.feed(data):
             match frame:
                 case Interrupt(seq, attempt):
-                    controls.interrupter.request(Writer(seq, attempt))
+                    controls.ladder.request(Writer(seq, attempt))
                 case Withdraw(seq, attempt):
                     controls.withdraw(Writer(seq, attempt))
                 case Answer(request, text):

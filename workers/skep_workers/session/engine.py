@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any, Final
 
-from skep_shared.frames import Done, Execute, Frame, Notice, Result
+from skep_shared.frames import Done, Execute, Failure, Frame, Notice, Result
 from skep_shared.states import CellStatus
 from skep_shared.values import decode_value
 from skep_workers.session.analysis import CodeAnalyzer
@@ -30,6 +30,7 @@ from skep_workers.session.namespace import NamespaceManager
 from skep_workers.session.prepared import Ending, Prepared, failed_ending
 from skep_workers.session.rendering import mime_bundle, value_as_data
 from skep_workers.session.routing import Route, Router
+from skep_workers.session.shield import Shield
 from skep_workers.session.threaded_executor import ThreadedExecutor
 
 _ENDINGS: Final = {Reason.INTERRUPT: CellStatus.INTERRUPTED, Reason.TIMEOUT: CellStatus.TIMED_OUT}
@@ -43,6 +44,7 @@ class Engine:
         loop: SessionLoop,
         link: CellLink,
         interrupter: Interrupter,
+        shield: Shield,
         publisher: DisplayPublisher,
         drain: Callable[[], None],
     ) -> None:
@@ -56,7 +58,7 @@ class Engine:
         self._compiler = CellCompiler()
         self._router = Router(DetectionPolicy(), self.namespace.names)
         self._async = AsyncExecutor(self.namespace, loop=loop)
-        self._threaded = ThreadedExecutor(self.namespace, loop, drain=lambda _seconds: drain())
+        self._threaded = ThreadedExecutor(self.namespace, loop, shield=shield, drain=lambda _seconds: drain())
         self._magics = MagicCalls(self.namespace, publisher)
         self._keeper: Keeper | None = None
         self._finished: Writer | None = None
@@ -91,7 +93,7 @@ class Engine:
         writer = Writer(cell.seq, cell.attempt)
         started = perf_counter_ns()
         self._interrupter.start(writer, None, cell.timeout_seconds)
-        if cell.timeout_seconds is not None:
+        if cell.timeout_seconds is not None or self._interrupter.requested:
             self._link.wake()  # the control thread has a deadline to keep
         filename = cell_filename(cell.seq)
         register_source(cell.code, filename)
@@ -161,8 +163,8 @@ class Engine:
                         frame = self._after(prepared, compiled, value)
                     self._interrupter.check()
                 finally:
+                    self._interrupter.is_in_user_code = False
                     self._link.is_alone = False
-                    self._interrupter.leave()
                 ending = Ending(CellStatus.FINISHED, frame)
             except BaseException as exc:  # noqa: BLE001 - user code may raise anything, and nothing ends the session
                 ending = self._fault(prepared, exc)
@@ -183,8 +185,8 @@ class Engine:
                     frame = self._after(prepared, compiled, value)
                 self._interrupter.check()
             finally:
+                self._interrupter.is_in_user_code = False
                 self._link.is_alone = False
-                self._interrupter.leave()
         except BaseException as exc:  # noqa: BLE001 - see above
             return self._fault(prepared, exc)
         return Ending(CellStatus.FINISHED, frame)
@@ -220,7 +222,20 @@ class Engine:
             if limit is not None and perf_counter_ns() - prepared.started_ns >= limit * 1e9:
                 status = CellStatus.TIMED_OUT
                 exc.add_note(f"cell {cell.cell_id} awaited for longer than its tla_timeout of {limit:g} s")
-        return failed_ending(cell, exc, status)
+        return self._described(cell, exc, status)
+
+    def _described(self, cell: Execute, exc: BaseException, status: CellStatus) -> Ending:
+        """Give the end of a cell with its exception, whose `__str__` is user code once more: it can be interrupted."""
+        self._interrupter.is_in_user_code = True
+        try:
+            try:
+                return failed_ending(cell, exc, status)
+            finally:
+                self._interrupter.is_in_user_code = False
+        except KeyboardInterrupt:
+            name = type(exc).__qualname__
+            text = f"{name}\n(it was interrupted while its text was made)\n"
+            return Ending(status, Failure(cell.seq, cell.attempt, name, "", text))
 
     def _finish(self, prepared: Prepared, ending: Ending) -> None:
         if self._link.is_forked_copy:
@@ -229,6 +244,8 @@ class Engine:
         self._finished = prepared.writer
         self._drain()
         self._interrupter.forget(prepared.writer)
+        if self._interrupter.requested:
+            self._link.wake()  # it is another cell's turn to end
         run_us = (perf_counter_ns() - prepared.started_ns) // 1000
         cell = prepared.cell
         mode = prepared.route.mode

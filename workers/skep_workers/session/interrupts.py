@@ -1,37 +1,38 @@
 """Ending the running cell from outside: the exception must reach user code, and only user code.
 
-A request names a cell's seq and attempt; one that comes late finds another cell, or none, and does nothing. It is made
-in two steps, and a third is the host's, which kills the process.
+A request names a cell's seq and attempt; one that comes late finds another cell, or none, and does nothing. It comes
+twice: the worker signals the main thread, which gets through where the control thread waits for the GIL, and sends a
+frame, which the control thread reads (`ladder` says what that does with it). The handlers here run in the main thread
+and decide: code that runs gets KeyboardInterrupt where it stands, a cell that awaits has its task cancelled.
 
-1. The worker sends the main thread a signal, which gets through where the control thread waits for the GIL, and the
-   request as a frame; with that the control thread sends SIGINT, if the main thread hasn't heard yet. Both cut blocking
-   system calls short. The handler, in the main thread, decides: code that runs gets KeyboardInterrupt where it stands,
-   a cell that awaits has its task cancelled. Child processes that the cell started get SIGINT too, as in a terminal.
-   What doesn't come through (os.system ignores SIGINT while it waits) is sent again, as a signal of our own.
-2. After the grace period the same again with that signal, whose handler user code hasn't replaced, and with a tracer
-   that raises where nothing catches. A background task that holds up the loop is ended then as well.
+A handler may run between any two calls of the main thread, so the exception is raised in a cell's own code only. Raised
+in asyncio's, before or behind the code of a task, it would be the loop's, and that task would never be scheduled again;
+raised in the engine's, it would cut short what has to be done. What can't be raised now waits, in the shield or as a
+callback of the loop.
 """
 
 import asyncio
 import signal
-import threading
+import sys
 from asyncio import _get_running_loop, current_task  # bound early: user code may patch asyncio
 from collections.abc import Callable
+from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
+from threading import get_ident  # bound early: user code may patch threading
 from types import FrameType
-from typing import Final
+from typing import Any, Final
 
 from skep_shared.interrupt_page import INTERRUPT_SIGNAL
-from skep_workers.session.children import interrupt_children
 from skep_workers.session.clock import monotonic
-from skep_workers.session.escalation import Tracer
-from skep_workers.session.link import NOBODY, Writer
+from skep_workers.session.link import NOBODY, Writer, current_writer
+from skep_workers.session.loop import SessionLoop
 from skep_workers.session.shield import Shield
+from skep_workers.session.tracer import Tracer
 
 HARD_SIGNAL: Final = signal.SIGRTMIN + 6
-HARD_REPEAT_SECONDS: Final = 0.02
-UNHEARD_REPEAT_SECONDS: Final = 0.05
-DEFAULT_GRACE_SECONDS: Final = 2.0
+HELD_UP_SECONDS: Final = 0.05
+_NOBODYS_CODE: Final = (str(Path(asyncio.__file__).parent) + "/", str(Path(__file__).parent) + "/")
 
 
 class Reason(StrEnum):
@@ -41,170 +42,196 @@ class Reason(StrEnum):
     TIMEOUT = "timeout"
 
 
-class Interrupter:
-    """Knows which cell is in user code now.
+@dataclass(frozen=True, slots=True)
+class RunningCell:
+    """The cell that runs, in `task` or (None) outside of the loop; times are of the monotonic clock."""
 
-    `request`, `next_deadline` and `tick` belong to the control thread, everything else to the main thread.
+    cell: Writer
+    task: asyncio.Task[None] | None
+    started_at: float
+    times_out_at: float | None
+
+
+class Interrupter:
+    """Knows which cell is in user code now, and interrupts it.
+
+    All of it belongs to the main thread but for `requested` and `insisted_on`, which the control thread writes. It
+    reads the rest; each attribute is written in one piece.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, shield: Shield, wanted: Callable[[], tuple[int, int]]) -> None:
+    def __init__(self, loop: SessionLoop, shield: Shield, wanted: Callable[[], tuple[int, int]]) -> None:
         """`wanted` gives seq and attempt of the cell that the worker's signal is about."""
         self._wanted = wanted
+        self._main_thread: Final = get_ident()
         self._loop = loop
         self._shield = shield
-        self._main_thread: Final = threading.main_thread().ident or 0
-        self._cell = NOBODY
-        self._task: asyncio.Task[None] | None = None
-        self._in_user_code = False
-        self._started_at = 0.0
-        self._times_out_at: float | None = None
-        self._requested: dict[Writer, Reason] = {}
-        self._ended_seq = 0
-        self._delivered = NOBODY
-        self._again_at: float | None = None
-        self._hard: Writer | None = None
-        self._hard_at: float | None = None
-        self._tracer = Tracer(lambda: self._hard == self._cell and self._in_user_code)
-        self.grace_seconds = DEFAULT_GRACE_SECONDS
+        self.requested: Final[dict[Writer, Reason]] = {}
+        self.insisted_on: Writer | None = None  # the second step is due for this cell
+        self.running: RunningCell | None = None
+        self.ended_seq = 0
+        self.delivered = NOBODY
+        # The engine sets it itself when user code has ended: a call could be cut short at its first instruction.
+        self.is_in_user_code = False
+        self._asked_to_turn_at: float | None = None
+        self._unraisable_hook: Callable[[Any], object] = sys.unraisablehook
+        self._tracer = Tracer(self._is_traced)
 
     def install(self) -> None:
-        """Take SIGINT and the signal of our own."""
-        signal.signal(signal.SIGINT, self._on_sigint)
-        signal.signal(HARD_SIGNAL, self._on_hard_signal)
+        """Take SIGINT and the signals of our own."""
+        signal.signal(signal.SIGINT, self._on_signal)
         signal.signal(INTERRUPT_SIGNAL, self._on_workers_signal)
-
-    # --- the main thread's part -----------------------------------------------------------------------------------
+        signal.signal(HARD_SIGNAL, self._on_hard_signal)
+        self._unraisable_hook = sys.unraisablehook
+        sys.unraisablehook = self._on_unraisable
 
     def start(self, cell: Writer, task: asyncio.Task[None] | None, timeout_seconds: float | None) -> None:
-        """This cell runs from now on, in `task` or (None) outside of the loop; its time starts."""
-        self._cell, self._task = cell, task
-        self._started_at = monotonic()
-        self._times_out_at = self._started_at + timeout_seconds if timeout_seconds is not None else None
+        """This cell runs from now on; its time starts."""
+        now = monotonic()
+        self.running = RunningCell(cell, task, now, now + timeout_seconds if timeout_seconds is not None else None)
 
     def enter(self) -> None:
         """User code starts; raises KeyboardInterrupt if it was to end before."""
-        self._in_user_code = True
-        if self._cell in self._requested:
-            self._delivered = self._cell
+        self.is_in_user_code = True
+        running = self.running
+        if running is not None and self.reason(running.cell) is not None:
+            self.delivered = running.cell
             raise KeyboardInterrupt
 
     def check(self) -> None:
         """Raise the KeyboardInterrupt that has not come through yet: os.system, for one, ignores SIGINT meanwhile."""
-        if self._delivered != self._cell and self._has_sigint:
+        if self.running is not None and self.delivered != self.running.cell and self.has_sigint:
             self.enter()
-
-    def leave(self) -> None:
-        """User code has ended; from here on the engine can't be interrupted."""
-        self._in_user_code = False
 
     def reason(self, cell: Writer) -> Reason | None:
         """Give the reason why the cell was asked to end, if it was."""
-        return self._requested.get(cell)
+        return self.requested.get(cell) or (Reason.INTERRUPT if self._wanted() == cell else None)
 
     def forget(self, cell: Writer) -> None:
-        """Drop what was asked of this cell and of earlier ones: it has ended."""
-        self._cell, self._task, self._times_out_at = NOBODY, None, None
-        self._ended_seq = max(self._ended_seq, cell.seq)
-        for other in [other for other in self._requested if other.seq <= cell.seq]:
-            del self._requested[other]
-        self._hard = self._hard_at = self._again_at = None
+        """This cell has ended: what is asked of it, or of an earlier one, comes late."""
+        self.running = None
+        self.ended_seq = max(self.ended_seq, cell.seq)
 
     @property
-    def _has_sigint(self) -> bool:
+    def has_sigint(self) -> bool:
         """Tell whether SIGINT is ours; a handler of the user's own decides for itself what it means."""
-        return signal.getsignal(signal.SIGINT) == self._on_sigint
+        return signal.getsignal(signal.SIGINT) == self._on_signal
 
-    def _on_sigint(self, signum: int, frame: FrameType | None) -> None:
+    def _on_unraisable(self, lost: Any, /) -> None:
+        """Hear that a finalizer, or a weak reference's callback, has raised: Python drops what is raised there.
+
+        A cell's KeyboardInterrupt that is lost so has not been delivered, and the control thread soon signals again.
+        """
+        running = self.running
+        is_ours = running is not None and self.reason(running.cell) is not None and get_ident() == self._main_thread
+        if is_ours and lost.exc_type is KeyboardInterrupt:
+            self.delivered = NOBODY
+        else:
+            self._unraisable_hook(lost)
+
+    def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
         if not self._shield.defer(self._deliver):
             self._deliver()
 
-    def _on_workers_signal(self, _number: int, _frame: FrameType | None) -> None:
+    def _on_workers_signal(self, number: int, frame: FrameType | None) -> None:
         # A SIGINT handler of the user's own is called once, by the SIGINT that follows.
-        if self._has_sigint and not self._shield.defer(self._deliver_wanted):
-            self._deliver_wanted()
+        if self.has_sigint:
+            self._on_signal(number, frame)
 
-    def _deliver_wanted(self) -> None:
-        if self._in_user_code and self._cell not in self._requested and self._wanted() == self._cell:
-            self._requested[self._cell] = Reason.INTERRUPT
-            self._deliver()
+    def _on_hard_signal(self, number: int, frame: FrameType | None) -> None:
+        if self._shield.defer(lambda: self._on_hard_signal(number, None)):
+            return
+        if self.insisted_on is not None and self.insisted_on.seq > self.ended_seq:
+            self._insist(self.insisted_on, frame)
+        else:
+            self._deliver(insists=True)  # it was not heard as SIGINT
 
-    def _deliver(self) -> None:
-        if not self._in_user_code or self._cell not in self._requested or self._delivered == self._cell:
-            return  # late, or not ours, or heard already: one request may come as two signals
-        self._delivered = self._cell
-        task = self._task
-        if task is None or self._stepped_task() is task:
+    def _deliver(self, *, insists: bool = False) -> None:
+        """Interrupt the cell, once: one request comes as several signals."""
+        running = self.running
+        if running is None or not self.is_in_user_code or self.delivered == running.cell:
+            return
+        if self.reason(running.cell) is None:
+            return
+        if self._is_in_own_code(running):
+            self.delivered = running.cell
             raise KeyboardInterrupt
-        # The cell awaits. The loop may be asleep in its selector, which only a write to its own pipe ends.
-        self._loop.call_soon_threadsafe(task.cancel)
+        self._have_loop_end(running)
+        if insists and self._is_in_made_code(running):
+            raise KeyboardInterrupt  # the loop didn't get round to end the cell; now it will
 
-    def _on_hard_signal(self, signum: int, frame: FrameType | None) -> None:
-        if self._hard is None:
-            self._on_sigint(signum, frame)  # it was not heard as SIGINT
-            return
-        if self._shield.defer(lambda: self._on_hard_signal(signum, None)):
-            return
-        task, stepped = self._task, self._stepped_task()
-        if stepped is not None and stepped is not task:
-            raise KeyboardInterrupt  # a background task holds the loop up: the cell can't start, or go on
-        if self._in_user_code and self._cell == self._hard:
-            self._tracer.install(frame, task.get_coro() if task is not None else None)
-            if task is None or stepped is task:
+    def _insist(self, cell: Writer, frame: FrameType | None) -> None:
+        """Take the second step: past code that catches what is raised, and past what holds the loop up."""
+        running = self.running
+        if running is not None and running.cell == cell and self.is_in_user_code:
+            self._tracer.install(frame, running.task.get_coro() if running.task is not None else None)
+            if self._is_in_own_code(running):
                 raise KeyboardInterrupt  # it will be caught, but it ends a blocking call, behind which the tracer waits
-            self._loop.call_soon_threadsafe(task.cancel)
+            self.delivered = NOBODY
+            self._have_loop_end(running)
+            if self._is_in_made_code(running):
+                raise KeyboardInterrupt
+        if _get_running_loop() is self._loop and self._is_held_up() and self._is_in_users_code(frame):
+            raise KeyboardInterrupt  # a background task, or a callback, that the cell waits for
 
-    def _stepped_task(self) -> asyncio.Task[None] | None:
-        """Give the task whose code runs now.
+    def _is_in_own_code(self, running: RunningCell) -> bool:
+        """Tell whether what is raised now is raised in the code that was submitted."""
+        loop = _get_running_loop()
+        if loop is None:
+            return True
+        stepped = current_task(loop)
+        if stepped is None or not _is_in_its_code(stepped):
+            return False
+        # In asyncio.run or its like nothing but the cell's own code runs.
+        return loop is not self._loop or stepped is (running.task or loop.awaited)
 
-        Not one that asyncio is at, before its code or behind it: an exception there would be the loop's, and the task
-        would never be scheduled again.
-        """
-        if not self._loop.is_running() or _get_running_loop() is not self._loop:
-            return None
-        task = current_task(self._loop)
-        return task if task is not None and getattr(task.get_coro(), "cr_running", True) else None
+    def _is_in_made_code(self, running: RunningCell) -> bool:
+        """Tell whether what is raised now is raised in a task or a callback which the cell made."""
+        loop = _get_running_loop()
+        stepped = current_task(loop)
+        if stepped is not None and not _is_in_its_code(stepped):
+            return False
+        return loop is not self._loop or current_writer.get() == running.cell
 
-    # --- the control thread's part --------------------------------------------------------------------------------
+    def _have_loop_end(self, running: RunningCell) -> None:
+        """Have the loop that runs end the cell; it may be asleep in its selector, which only a write ends."""
+        loop = _get_running_loop()
+        own: asyncio.Future[Any] | None = (running.task or self._loop.awaited) if loop is self._loop else None
+        if loop is not None:
+            loop.call_soon_threadsafe(self._cancel, running.cell, own)
 
-    def request(self, cell: Writer, reason: Reason = Reason.INTERRUPT) -> None:
-        """Ask for the end of a cell. One that is still queued ends when it starts."""
-        if cell.seq <= self._ended_seq:
-            return  # it came late, or the worker's signal has ended the cell already
-        now = monotonic()
-        if cell in self._requested:
-            if self._hard_at is None:  # the main thread has it from the worker's signal; the rest is ours to do
-                self._hard_at = now + self.grace_seconds
-                interrupt_children(since=self._started_at)
+    def _cancel(self, cell: Writer, own: "asyncio.Future[Any] | None") -> None:
+        if self.running is None or self.running.cell != cell or self.delivered == cell or not self.is_in_user_code:
             return
-        self._requested[cell] = reason
-        self._hard_at = now + self.grace_seconds
-        if self._cell == cell:
-            self._signal(signal.SIGINT, now)
+        self.delivered = cell
+        if own is None:
+            raise KeyboardInterrupt  # a callback's comes out of the loop at once, and takes no task with it
+        if own is self._loop.awaited:
+            self._loop.interrupted = own
+        own.cancel()
 
-    def _signal(self, number: int, now: float) -> None:
-        self._again_at = now + UNHEARD_REPEAT_SECONDS
-        signal.pthread_kill(self._main_thread, number)
-        interrupt_children(since=self._started_at)
+    def _is_held_up(self) -> bool:
+        """Tell whether the session's loop has not come round for long."""
+        asked_at = self._asked_to_turn_at
+        if asked_at is None:
+            self._asked_to_turn_at = monotonic()
+            self._loop.call_soon_threadsafe(self._turned)
+            return False
+        return monotonic() - asked_at > HELD_UP_SECONDS
 
-    def next_deadline(self) -> float | None:
-        """Give the monotonic time at which `tick` wants to be called."""
-        times = [at for at in (self._times_out_at, self._again_at, self._hard_at) if at is not None]
-        return min(times) if times else None
+    def _turned(self) -> None:
+        self._asked_to_turn_at = None
 
-    def tick(self) -> None:
-        """Time a cell out, or go on to the second step, if it is time."""
-        now = monotonic()
-        cell = self._cell
-        if self._times_out_at is not None and now >= self._times_out_at:
-            self._times_out_at = None
-            self.request(cell, Reason.TIMEOUT)
-        if self._again_at is not None and now >= self._again_at:
-            self._again_at = None
-            if cell in self._requested and self._delivered != cell and self._has_sigint:
-                self._signal(HARD_SIGNAL, now)
-        if self._hard_at is not None and now >= self._hard_at:
-            self._hard = cell if cell in self._requested else min(self._requested, default=None)
-            # Again and again until it has ended, or the host has ended the process.
-            self._hard_at = now + HARD_REPEAT_SECONDS if self._hard is not None else None
-            if self._hard is not None:
-                signal.pthread_kill(self._main_thread, HARD_SIGNAL)
+    def _is_in_users_code(self, frame: FrameType | None) -> bool:
+        stepped = current_task(self._loop)
+        if stepped is not None:
+            return _is_in_its_code(stepped)
+        return frame is not None and not frame.f_code.co_filename.startswith(_NOBODYS_CODE)
+
+    def _is_traced(self) -> bool:
+        return self.running is not None and self.insisted_on == self.running.cell and self.is_in_user_code
+
+
+def _is_in_its_code(task: "asyncio.Task[object]") -> bool:
+    """Tell whether the code of the task runs now: asyncio may be at it, before its code or behind it."""
+    code = task.get_coro()
+    return bool(getattr(code, "cr_running", getattr(code, "gi_running", True)))

@@ -2,11 +2,13 @@
 
 import asyncio
 import selectors
-from asyncio import all_tasks
+from asyncio import CancelledError, all_tasks, ensure_future
+from collections.abc import Awaitable, Generator
 from threading import get_ident
 from typing import Any
 
 from skep_workers.session.clock import monotonic
+from skep_workers.session.shield import Shield
 from skep_workers.session.wakes import write_keeping_gil
 
 OWN_DESCRIPTORS = 2  # the loop's wake-up socket and the cell socket
@@ -15,13 +17,40 @@ OWN_DESCRIPTORS = 2  # the loop's wake-up socket and the cell socket
 class SessionLoop(asyncio.SelectorEventLoop):
     """A selector loop that user code can't close, since it lives as long as the session."""
 
-    def __init__(self) -> None:
+    def __init__(self, shield: Shield | None = None) -> None:
+        self._shield = shield or Shield()
         self._chosen = selectors.DefaultSelector()
+        self.awaited: asyncio.Future[Any] | None = None  # what a cell runs this loop for
+        self.interrupted: asyncio.Future[Any] | None = None  # what was cancelled because its cell is to end
         super().__init__(self._chosen)
 
     def time(self) -> float:
         """Give the time of its timers; user code may patch the clock that asyncio asks."""
         return monotonic()
+
+    def run_until_complete(self, future: Generator[Any, None, Any] | Awaitable[Any]) -> Any:
+        """Run, as a cell asks for it, until the future is done; an interrupt cancels that, and nothing else.
+
+        Raises KeyboardInterrupt then, as asyncio.run does.
+        """
+        if self.is_running():
+            return super().run_until_complete(future)  # which says what is wrong
+        outer, awaited = self.awaited, None
+        try:
+            with self._shield:
+                awaited = self.awaited = ensure_future(future, loop=self)  # type: ignore[arg-type]  # typeshed's differ
+            return super().run_until_complete(awaited)
+        except BaseException as exc:
+            if awaited is not None and awaited is not future:  # it is nobody's but ours
+                if not awaited.done():
+                    awaited.cancel()
+                elif not awaited.cancelled():
+                    awaited.exception()  # it has been seen
+            if isinstance(exc, CancelledError) and self.interrupted is awaited:
+                raise KeyboardInterrupt from None
+            raise
+        finally:
+            self.awaited, self.interrupted = outer, None
 
     @property
     def has_work(self) -> bool:

@@ -34,7 +34,8 @@ from skep_workers.session.descriptors import Descriptors, arrange
 from skep_workers.session.displays import DisplayPublisher, install_publisher
 from skep_workers.session.engine import Engine
 from skep_workers.session.inspection import Inspector
-from skep_workers.session.interrupts import DEFAULT_GRACE_SECONDS, Interrupter
+from skep_workers.session.interrupts import Interrupter
+from skep_workers.session.ladder import DEFAULT_GRACE_SECONDS, Ladder
 from skep_workers.session.link import DEFAULT_OUTPUT_LIMIT_BYTES, CellLink, Writer
 from skep_workers.session.loop import SessionLoop
 from skep_workers.session.operations import Operations
@@ -69,14 +70,15 @@ class SessionMain:
         self._outside: Prepared | None = None
         self._is_leaving = False
         self._saving: asyncio.TimerHandle | None = None
-        self._loop = SessionLoop()
         shield = Shield()
+        self._loop = SessionLoop(shield)
         self._link = CellLink(cell_socket, shield, flushed)
         self._reader = PipeReader(self._link, shield, *pipes)
         self._interrupter = Interrupter(self._loop, shield, interrupt_page.read)
+        self._ladder = Ladder(self._interrupter)
         self._asker = Asker(self._link)
         self._publisher = DisplayPublisher(self._link)
-        self._engine = Engine(self._loop, self._link, self._interrupter, self._publisher, self._reader.drain)
+        self._engine = Engine(self._loop, self._link, self._interrupter, shield, self._publisher, self._reader.drain)
         self._keeper = Keeper(self._engine.namespace, snapshot_socket, self._on_snapshot_done)
         self._engine.keep_with(self._keeper)
         self._control = ControlThread(control_socket, self._link, self._reader)
@@ -90,7 +92,7 @@ class SessionMain:
         self._link.send(Hello(PROTOCOL_VERSION, CAPABILITIES, self._pid, python_version()))
         self._take_over_process()
         self._control.start(
-            Controls(self._interrupter, self._asker, self._operations, self._withdrawn.add, self._request_leave)
+            Controls(self._ladder, self._asker, self._operations, self._withdrawn.add, self._request_leave)
         )
         self._socket.setblocking(True)  # sends wait for the host; reads happen only when there is something
         self._loop.add_reader(self._socket.fileno(), self._receive)
@@ -138,7 +140,7 @@ class SessionMain:
         )
         self._asker.allow_input = bool(options.get("allow_input", True))
         self._asker.deadline_seconds = float(options.get("input_timeout") or DEFAULT_DEADLINE_SECONDS)
-        self._interrupter.grace_seconds = float(options.get("interrupt_grace") or DEFAULT_GRACE_SECONDS)
+        self._ladder.grace_seconds = float(options.get("interrupt_grace") or DEFAULT_GRACE_SECONDS)
         self._keeper.configure(options)
         self._link.output_limit_bytes = int(options.get("output_limit") or DEFAULT_OUTPUT_LIMIT_BYTES)
 

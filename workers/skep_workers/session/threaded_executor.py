@@ -16,6 +16,7 @@ from typing import Any, Final
 from skep_workers.session.compiling import CompiledCell
 from skep_workers.session.loop import SessionLoop
 from skep_workers.session.namespace import NamespaceManager
+from skep_workers.session.shield import Shield
 
 JOIN_SECONDS: Final = 0.2
 
@@ -30,58 +31,71 @@ class ThreadedExecutor:
         namespace: NamespaceManager,
         loop: SessionLoop,
         *,
+        shield: Shield | None = None,
         context: contextvars.Context | None = None,
         drain: Callable[[float], None] = lambda _seconds: None,
         drain_timeout: float = 1.0,
     ) -> None:
-        """`context`: where the code runs, else the caller's.
+        """`context`: where the code runs, else the caller's. `shield`: what keeps interrupts out meanwhile.
 
         `drain` takes what the code wrote to descriptors, for at most `drain_timeout` seconds.
         """
         self._namespace = namespace
         self._loop = loop
+        self._shield = shield or Shield()
         self._context = context
         self._drain = drain
         self._drain_timeout = drain_timeout
 
     def execute(self, compiled: CompiledCell, *, carries_loop: bool) -> Any:
         """Run the cell; gives the last expression's value. Raises what the code raises."""
-        with _LoopCarrier(self._loop) if carries_loop else contextlib.nullcontext():
+        carrier = _LoopCarrier(self._loop, self._shield) if carries_loop else None
+        try:
+            if carrier is not None:
+                carrier.start()
+            if self._context is None:
+                return compiled.evaluate(self._namespace.names)
+            return self._context.run(compiled.evaluate, self._namespace.names)
+        finally:
+            self._shield.depth += 1
             try:
-                if self._context is None:
-                    return compiled.evaluate(self._namespace.names)
-                return self._context.run(compiled.evaluate, self._namespace.names)
-            finally:
+                if carrier is not None:
+                    carrier.stop()
                 self._drain(self._drain_timeout)
+            finally:
+                self._shield.leave()
 
 
 class _LoopCarrier:
-    """A thread that runs a loop for as long as the main thread is busy, as a context manager."""
+    """A thread that runs a loop for as long as the main thread is busy."""
 
-    def __init__(self, loop: SessionLoop) -> None:
+    def __init__(self, loop: SessionLoop, shield: Shield) -> None:
         self._loop = loop
+        self._shield = shield
         self._stopping = False
         self._thread = Thread(target=self._run, name="skep-loop", daemon=True)
 
-    def __enter__(self) -> None:
-        self._loop.share()
-        self._thread.start()
+    def start(self) -> None:
+        """Hand the loop over."""
+        with self._shield:
+            self._thread.start()
+            self._loop.share()
 
-    def __exit__(self, *exc_info: object) -> None:
+    def stop(self) -> None:
+        """Take the loop back, inside the shield: it must be here before anything else happens.
+
+        An interrupt that comes meanwhile means the background task that holds the loop up.
+        """
+        if self._thread.ident is None:
+            return  # the cell ended before it came to it
         self._stopping = True
         self._loop.call_soon_threadsafe(self._loop.stop)
-        interrupted = False
+        self._thread.join(JOIN_SECONDS)
         while self._thread.is_alive():
-            # The loop must be back before anything else happens, so an interrupt that comes now is kept for later; it
-            # means the background task that holds the loop up.
-            try:
-                self._thread.join(JOIN_SECONDS)
-            except KeyboardInterrupt:
-                interrupted = True
+            if self._shield.is_waited_for:
                 raise_in_thread(self._thread, KeyboardInterrupt)
+            self._thread.join(JOIN_SECONDS)
         self._loop.unshare()
-        if interrupted and exc_info[0] is None:
-            raise KeyboardInterrupt
 
     def _run(self) -> None:
         set_event_loop(self._loop)
