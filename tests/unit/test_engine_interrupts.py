@@ -2,6 +2,8 @@
 
 import asyncio
 import signal
+import sys
+import threading
 
 import pytest
 
@@ -185,3 +187,22 @@ def test_a_cell_times_out_once(session, monkeypatch):
 
     assert session.sent == [signal.SIGINT]
     assert session.interrupter.reason(FIRST) is Reason.TIMEOUT
+
+
+def test_a_condition_is_not_cut_short(session):
+    condition = threading.Condition(threading.Lock())
+    heard = []
+
+    class Lock:
+        def acquire(self):
+            session.interrupter._on_signal(signal.SIGINT, sys._getframe(1))
+            heard.append("not yet")
+
+    session.run(FIRST)
+    session.ladder.request(FIRST)
+    condition._lock = Lock()
+    condition._acquire_restore(None)
+    session.wait(0.05)
+
+    assert heard == ["not yet"]
+    assert session.sent == [signal.SIGINT, HARD_SIGNAL]

@@ -19,7 +19,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from threading import get_ident  # bound early: user code may patch threading
+from threading import Condition, get_ident  # bound early: user code may patch threading
 from types import FrameType
 from typing import Any, Final
 
@@ -32,6 +32,10 @@ from skep_workers.session.tracer import Tracer
 
 HARD_SIGNAL: Final = signal.SIGRTMIN + 6
 HELD_UP_SECONDS: Final = 0.05
+# Cut short, these leave a lock behind, or an error about one in its place; queues, events and futures are made of them.
+_NOT_HERE: Final = {
+    getattr(Condition, name).__code__ for name in ("__enter__", "__exit__", "_acquire_restore", "_release_save")
+}
 _NOBODYS_CODE: Final = (str(Path(asyncio.__file__).parent) + "/", str(Path(__file__).parent) + "/")
 
 
@@ -128,7 +132,9 @@ class Interrupter:
         else:
             self._unraisable_hook(lost)
 
-    def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
+    def _on_signal(self, _number: int, frame: FrameType | None) -> None:
+        if frame is not None and frame.f_code in _NOT_HERE:
+            return  # not heard yet; the control thread soon signals again, and is heard
         if not self._shield.defer(self._deliver):
             self._deliver()
 
