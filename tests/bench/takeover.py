@@ -1,32 +1,43 @@
-"""Takeover: from a worker's `kill -9` to the next event of a session that it had."""
+"""Takeover: from a worker's `kill -9` to the next events of the sessions that it had, and where that time goes.
+
+Each kill is a sample of several sessions: some run a cell, one is idle and given a cell right after the kill. Kills come
+at all points of the interval between two heartbeats. The steps are read from the log of the worker that takes over.
+"""
 
 import asyncio
 import contextlib
+from collections import defaultdict
 from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
 from pathlib import Path
-from time import perf_counter
+from time import time
+from typing import Any
 
 import skep
 from skep.embedded import WorkerProcess
 
-from .figures import Figure, Goal, Row
+from .figures import Figure, Goal, Row, percentile, short
 from .interrupts import wait_for_word
 from .lab import Lab
+from .worker_log import WorkerLog
 
 NAME = "takeover"
-ABOUT = "kill -9 of a worker to its session's next event, leases of 1 and 3 s"
+ABOUT = "kill -9 of a worker to its sessions' next events, leases of 1 and 3 s, and the share of each step"
 PEERS: tuple[str, ...] = ()
 
 SLACK_SECONDS = 1.0  # of the goal: lease + 1 s + restore
 RUNS_ON = "import time\nprint('word')\ntime.sleep(600)"
 STATE = "rows = [{'n': number} for number in range(1000)]"
+BUSY_SESSIONS = 3
 WAIT_SECONDS = 30.0
+STEPS = ("lease runs out", "noticed", "picked", "claimed", "process started", "state restored", "event read")
 
 
 class Workers:
     """Two workers, each replaced after it was killed."""
 
     def __init__(self, cluster: skep.EmbeddedCluster, directory: Path, flags: tuple[str, ...]) -> None:
+        self.log = WorkerLog(directory / "takeover.log")
         self._cluster = cluster
         self._directory = directory
         self._flags = flags
@@ -34,8 +45,9 @@ class Workers:
 
     async def start(self) -> None:
         """Start one more; its temporary files go with the run."""
-        log = self._directory / "takeover.log"
-        process = WorkerProcess(self._cluster.redis_url, flags=self._flags, log_path=log, temp_dir=self._directory)
+        process = WorkerProcess(
+            self._cluster.redis_url, flags=self._flags, log_path=self.log.path, temp_dir=self._directory
+        )
         self._processes.append(process)
         await process.start()
 
@@ -53,53 +65,119 @@ class Workers:
         await asyncio.gather(*(process.stop() for process in self._processes))
 
 
-async def next_event(session: skep.Session, after: str) -> tuple[float, str]:
-    """Give when the session's next event is here, and its kind."""
-    async with asyncio.timeout(WAIT_SECONDS), contextlib.aclosing(session.events(after, follow=True)) as events:
+@dataclass
+class Taken:
+    """What was measured, in ms: kill to the next event, by what the session did; each step of those with a cell."""
+
+    gaps: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+    steps: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+
+
+async def events_after_kill(session: skep.Session, after: int) -> tuple[float, float]:
+    """Give when the session's next event is here, and when the first one from behind its restore."""
+    first = 0.0
+    async with asyncio.timeout(WAIT_SECONDS), contextlib.aclosing(session.events(f"{after}-0", follow=True)) as events:
         async for event in events:
-            return perf_counter(), event.kind
+            first = first or time()
+            if event.kind == "session.restored":
+                return first, time()
     raise AssertionError("a followed stream has no end")
 
 
-async def one_takeover(cluster: skep.Cluster, workers: Workers, session: skep.Session, *, is_busy: bool) -> float:
-    """Give the milliseconds from the kill to the next event; of an idle session, one that is asked for at once."""
-    (await session.run(STATE)).raise_for_status()
-    running = await session.submit(RUNS_ON) if is_busy else None
-    if running is not None:
-        await wait_for_word(running)
-    info = await session.info()
-    following = asyncio.create_task(next_event(session, f"{info.last_event}-0"))
-    await asyncio.sleep(0.3 if is_busy else 0)  # somewhere between two heartbeats
-    started = perf_counter()
-    await workers.kill(info.owner)
-    asked = None if is_busy else await session.submit("len(rows)")
-    came, _ = await following
-    if running is not None:
-        await running.interrupt()
-        await running.outcome(timeout=WAIT_SECONDS)
-    if asked is not None and (await asked.outcome(timeout=WAIT_SECONDS)).value != 1000:
-        raise AssertionError("the state was lost")
-    await session.close(purge=True)
+async def one_kill(cluster: skep.Cluster, workers: Workers, name: str, into_beat: float, taken: Taken) -> None:
+    """Kill a worker so many seconds after an event of its, and measure its sessions."""
+    async with contextlib.AsyncExitStack() as stack:
+        sessions = [cluster.session(f"{name}-{number}") for number in range(BUSY_SESSIONS + 1)]
+        for session in sessions:
+            stack.push_async_callback(session.close, purge=True)
+            (await session.run(STATE)).raise_for_status()
+        *busy, idle = sessions
+        running = [await session.submit(RUNS_ON) for session in busy]
+        await asyncio.gather(*(wait_for_word(cell) for cell in running))
+        infos = [await session.info() for session in sessions]
+        owner = infos[0].owner
+        mine = [info.owner == owner for info in infos]
+        following = [
+            asyncio.create_task(events_after_kill(session, info.last_event))
+            for session, info, is_mine in zip(sessions, infos, mine, strict=True)
+            if is_mine
+        ]
+        await asyncio.sleep(into_beat)
+        workers.log.skip()
+        link = cluster._link
+        left_ms = await link.redis.pttl(link.keys.worker(owner or ""))
+        killed_at = time()
+        await workers.kill(owner)
+        asked = await idle.submit("len(rows)") if mine[-1] else None
+        came = await asyncio.gather(*following)
+        entries = workers.log.entries()
+        for cell in running:
+            await cell.interrupt()
+            await cell.outcome(timeout=WAIT_SECONDS)
+        if asked is not None and (await asked.outcome(timeout=WAIT_SECONDS)).value != 1000:
+            raise AssertionError("the state was lost")
+        owned = [session for session, is_mine in zip(sessions, mine, strict=True) if is_mine]
+        for session, (first, restored) in zip(owned, came, strict=True):
+            taken.gaps["idle" if session is idle else "busy"].append((first - killed_at) * 1000)
+            if session is not idle:
+                _add_steps(taken, session.id, killed_at, left_ms, restored, entries)
     await workers.start()
-    return (came - started) * 1000
+
+
+def _add_steps(
+    taken: Taken, session_id: str, killed_at: float, left_ms: int, restored_at: float, entries: list[dict[str, Any]]
+) -> None:
+    """Cut one takeover into its steps."""
+    recovery = next(entry["at"] for entry in entries if entry["event"] == "recovery")
+    said = {entry["event"]: entry for entry in entries if entry.get("session_id") == session_id}
+    restored = said["session.restored"]
+    expired = killed_at + left_ms / 1000
+    process_at = restored["at"] - restored["restore_ms"] / 1000
+    times = [
+        killed_at, expired, max(recovery, expired), said["activation.picked"]["at"], said["session.claimed"]["at"],
+        process_at, restored["at"], max(restored_at, restored["at"]),
+    ]  # fmt: skip
+    for step, before, after in zip(STEPS, times[:-1], times[1:], strict=True):
+        taken.steps[step].append((after - before) * 1000)
+    taken.gaps["restored"].append((restored_at - killed_at) * 1000)
+    taken.gaps["restore"].append(restored["start_ms"] + restored["restore_ms"])
+
+
+def _rows(lease: float, taken: Taken) -> list[Row]:
+    floor = Figure("lease", lease * 1000, "ms")
+    rows = []
+    for what, kind in (("with a cell running", "busy"), ("idle, a cell submitted after the kill", "idle")):
+        gaps = taken.gaps[kind]
+        goal = Goal("p99 s, lease + 1 s", percentile(gaps, 99) / 1000, lease + SLACK_SECONDS)
+        note = f"{len(gaps)} takeovers, longest {short(max(gaps))} ms"
+        rows.append(Row(f"lease {lease:g} s, {what}", Figure.of("skep", gaps), floor, (), (goal,), note))
+    gaps = taken.gaps["restored"]
+    restore = percentile(taken.gaps["restore"], 50) / 1000
+    limit = lease + SLACK_SECONDS + restore
+    goal = Goal("p99 s, lease + 1 s + restore", percentile(gaps, 99) / 1000, round(limit, 3))
+    total = sum(sum(times) for times in taken.steps.values())
+    shares = ", ".join(
+        f"{step} {short(percentile(times, 50))} / {short(percentile(times, 99))} ms ({sum(times) / total:.1%})"
+        for step, times in taken.steps.items()
+    )
+    rows.append(Row(f"lease {lease:g} s, to the restored state", Figure.of("skep", gaps), floor, (), (goal,), shares))
+    return rows
 
 
 async def run(lab: Lab) -> AsyncIterator[Row]:
-    """Measure with a cell that runs, and with an idle session that is given a cell after the kill."""
-    for lease, rounds in ((1.0, lab.pick(10, 2)), (3.0, lab.pick(4, 1))):
+    """Measure at both leases; the steps' p50 / p99 and their shares of all the time are in the notes."""
+    for lease, kills in ((1.0, lab.pick(30, 2)), (3.0, lab.pick(30, 2))):
         flags = ("--lease-seconds", f"{lease:g}")
+        taken = Taken()
         async with lab.cluster(*flags) as cluster:
             await cluster.worker_processes[0].stop()  # ours are replaced as they die
             workers = Workers(cluster, lab.directory, flags)
             try:
                 await asyncio.gather(workers.start(), workers.start())
-                for what, is_busy in (("with a cell running", True), ("idle, a cell submitted after the kill", False)):
-                    taken = [
-                        await one_takeover(cluster, workers, cluster.session(f"t-{is_busy}-{n}"), is_busy=is_busy)
-                        for n in range(rounds)
-                    ]
-                    ours = Figure.of("skep", taken)
-                    wanted = Goal("longest s, lease + 1 s", max(taken) / 1000, lease + SLACK_SECONDS)
-                    yield Row(f"lease {lease:g} s, {what}", ours, Figure("lease", lease * 1000, "ms"), (), (wanted,))
+                for number in range(kills):
+                    into_beat = (number + 0.5) / kills * lease / 3
+                    await one_kill(cluster, workers, f"t-{number}", into_beat, taken)
             finally:
                 await workers.stop()
+        for row in _rows(lease, taken):
+            yield row

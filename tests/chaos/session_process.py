@@ -117,6 +117,7 @@ class SimulatedProcess:
         self._sent_apart = 0
         self.gone = asyncio.Event()
         self.pid = 4242
+        self.start_ms = 0.0
 
     # --- what the host calls
 

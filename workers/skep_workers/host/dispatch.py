@@ -8,6 +8,7 @@ ends `Worker.main`; recovery never waits for its own. A list in Redis makes it p
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Iterator
+from datetime import UTC, datetime
 from typing import Any, Final
 
 import structlog
@@ -134,6 +135,8 @@ class Dispatcher:
         await self._blocking.execute_command("BLPOP", self._keys.arq_wake, POLL_SECONDS)
 
     async def _run_activate(self, ctx: dict[str, Any], session_id: str) -> None:
+        waited = datetime.now(UTC) - ctx["enqueue_time"]
+        log.info("activation.picked", session_id=session_id, queued_ms=round(waited.total_seconds() * 1000, 1))
         with _tried_again(ctx, session_id):
             await self._activate(session_id)
 

@@ -9,6 +9,7 @@ import contextlib
 import os
 import signal
 import socket
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
@@ -111,10 +112,12 @@ class SessionProcess:
         self._ending: asyncio.Task[None] | None = None
         self.gone = asyncio.Event()
         self.pid = 0
+        self.start_ms = 0.0  # from before the fork to the hello
 
     async def start(self, zygote: Zygote, directory: Path, start_seconds: float) -> Hello:
         """Fork the process and wait for its hello. Raises StartError."""
         loop = asyncio.get_running_loop()
+        asked_at = time.monotonic()
         cell_ours, cell_theirs = socket.socketpair()
         control_ours, control_theirs = socket.socketpair()
         snapshot_ours, snapshot_theirs = socket.socketpair()
@@ -160,10 +163,12 @@ class SessionProcess:
         self._transport, self._control, self._snapshots = transport, control, snapshots
         try:
             async with asyncio.timeout(start_seconds):
-                return await self._hello
+                hello = await self._hello
         except TimeoutError:
             self.kill()
             raise StartError("session process", f"no hello after {start_seconds:g} s") from None
+        self.start_ms = (time.monotonic() - asked_at) * 1000
+        return hello
 
     def execute(self, cells: list[Configure | Execute]) -> None:
         """Hand cells over, in order; before the first one the session's options."""

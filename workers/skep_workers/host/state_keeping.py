@@ -1,6 +1,7 @@
 """The state of one session between its process and Redis: snapshots that come, checkpoints that fill a new process."""
 
 import asyncio
+import time
 from collections import Counter
 from collections.abc import Callable
 from typing import Final
@@ -110,6 +111,8 @@ class StateKeeping:
         if is_lagging:
             await self._tell_lag()
         self._writer.restart()
+        began_at = time.monotonic()
+        started = {"pid": process.pid, "start_ms": round(process.start_ms, 1)}
         where = {"worker_id": self._host.worker_id, "python": hello.python}
         head = self._journal.head
         async for seq, manifest in self._shelf.manifests(head):
@@ -121,7 +124,10 @@ class StateKeeping:
                 self._reporter.session_event(
                     "session.restored", **where, checkpoint=f"{seq}-0", lost=restored.lost, notes=notes
                 )
-                self._log.info("session.restored", pid=process.pid, checkpoint=seq, lost=len(restored.lost))
+                restore_ms = round((time.monotonic() - began_at) * 1000, 1)
+                self._log.info(
+                    "session.restored", **started, restore_ms=restore_ms, checkpoint=seq, lost=len(restored.lost)
+                )
                 return
             # Or the session is somebody else's by now, who has pruned what this manifest names.
             await persist(lambda: self._host.scripts.confirm(self._claim), "damage", session_id=self._claim.session_id)
@@ -129,7 +135,7 @@ class StateKeeping:
             message = f"checkpoint {seq}-0 can't be restored: {restored.damage}"
             self._reporter.session_event("warning", category="checkpoint.damaged", message=message)
         self._reporter.session_event("session.started", **where)
-        self._log.info("session.started", pid=process.pid)
+        self._log.info("session.started", **started)
 
     async def _tell_lag(self) -> None:
         key = self._host.scripts.keys.session(self._claim.session_id)
