@@ -27,9 +27,12 @@ from . import (
     idle,
     interrupts,
     many_sessions,
+    outage,
     pipelined,
     printing,
     replay,
+    rolling,
+    slots,
     takeover,
     warm,
 )
@@ -55,6 +58,7 @@ class Bench(Protocol):
 
 BENCHES: tuple[Bench, ...] = (
     warm, interrupts, first_cell, pipelined, many_sessions, printing, bandwidth, replay, checkpoints, idle, takeover,
+    rolling, outage, slots,
 )  # fmt: skip
 
 

@@ -1,6 +1,7 @@
 """Redis goes away, comes back, freezes, or drops every connection: what was acknowledged happens, once."""
 
 import asyncio
+import os
 import secrets
 from hashlib import sha256
 
@@ -155,3 +156,43 @@ async def test_a_client_gives_up_when_its_patience_has_run_out(shard, redis_serv
         with pytest.raises(skep.RedisUnavailable):
             await cell.outcome()
         await redis_server.start()
+
+
+@pytest.mark.parametrize("how", ["killed", "frozen"])
+async def test_cells_that_run_while_redis_is_away_commit_once_each(
+    shard, redis_server, run_logged, tmp_path, first_output, how
+):
+    settings = shard.settings
+    flags = ["--redis", settings.redis_url, "--prefix", settings.prefix, "--lease-seconds", "1"]
+    worker = await run_logged(
+        "-m", "skep_workers", *flags, "--command-timeout-seconds", "0.5", "--block-seconds", "0.5"
+    )
+    await worker.says("worker.ready")
+    sessions = [shard.session(f"s-{number}") for number in range(6)]
+    for session in sessions:
+        assert (await session.run("import os; kept = os.getpid(); n = 0")).ok
+    (tmp_path / "fifos").mkdir()
+    gates = [tmp_path / "fifos" / str(number) for number in range(len(sessions))]
+    for gate in gates:
+        os.mkfifo(gate)
+    code = "print('ready')\nopen({!r}).read()\nn += 1\nn"
+    cells = [await each.submit(code.format(str(gate))) for each, gate in zip(sessions, gates, strict=True)]
+    await asyncio.gather(*(first_output(cell) for cell in cells))
+
+    waits = [asyncio.create_task(cell.outcome()) for cell in cells]
+    redis_server.kill() if how == "killed" else redis_server.freeze()
+    for gate in gates[::2]:  # these end while Redis is away
+        gate.write_text("go")
+    await worker.says("lease.beat_failed")
+    await redis_server.start() if how == "killed" else redis_server.thaw()
+    for gate in gates[1::2]:
+        gate.write_text("go")
+
+    outcomes = await asyncio.gather(*waits)
+    assert {(outcome.status, outcome.value, outcome.attempt) for outcome in outcomes} == {
+        (skep.CellStatus.FINISHED, 1, 1)
+    }
+    for session, cell in zip(sessions, cells, strict=True):
+        assert (await session.run("(n, os.getpid() == kept)")).value == (1, True)
+        ends = [event.cell_id async for event in session.events() if event.kind == "cell.finished"]
+        assert ends.count(cell.id) == 1

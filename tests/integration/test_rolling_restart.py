@@ -1,0 +1,46 @@
+"""Every worker of a shard is replaced while services go on: no error, nothing lost, nothing run twice."""
+
+import asyncio
+
+import pytest
+
+import skep
+
+pytestmark = pytest.mark.anyio
+
+WORKERS, SESSIONS, LEAST_CELLS = 3, 9, 5
+
+
+async def test_a_rolling_restart_is_not_noticed(shard, start_worker):
+    workers = [await start_worker() for _ in range(WORKERS)]
+    is_over = asyncio.Event()
+
+    async def count(session):
+        outcomes = []
+        while not is_over.is_set() or len(outcomes) < LEAST_CELLS:
+            outcomes.append(await session.run("n = globals().get('n', 0) + 1\nn"))
+        return outcomes
+
+    sessions = [shard.session(f"s-{number}") for number in range(SESSIONS)]
+    counting = [asyncio.create_task(count(session)) for session in sessions]
+    for worker in workers:
+        status, _ = await asyncio.gather(worker.stop(), start_worker())
+        assert status == 0
+    is_over.set()
+
+    for outcomes in await asyncio.gather(*counting):
+        assert [outcome.value for outcome in outcomes] == list(range(1, len(outcomes) + 1))
+        assert {(outcome.status, outcome.attempt) for outcome in outcomes} == {(skep.CellStatus.FINISHED, 1)}
+    for session in sessions:
+        events = [event async for event in session.events()]
+        assert [event.id for event in events] == [f"{number}-0" for number in range(1, len(events) + 1)]
+
+
+async def test_more_sessions_than_places_lose_nothing(shard, start_worker):
+    for _ in range(2):
+        await start_worker("--max-resident", "3")
+    sessions = [shard.session(f"s-{number}") for number in range(30)]
+
+    for wanted in (1, 2, 3):
+        outcomes = await asyncio.gather(*(session.run("n = globals().get('n', 0) + 1\nn") for session in sessions))
+        assert {(outcome.value, outcome.attempt) for outcome in outcomes} == {(wanted, 1)}
