@@ -20,7 +20,7 @@ from skep_shared.script_source import load_script, run_script
 SCRIPT_NAMES: Final = (
     "submit", "watch", "claim", "emit", "commit", "release",
     "heartbeat", "leave", "recover", "control", "close", "purge", "prune", "rehead", "confirm", "fork", "save",
-    "name",
+    "name", "compare",
 )  # fmt: skip
 
 INLINE_BODY_BYTES: Final = 16 * 1024
@@ -34,6 +34,20 @@ class Placed:
     seq: int
     first_event: int | None = None
     final_event: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """How far a session is: last cell submitted, last committed, last event; and its owner's token."""
+
+    seq: int
+    cursor: int
+    last: int
+    token: str
+
+    def is_behind(self, other: "Mark") -> bool:
+        """Tell whether anything that the other has is missing here."""
+        return self.seq < other.seq or self.cursor < other.cursor or self.last < other.last
 
 
 class SubmitStatus(StrEnum):
@@ -425,6 +439,21 @@ class Scripts:
         k = self.keys
         reply = await self._call("recover", (k.workers, k.waiting), (k.prefix, silence_ms, page, patience_ms))
         return Recovered(reply[0], tuple(sid.decode() for sid in reply[1:]))
+
+    async def compare(self, known: Mapping[str, Mark]) -> dict[str, tuple[Mark, bool]]:
+        """Give how far those sessions are that are not where they are known to be, and whether they are closing.
+
+        A session that is closing is given in any case.
+        """
+        ids = list(known)
+        args: list[str | bytes | int] = []
+        for mark in known.values():
+            args += (mark.seq, mark.cursor, mark.last, mark.token)
+        reply = await self._call("compare", [self.keys.session(sid) for sid in ids], args)
+        return {
+            ids[place - 1]: (Mark(seq, cursor, last, token.decode()), state == b"closing")
+            for place, seq, cursor, last, token, state in reply
+        }
 
     async def control(
         self,

@@ -158,8 +158,9 @@ class Histories:
         if self._last is not None and self._rng.random() < 0.15:
             return self._last
         names = ("submit", "claim", "emit", "commit", "release", "heartbeat", "leave", "recover", "control", "close",
-                 "purge", "prune", "rehead", "confirm", "fork", "save", "name", "watch")  # fmt: skip
-        weights = (14, 10, 14, 18, 5, 10, 1, 6, 6, 1, 2, 4, 2, 4, 2, 5, 3, 4)
+                 "purge", "prune", "rehead", "confirm", "fork", "save", "name", "watch",
+                 "compare")  # fmt: skip
+        weights = (14, 10, 14, 18, 5, 10, 1, 6, 6, 1, 2, 4, 2, 4, 2, 5, 3, 4, 4)
         [name] = self._rng.choices(names, weights)
         session = self._rng.choice(self._sessions)
         keys, args = getattr(self, f"_{name}")(session)
@@ -182,6 +183,15 @@ class Histories:
 
     def _watch(self, session: str) -> tuple[Any, ...]:
         return (KEYS.session(session), KEYS.ids(session)), (self._cell(session), self._rng.choice(("", "k1", "k3")))
+
+    def _compare(self, _: str) -> tuple[Any, ...]:
+        keys = [KEYS.session(session) for session in self._sessions]
+        args: list[Any] = []
+        for session in self._sessions:
+            known = self._hash(session)
+            args += [self._near(int(known.get(name) or 0)) for name in (b"seq", b"cursor", b"last")]
+            args.append(known.get(b"token", b""))
+        return tuple(keys), tuple(args)
 
     def _claim(self, session: str) -> tuple[Any, ...]:
         worker, rng = self._rng.choice(self._workers), self._rng

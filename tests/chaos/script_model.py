@@ -137,6 +137,16 @@ class ScriptModel:
         last, cursor = r.hmget(session, b"last", b"cursor")
         return [b"PENDING", int(seq), _number(last), _number(cursor)]
 
+    def _compare(self, keys: list[bytes], args: list[bytes]) -> Reply:
+        reply: Reply = []
+        for place, session in enumerate(keys):
+            h = self.redis.hmget(session, b"seq", b"cursor", b"last", b"token", b"state")
+            known = args[place * 4 : place * 4 + 4]
+            *mark, token, state = [value or default for value, default in zip(h, (b"0",) * 3 + (b"",) * 2, strict=True)]
+            if [*mark, token] != known or state == b"closing":
+                reply.append([place + 1, *map(int, mark), token, state])
+        return reply
+
     def _claim(self, keys: list[bytes], args: list[bytes]) -> Reply:
         r, (session, waiting, own_marker, owned), (prefix, sid, wid, token, has_store) = self.redis, keys, args
         if not r.exists(own_marker):

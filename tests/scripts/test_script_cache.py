@@ -10,6 +10,7 @@ from skep_shared.scripts import (
     ControlStatus,
     ForkSource,
     ForkStatus,
+    Mark,
     NameStatus,
     Placed,
     Pruned,
@@ -51,6 +52,7 @@ async def test_a_session_lives_its_whole_life_on_an_empty_script_cache(flushing)
     assert await scripts.save(claim, 2, b"m") == 2
     assert await scripts.rehead(claim, 2, 7) is None
     assert await scripts.confirm(claim) == 2
+    assert await scripts.compare({"s": Mark(2, 2, 2, claim.token)}) == {}
     assert await scripts.name("s", 1, "first") == (NameStatus.UNKNOWN, 0)
     assert await scripts.fork(ForkSource("s", 0, 1), ["t"], b"m", "token") == (ForkStatus.MISSING, [])
     assert await scripts.release(claim, "w2") == 0

@@ -9,14 +9,13 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import Final
 
 import structlog
 
 from skep_shared.errors import EventGap, Fenced, StartError
 from skep_shared.frames import Blob, Done, Frame, Reply, Restored, Saved
-from skep_shared.scripts import Claim
+from skep_shared.scripts import Claim, Mark
 from skep_shared.states import CellStatus, ResidentState, ResidentStep, next_resident
 from skep_shared.values import decode_value
 from skep_workers.host.accounting import account_for
@@ -39,20 +38,6 @@ MAX_STARTS: Final = 3
 HOST_OPERATIONS: Final = frozenset({"hibernate", "rollback"})
 INTERRUPT_GRACE_SECONDS: Final = 2.0
 SAVE_SECONDS: Final = 5.0
-
-
-@dataclass(frozen=True, slots=True)
-class Mark:
-    """How far a session is: last cell submitted, last committed, last event; and its owner's token."""
-
-    seq: int
-    cursor: int
-    last: int
-    token: str
-
-    def is_behind(self, other: "Mark") -> bool:
-        """Tell whether anything that the other has is missing here."""
-        return self.seq < other.seq or self.cursor < other.cursor or self.last < other.last
 
 
 class Resident:

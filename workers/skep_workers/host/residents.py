@@ -17,7 +17,7 @@ from skep_workers.host.facilities import Host
 from skep_workers.host.intake import cell_of_entry
 from skep_workers.host.operations import OperationRequest
 from skep_workers.host.placement import Placement
-from skep_workers.host.resident import Mark, Resident
+from skep_workers.host.resident import Resident
 
 log = structlog.get_logger()
 
@@ -257,19 +257,13 @@ class Residents:
                 self._begin_arrival(session_id)
 
     async def _compare(self, ids: list[str]) -> None:
-        keys = self._host.scripts.keys
         # Before the question: what Redis says must not be behind what was known then.
         marks = {name: resident.mark for name in ids if (resident := self._residents.get(name)) is not None}
-        async with self._host.redis.pipeline(transaction=False) as pipe:
-            for session_id in marks:
-                pipe.hmget(keys.session(session_id), ["seq", "cursor", "last", "token", "state"])
-            replies = await pipe.execute()
-        for (session_id, mark), (seq, cursor, last, token, state) in zip(marks.items(), replies, strict=True):
-            resident = self._residents.get(session_id)
-            if resident is None or resident.mark.token != mark.token:
-                continue
-            there = Mark(int(seq or 0), int(cursor or 0), int(last or 0), (token or b"").decode())
-            resident.check(there, mark, closing=state == b"closing")
+        differing = await self._host.scripts.compare(marks) if marks else {}
+        for session_id, (there, is_closing) in differing.items():
+            resident, mark = self._residents.get(session_id), marks[session_id]
+            if resident is not None and resident.mark.token == mark.token:
+                resident.check(there, mark, closing=is_closing)
 
     def ping(self) -> None:
         """Ask the processes that run a cell for a sign of life."""
