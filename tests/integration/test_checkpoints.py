@@ -217,3 +217,20 @@ async def test_a_session_without_durability_keeps_nothing(cluster, session):
     await scratch.run(KILL)
 
     assert (await scratch.run("x")).error.ename == "NameError"
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["asyncio.create_task(asyncio.sleep(3600))", "asyncio.Future()", "threading.Lock()", "threading.RLock()"],
+)
+async def test_what_pickle_refuses_at_once_costs_no_process(session, value):
+    await session.run(
+        "import asyncio, os, threading\nforks = []\nos.register_at_fork(before=lambda: forks.append(1))\n"
+        f"held = [{value}]\nawait asyncio.sleep(0)"
+    )
+    await session.run("kept = 1")
+
+    assert (await session.run("forks")).value == []
+    partial = [event async for event in session.events() if event.kind == "checkpoint.partial"]
+    assert [list(event.lost) for event in partial] == [["held"]]
+    assert "cannot pickle" in partial[0].lost["held"]

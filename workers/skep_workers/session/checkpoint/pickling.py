@@ -8,11 +8,13 @@
 - Modules go by name. Large buffers go out of band (pickle protocol 5), so that they are neither copied nor pickled.
 """
 
+import asyncio
 import copyreg
 import enum
 import io
 import pickle
 import sys
+import threading
 from collections.abc import Callable
 from functools import cached_property
 from types import BuiltinFunctionType, CodeType, FunctionType, ModuleType
@@ -185,13 +187,15 @@ _TRUSTED_MODULES: Final = frozenset(
     {"builtins", "collections", "datetime", "decimal", "fractions", "pathlib", "uuid", "re"}
 )
 _NUMPYS_OWN: Final = frozenset({"numpy", "numpy.dtypes"})  # arrays, numbers, and what says what arrays are of
+# What pickle refuses at once: a session with tasks in the background need not fork a child to hear that.
+_REFUSED: Final = frozenset({asyncio.Task, asyncio.Future, type(threading.Lock()), type(threading.RLock())})
 _HOOKS: Final = ("__reduce__", "__reduce_ex__", "__getstate__", "__getattribute__")
 _ADDED_HOOKS: Final = ("__getnewargs__", "__getnewargs_ex__", "__getattr__", "__setstate__")
 _LOAD_HOOKS: Final = ("__setstate__", "__getattr__", "__getnewargs_ex__")
 
 
 def _is_trusted(kind: type) -> bool:
-    if kind is BuiltinFunctionType or kind is CodeType:
+    if kind is BuiltinFunctionType or kind is CodeType or kind in _REFUSED:
         return True
     if is_definition(kind):
         return _pickles_plainly(kind)
