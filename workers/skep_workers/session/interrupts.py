@@ -14,6 +14,7 @@ callback of the loop.
 import asyncio
 import signal
 import sys
+from _signal import getsignal  # type: ignore[import-not-found]  # signal's own makes an enum of it, at 30 times the price
 from asyncio import _get_running_loop, current_task  # bound early: user code may patch asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -118,7 +119,7 @@ class Interrupter:
     @property
     def has_sigint(self) -> bool:
         """Tell whether SIGINT is ours; a handler of the user's own decides for itself what it means."""
-        return signal.getsignal(signal.SIGINT) == self._on_signal
+        return bool(getsignal(signal.SIGINT) == self._on_signal)
 
     def _on_unraisable(self, lost: Any, /) -> None:
         """Hear that a finalizer, or a weak reference's callback, has raised: Python drops what is raised there.

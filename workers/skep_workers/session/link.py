@@ -18,6 +18,7 @@ from typing import Final, NamedTuple
 from skep_shared.errors import FrameTooLarge
 from skep_shared.flushed_text import FlushedText
 from skep_shared.frames import Frame, Notice, Output, Truncated, encode_frame
+from skep_workers.session.clock import monotonic
 from skep_workers.session.shield import Shield
 from skep_workers.session.spool import Spool, Write
 from skep_workers.session.wakes import write_keeping_gil
@@ -27,6 +28,8 @@ MAX_PARTIAL_LINE_CHARS: Final = 4 * 1024
 CHUNK_CHARS: Final = 64 * 1024
 DEFAULT_OUTPUT_LIMIT_BYTES: Final = 64 * 1024 * 1024
 FLUSH_SECONDS: Final = 0.1
+BURST_SECONDS: Final = 0.02
+BURST_FLUSHES: Final = 20
 SHORT_CHARS: Final = 1024  # what the short way takes without counting
 COUNTED_CELLS: Final = 1000
 
@@ -85,6 +88,8 @@ class CellLink:
         self._spools: dict[str, Spool] = {}
         self._spooling: tuple[Spool, _Text] | None = None
         self._kept_of: _Text | None = None
+        self._burst_ends_at = 0.0
+        self._burst_flushes = 0
         self.is_alone = False  # no code but the running cell's can write on the main thread
         self._partial_lines: dict[str, str] = {}
         self._written: dict[Writer, int] = {}
@@ -258,13 +263,15 @@ class CellLink:
     def flush(self, *, may_wait: bool = True) -> None:
         """Hand what was collected to the kernel, where it outlives this process; called by user code.
 
-        What doesn't fit in the socket now is sent by the control thread: waiting here could not be interrupted.
+        What doesn't fit in the socket now is sent by the control thread: waiting here could not be interrupted. And of
+        BURST_FLUSHES within BURST_SECONDS the further ones only make sure that the text outlives this process; it goes
+        out with the rest of its batch.
         """
         if self.is_forked_copy:
             for stream in list(self._partial_lines):
                 _write_all(stream, self._partial_lines.pop(stream))
             return
-        if not self._pending or self._keep_spooled():
+        if not self._pending or (self._is_bursting() and self._keep_spooled()):
             return
         with self._shield:
             if not self._sending.acquire(timeout=FLUSH_SECONDS if may_wait else 0):
@@ -279,6 +286,13 @@ class CellLink:
                 self._sending.release()
         if self._unsent:
             self.wake()
+
+    def _is_bursting(self) -> bool:
+        now = monotonic()
+        if now > self._burst_ends_at:
+            self._burst_ends_at, self._burst_flushes = now + BURST_SECONDS, 0
+        self._burst_flushes += 1
+        return self._burst_flushes > BURST_FLUSHES
 
     def _keep_spooled(self) -> bool:
         """Put text that waits for the control thread where it outlives this process; False if it has to be sent."""

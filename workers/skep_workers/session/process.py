@@ -114,6 +114,8 @@ class SessionMain:
             if prepared is not None:
                 self._engine.run_outside(prepared)
                 self._on_cell_done()
+                if not self._is_leaving:
+                    self._start_next()
 
     def _take_over_process(self) -> None:
         install_streams(self._link, self._reader)
@@ -193,6 +195,8 @@ class SessionMain:
         elif (failure := task.exception()) is not None:
             self._fail(failure)
         self._on_cell_done()
+        if not self._is_leaving:
+            self._start_next()  # a task, so that others have their turn before it
 
     def _on_cell_done(self) -> None:
         if os.getpid() != self._pid:
@@ -202,8 +206,6 @@ class SessionMain:
             self._loop.stop()
         else:
             self._save_if_wanted()
-            if self._queue:
-                self._loop.call_soon(self._start_next)
 
     def _on_snapshot_done(self) -> None:
         self._loop.call_soon_threadsafe(self._save_if_wanted)
