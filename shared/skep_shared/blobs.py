@@ -10,12 +10,14 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final, Protocol, TypeVar
 from urllib.parse import urlsplit
 
 from redis.asyncio import Redis
 
 from skep_shared.connection import redacted
+from skep_shared.durable_files import write_durably
 from skep_shared.errors import InvalidArgument, StoreUnavailable
 from skep_shared.keys import Keys
 
@@ -88,6 +90,7 @@ class ObjectBlobs:
     def __init__(self, url: str, timeout_seconds: float) -> None:
         """No I/O. Raises InvalidArgument for a URL that it can't use, also because obstore is not installed."""
         self._store = _open(url, timeout_seconds)
+        self._directory = Path(urlsplit(url).path) if urlsplit(url).scheme == "file" else None
         self._url = url
         self._timeout = timeout_seconds
 
@@ -95,14 +98,15 @@ class ObjectBlobs:
         """Make sure that objects can be written, read and removed, with one of this name. Raises StoreUnavailable."""
         path = f"probe-{probe}"
         async with self._deadline():
-            await self._store.put_async(path, b"skep")
+            await self._write([(path, b"skep")])
             found = await self._store.get_async(path)
             await found.bytes_async()
             await self._store.delete_async(path)
 
     async def put(self, folder: Folder, blobs: Sequence[tuple[StoredName, bytes]]) -> None:
-        """Store chunks. Raises StoreUnavailable."""
-        await self._each([(_path(folder, stored), data) for stored, data in blobs], self._put)
+        """Store chunks; they are durable then. Raises StoreUnavailable."""
+        async with self._deadline():
+            await self._write([(_path(folder, stored), data) for stored, data in blobs])
 
     async def get(self, folder: Folder, names: Sequence[StoredName]) -> list[bytes | None]:
         """Give chunks. Raises StoreUnavailable."""
@@ -133,9 +137,19 @@ class ObjectBlobs:
         parts = (path.rpartition("/") for path in paths)
         return [StoredName(bytes.fromhex(name), int(parent.rpartition("/")[2])) for parent, _, name in parts]
 
-    async def _put(self, blob: tuple[str, bytes]) -> None:
-        path, data = blob
-        await self._store.put_async(path, data)
+    async def _write(self, files: Sequence[tuple[str, bytes]]) -> None:
+        if self._directory is not None:  # obstore doesn't flush what it writes
+            await asyncio.to_thread(write_durably, self._directory, files)
+            return
+        free = asyncio.Semaphore(PARALLEL)
+
+        async def put(path: str, data: bytes) -> None:
+            async with free:
+                await self._store.put_async(path, data)
+
+        async with asyncio.TaskGroup() as group:
+            for path, data in files:
+                group.create_task(put(path, data), name="chunk")
 
     async def _get(self, path: str) -> bytes | None:
         try:
