@@ -109,7 +109,9 @@ async def test_changes_through_an_alias_and_a_background_task_are_saved(session)
 
 
 async def test_what_can_not_be_saved_is_named_and_the_rest_is_kept(session):
-    await session.run("import threading\nlock = threading.Lock(); made = (i for i in range(3)); kept = 7")
+    await session.run(
+        "import threading\nlock = threading.Lock(); lock.acquire(); made = (i for i in range(3)); kept = 7"
+    )
     await session.run(KILL)
     outcome = await session.run("made")
 

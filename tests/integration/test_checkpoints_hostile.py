@@ -10,7 +10,7 @@
 | nesting 200,000 deep | left out |
 | 600 MiB | saved, and restored |
 | pickle, copyreg, cloudpickle patched by user code | the session goes on, and saves |
-| a lock, generator, file, socket, running task | left out; a lambda is saved |
+| a held lock, generator, file, socket, running task | left out; a lambda is saved |
 | a metaclass, or `__class__`, that answers with user code | never asked in the session's own process |
 | a chunk that is missing, or has changed | the checkpoint before it, and a warning |
 | an object that only fails in a new process | lost in the restore, by name and reason |
@@ -154,7 +154,7 @@ async def test_a_session_that_patches_pickling_goes_on_and_saves(session):
 async def test_what_has_no_saved_form_is_told_and_a_lambda_is_saved(session):
     lost = await lost_after_a_crash(
         session,
-        "import asyncio, socket, threading\nasync def numbers(): yield 1\nlock = threading.Lock(); made = (i for i in ()); file = open('/etc/hosts')\n"
+        "import asyncio, socket, threading\nasync def numbers(): yield 1\nlock = threading.Lock(); lock.acquire(); made = (i for i in ()); file = open('/etc/hosts')\n"
         "sock = socket.socket(); small = lambda: kept; async_made = (i async for i in numbers())\n"
         "mixed = {'fine': kept, 'lock': lock}; method = lock.acquire",
         f"{CHECK} and small() is kept",

@@ -16,6 +16,7 @@ SINCE_KINDS_HAVE_MODULES = {
     "definitions": "definition",
     "exceptions": "make_exception set_exception_state",
     "functions": "make_function make_function_of set_cell set_function_state",
+    "locks": "make_lock make_recursive_lock",
     "modules": "make_module set_module_state the_main_module",
     "references": "make_dead_proxy make_dead_reference make_memory_view make_view make_weak_dict",
     "type_parameters": "make_type_alias make_type_parameter",

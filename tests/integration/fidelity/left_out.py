@@ -1,7 +1,7 @@
 """What is left out of checkpoints on purpose: it is named with the reason, and all around it is kept.
 
-dill restores some of these as something else than they were: a lock in the state it had, a file that is opened again,
-at best, though it may have changed. Whoever wants that registers a recipe.
+dill restores some of these as something else than they were: a lock as held, though nobody is left to release it, a
+file that is opened again, at best, though it may have changed. Whoever wants that registers a recipe.
 """
 
 from .cases import read
@@ -13,11 +13,44 @@ CASES = read(
 made = (i for i in range(3)); kept = [1]
 --
 assert kept == [1]
-== a lock [loses: lock]
+== a lock that is held [loses: lock]
 import threading
-lock = threading.Lock(); kept = [1]
+lock = threading.Lock(); kept = [1]; lock.acquire()
 --
 assert kept == [1] and threading.Lock().acquire()
+== a recursive lock that is held [loses: lock]
+import threading
+lock = threading.RLock(); kept = [1]; lock.acquire()
+--
+assert kept == [1]
+== an object with a lock that is held [loses: account]
+import threading
+class Account:
+    def __init__(self): self.lock = threading.Lock()
+account = Account(); other = Account(); account.lock.acquire()
+--
+assert not other.lock.locked()
+== a lock that another thread holds [loses: lock]
+import threading
+lock = threading.RLock(); taken = threading.Event(); done = threading.Event()
+def hold():
+    with lock:
+        taken.set()
+        done.wait()
+holder = threading.Thread(target=hold, daemon=True); holder.start(); taken.wait(); del holder
+kept = [1]
+--
+assert kept == [1] and taken.is_set() and callable(hold)
+== a process that nobody has waited for [loses: process]
+import subprocess
+process = subprocess.Popen(["true"]); kept = [1]
+--
+assert kept == [1]
+== a future that isn't done [loses: future]
+import concurrent.futures
+future = concurrent.futures.Future(); kept = [1]
+--
+assert kept == [1]
 == an open file [loses: file]
 file = open("/etc/hosts"); kept = [1]
 --

@@ -36,6 +36,7 @@ from skep_workers.session.checkpoint.definitions import (
 )
 from skep_workers.session.checkpoint.exceptions import reduce_exception
 from skep_workers.session.checkpoint.functions import reduce_function
+from skep_workers.session.checkpoint.locks import LIVING, refuse_living
 from skep_workers.session.checkpoint.memo import Memo
 from skep_workers.session.checkpoint.modules import modules_by_dict, reduce_module
 from skep_workers.session.checkpoint.reducers import ENGINE, REDUCERS, reduce_builtin_type, reduce_engine_object
@@ -119,9 +120,13 @@ class SnapshotPickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle
             self.restores_by_code = any(class_attribute(kind, hook) is not None for hook in _LOAD_HOOKS)
         if issubclass(kind, BaseException):
             return reduce_exception(obj)
+        is_living = issubclass(kind, LIVING)
+        if is_living:
+            refuse_living(obj)
         if is_own and not _reduces_plainly(kind):
             return self._own_reduction(obj, kind)
-        self._plain.add(kind)
+        if not is_living:  # each is asked
+            self._plain.add(kind)
         return NotImplemented
 
     def _definition(self, obj: Any, kind: type) -> Any:

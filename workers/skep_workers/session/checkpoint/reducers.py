@@ -16,6 +16,7 @@ import re
 import sys
 import types
 import weakref
+from _thread import RLock
 from collections import OrderedDict
 from contextvars import Context, ContextVar
 from pickle import PicklingError  # bound early: user code may patch pickle
@@ -26,6 +27,7 @@ from typing import Any, Final
 from skep_workers.session.checkpoint.definitions import Reduced, Reducer, is_made_by_c, module_of, registry
 from skep_workers.session.checkpoint.exceptions import make_exception, set_exception_state
 from skep_workers.session.checkpoint.functions import reduce_cell
+from skep_workers.session.checkpoint.locks import LOCK, reduce_lock, reduce_recursive_lock
 from skep_workers.session.checkpoint.references import (
     make_dead_proxy,
     make_dead_reference,
@@ -212,6 +214,8 @@ REDUCERS: Final[dict[type, Reducer]] = {
     types.CellType: reduce_cell,
     MethodType: _method,
     io.TextIOWrapper: _open_file,
+    LOCK: reduce_lock,
+    RLock: reduce_recursive_lock,
     dataclasses._MISSING_TYPE: _named("dataclasses", "MISSING"),  # noqa: SLF001 - sentinels are known by identity
     dataclasses._KW_ONLY_TYPE: _named("dataclasses", "KW_ONLY"),  # type: ignore[attr-defined]  # noqa: SLF001
     dataclasses._HAS_DEFAULT_FACTORY_CLASS: _named("dataclasses", "_HAS_DEFAULT_FACTORY"),  # type: ignore[attr-defined]  # noqa: SLF001
