@@ -158,7 +158,14 @@ async def test_writefile_writes_appends_and_says_so(session, tmp_path):
 
 @pytest.mark.parametrize(
     "line",
-    ["%matplotlib inline", "%config InlineBackend.figure_format = 'retina'", "%load_ext autoreload", "%autoreload 2"],
+    [
+        "%matplotlib inline",
+        "%config InlineBackend.figure_format = 'retina'",
+        "%load_ext autoreload",
+        "%autoreload 2",
+        "%reload_ext x",
+        "%precision 3",
+    ],
 )
 async def test_magics_without_a_meaning_here_are_accepted(session, line):
     cell = await session.run(f"{line}\nx = 5\nx")
@@ -168,10 +175,13 @@ async def test_magics_without_a_meaning_here_are_accepted(session, line):
 
 MARKUP = {
     "html": "text/html",
+    "HTML": "text/html",
     "javascript": "application/javascript",
+    "js": "application/javascript",
     "latex": "text/latex",
     "markdown": "text/markdown",
     "svg": "image/svg+xml",
+    "SVG": "image/svg+xml",
 }
 
 
@@ -262,3 +272,48 @@ async def test_magics_leave_no_name_behind(session):
     await session.run("!true\n%cd .")
 
     assert await session.ask("variables") == []
+
+
+@pytest.mark.parametrize("magic", ["python", "python3", "python -I", "script sh -c 'cat >&2; echo 42'"])
+async def test_a_script_of_another_program_has_names_of_its_own(session, magic):
+    cell = await session.run(f"%%{magic}\nbound = 42\nprint(bound)\n")
+
+    assert cell.error is None, cell.error.traceback
+    assert cell.stdout == "42\n"
+    assert await session.value("'bound' in globals()") is False
+
+
+async def test_a_script_of_another_program_that_fails_fails_the_cell(session):
+    cell = await session.run("%%python\nraise SystemExit(3)")
+
+    assert (cell.status, cell.error.ename) == ("failed", "CalledProcessError")
+
+
+async def test_files_are_handled_by_the_commands_of_the_shell(session):
+    cell = await session.run("%mkdir d\n%cp /dev/null d/a\n%mv d/a d/b\n%ls d\n%cat d/b\n%rm d/b\n%rmdir d\n%ls")
+
+    assert cell.error is None, cell.error.traceback
+    assert cell.text == "b\n"
+
+
+async def test_who_prints_the_names_that_cells_have_bound(session):
+    assert await session.text("%who") == "Interactive namespace is empty.\n"
+    await session.run("b = 1\n_hidden = 2\ndef a(): pass")
+    assert await session.text("%who") == "a\tb\n"
+
+
+async def test_pylab_brings_its_names(session):
+    pytest.importorskip("matplotlib")
+    cell = await session.run("%pylab inline\n(np.pi == pi, plt is pyplot, linspace(0, 1, 3).tolist())")
+
+    assert cell.value == (True, True, [0.0, 0.5, 1.0])
+
+
+@pytest.mark.parametrize(
+    ("code", "text"), [("exit(3)", "3"), ("import sys; sys.exit(3)", "3"), ("import sys; sys.exit('bye')", "bye")]
+)
+async def test_leaving_fails_the_cell_with_the_status_it_left_with(session, code, text):
+    cell = await session.run(code)
+
+    assert (cell.status, cell.error.ename, cell.error.evalue) == ("failed", "SystemExit", text)
+    assert await session.value("'the session lives'") == "the session lives"

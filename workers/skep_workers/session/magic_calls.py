@@ -51,6 +51,19 @@ class MagicCalls:
         """Run a script with bash; raises CalledProcessError if it fails."""
         subprocess.run(["bash", *shlex.split(options), "-s"], input=script, text=True, check=True)
 
+    def script(self, command: str, script: str) -> None:
+        """Run a script with this command; raises CalledProcessError if it fails."""
+        subprocess.run(shlex.split(command), input=script, text=True, check=True)
+
+    def python(self, options: str, script: str) -> None:
+        """Run a script in an interpreter of its own; raises CalledProcessError if it fails."""
+        subprocess.run([sys.executable, *shlex.split(options), "-"], input=script, text=True, check=True)
+
+    def who(self, _rest: str) -> None:
+        """Print the names that cells have bound."""
+        names = sorted(name for name in self._namespace.user_names() if not name.startswith("_"))
+        print("\t".join(names) if names else "Interactive namespace is empty.")
+
     def pip(self, arguments: str) -> None:
         """Run pip for this session's interpreter."""
         subprocess.run([sys.executable, "-m", "pip", *shlex.split(arguments)], check=True)

@@ -49,30 +49,49 @@ def _markup(mime: str) -> Callable[[str, str], str]:
     return lambda _, body: f"{HELPER}.markup({mime!r}, {body!r})"
 
 
+def _command(name: str) -> Callable[[str], str]:
+    return lambda rest: f"{HELPER}.shell({f'{name} {rest}'.strip()!r})"
+
+
+_PYLAB: Final = "import numpy, matplotlib; from matplotlib import pyplot; np, plt = numpy, pyplot; from pylab import *"
+
 LINE_MAGICS: Final[dict[str, Callable[[str], str]]] = {
     "pip": _call("pip"),
     "cd": _call("cd"),
     "pwd": _call("pwd"),
     "env": _call("env"),
+    "set_env": _call("env"),
+    "who": _call("who"),
+    **{name: _command(name) for name in ("ls", "cat", "cp", "mv", "rm", "mkdir", "rmdir")},
     "time": _time,
     "timeit": _call("timeit"),
     "matplotlib": lambda _: "pass",
     "config": lambda _: "pass",
     "load_ext": lambda _: "pass",
+    "reload_ext": lambda _: "pass",
     "autoreload": lambda _: "pass",
+    "precision": lambda _: "pass",
+    "pylab": lambda _: _PYLAB,
 }
 
 CELL_MAGICS: Final[dict[str, Callable[[str, str], str]]] = {
     "bash": lambda rest, body: f"{HELPER}.bash({rest!r}, {body!r})",
     "sh": lambda rest, body: f"{HELPER}.bash({rest!r}, {body!r})",
+    "script": lambda rest, body: f"{HELPER}.script({rest!r}, {body!r})",
+    "python": lambda rest, body: f"{HELPER}.python({rest!r}, {body!r})",
+    "python3": lambda rest, body: f"{HELPER}.python({rest!r}, {body!r})",
     "writefile": lambda rest, body: f"{HELPER}.writefile({rest!r}, {body!r})",
+    "file": lambda rest, body: f"{HELPER}.writefile({rest!r}, {body!r})",
     "timeit": lambda rest, body: f"{HELPER}.timeit_cell({rest!r}, {body!r})",
     "capture": lambda _, body: "\n" + body,
     "html": _markup("text/html"),
+    "HTML": _markup("text/html"),
     "javascript": _markup("application/javascript"),
+    "js": _markup("application/javascript"),
     "latex": _markup("text/latex"),
     "markdown": _markup("text/markdown"),
     "svg": _markup("image/svg+xml"),
+    "SVG": _markup("image/svg+xml"),
 }
 
 _ASSIGNED: Final = re.compile(r"^(\s*)([^\W\d][\w.]*)\s*=\s*([!%])\s*(.*)$")
