@@ -33,6 +33,7 @@ from . import (
     replay,
     rolling,
     slots,
+    steps,
     takeover,
     warm,
 )
@@ -57,7 +58,7 @@ class Bench(Protocol):
 
 
 BENCHES: tuple[Bench, ...] = (
-    warm, interrupts, first_cell, pipelined, many_sessions, printing, bandwidth, replay, checkpoints, idle, takeover,
+    warm, steps, interrupts, first_cell, pipelined, many_sessions, printing, bandwidth, replay, checkpoints, idle, takeover,
     rolling, outage, slots,
 )  # fmt: skip
 
