@@ -117,7 +117,8 @@ class Claim:
 class CellCommit:
     """One cell of a commit: the number of its first event, and those of its events that are not written yet.
 
-    manifest: of the checkpoint after it, b"" if the one before still holds; blobs: chunks it names that are not stored.
+    manifest: of the checkpoint after it, b"" if the one before still holds; blobs: chunks it names that are not stored;
+    with b"" for its content one that was stored for its sake, and has to be there still.
     """
 
     cell_id: str
@@ -351,14 +352,17 @@ class Scripts:
         saved: int = reply[1]
         return saved
 
-    async def prune(self, claim: Claim, seqs: Sequence[int], garbage: Sequence[bytes], *, number: int = 0) -> Pruned:
-        """Remove these checkpoints and the chunks that only they named, or nothing. Raises Fenced.
+    async def prune(
+        self, claim: Claim, seqs: Sequence[int], garbage: Sequence[bytes], *, number: int = 0, newest: int = 0
+    ) -> Pruned:
+        """Remove these checkpoints and the chunks that only they named, or nothing. Raises Fenced, EventGap.
 
-        number: 1, 2 … for each request of an owner, so that one is done once however often it is sent.
+        number: 1, 2 … for each request of an owner, so that one is done once however often it is sent. newest: the
+        latest checkpoint that the owner knows.
         """
         k, sid = self.keys, claim.session_id
         keys = (k.session(sid), k.checkpoints(sid), k.blobs(sid), k.names(sid), k.pins(sid))
-        reply = await self._call("prune", keys, (claim.token, claim.epoch, number, len(seqs), *seqs, *garbage))
+        reply = await self._call("prune", keys, (claim.token, claim.epoch, number, newest, len(seqs), *seqs, *garbage))
         _raise_refusal(reply, sid, 0)
         return Pruned(reply[0] == b"OK", reply[1], frozenset(reply[2:]))
 

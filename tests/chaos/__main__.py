@@ -16,7 +16,7 @@ from pathlib import Path
 from .checker import Verdict, check
 from .history import History
 from .script_model import SEEDED_BUGS
-from .simulation import OPEN_FINDINGS, Scenario, quiet_logs, simulate
+from .simulation import Scenario, quiet_logs, simulate
 from .soak import Plan, soak
 
 
@@ -28,7 +28,6 @@ def main() -> int:
     sim.add_argument("--seed", type=int, help="one seed")
     sim.add_argument("--seeds", help="from:to")
     sim.add_argument("--bug", choices=SEEDED_BUGS, help="with this bug in the scripts")
-    sim.add_argument("--open", choices=OPEN_FINDINGS, action="append", default=[], help="show what is not mended yet")
     sim.add_argument("--verbose", action="store_true", help="tell every call, fault and log line")
     sim.add_argument("--save", type=Path, help="write the (last) history there")
     soaking = commands.add_parser("soak", help="run real workers on a real Redis")
@@ -62,7 +61,7 @@ def _simulate(options: argparse.Namespace) -> int:
     started, started_cpu = time.perf_counter(), time.process_time()
     with quiet_logs(tell):
         for seed in range(first, last):
-            world = simulate(Scenario.draw(seed, findings=frozenset(options.open)), bugs=bugs, tell=tell)
+            world = simulate(Scenario.draw(seed), bugs=bugs, tell=tell)
             verdict = check(world.history)
             names.update(verdict.names)
             totals.update({"steps": world.loop.steps, "calls": world.network.calls, **world.counts})

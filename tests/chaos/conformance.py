@@ -217,7 +217,7 @@ class Histories:
         number = first
         for cell in pending[: rng.choice((1, 1, 2))] or ["none"]:
             events = [f"event{self._number()}".encode() for _ in range(rng.choice((1, 2, 3)))]
-            chunks = [part for _ in range(rng.choice((0, 1, 2))) for part in (b"chunk%d" % rng.randrange(9), b"data")]
+            chunks = [part for _ in range(rng.choice((0, 1, 2))) for part in self._chunk()]
             args += [
                 cell,
                 max(1, self._near(number)),
@@ -234,13 +234,16 @@ class Histories:
         )  # fmt: skip
         return keys, tuple(args)
 
+    def _chunk(self) -> tuple[bytes, bytes]:
+        return b"chunk%d" % self._rng.randrange(9), self._rng.choice((b"data", b"data", b""))
+
     def _save(self, session: str) -> tuple[Any, ...]:
         rng = self._rng
         seq = self._near(self._int(session, b"cursor"))
         head = self._int(session, b"head")
         manifest = rng.choice((b"", b"manifest")) if seq > head else b""
         keys = (KEYS.session(session), KEYS.checkpoints(session), KEYS.blobs(session))
-        return keys, (*self._ownership(session), seq, manifest, rng.choice(("", "void")), b"chunk1", b"data")
+        return keys, (*self._ownership(session), seq, manifest, rng.choice(("", "void")), *self._chunk())
 
     def _release(self, session: str) -> tuple[Any, ...]:
         rng = self._rng
@@ -295,6 +298,7 @@ class Histories:
         return keys, (
             *self._ownership(session),
             self._rng.choice((0, 0, 1, 2, 3, 5)),
+            max(0, self._near(self._int(session, b"cursor"))),
             len(gone),
             *gone,
             b"chunk%d" % self._rng.randrange(9),

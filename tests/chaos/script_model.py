@@ -251,6 +251,7 @@ class ScriptModel:
                 return [b"DUP", last, cursor]
             pending = [_PENDING.match(r.hget(ids, cell) or b"") for cell, *_ in parsed]
             fits = [found and int(found[1]) for found in pending] == list(range(cursor + 1, cursor + 1 + count))
+            fits = fits and all(self._has_chunks(blobs, chunks) for *_, chunks in parsed)
             if cursor != cursor_before or last != first - 1 or cursor + count > seq or not fits:
                 return [b"GAP", last, cursor]
         if steps == ("events",):
@@ -269,8 +270,7 @@ class ScriptModel:
                 if writes_events:
                     r.xadd(events, b"%d-0" % last, b"e", event)
             cursor += 1
-            for j in range(0, len(chunks), 2):
-                r.hset(blobs, {chunks[j]: chunks[j + 1]})
+            self._put_chunks(blobs, chunks)
             if manifest:
                 r.xadd(checkpoints, b"%d-0" % cursor, b"m", manifest)
                 r.hset(session, {b"head": cursor})
@@ -449,6 +449,15 @@ class ScriptModel:
             r.sadd(keys[10], sid + b":" + (created or b""))
         return [b"OK", 0]
 
+    def _has_chunks(self, blobs: bytes, chunks: list[bytes]) -> bool:
+        stored = self.redis.get(blobs) or {}
+        return all(data or name in stored for name, data in zip(chunks[::2], chunks[1::2], strict=True))
+
+    def _put_chunks(self, blobs: bytes, chunks: list[bytes]) -> None:
+        for name, data in zip(chunks[::2], chunks[1::2], strict=True):
+            if data:
+                self.redis.hset(blobs, {name: data})
+
     def _save(self, keys: list[bytes], args: list[bytes]) -> Reply:
         r, (session, checkpoints, blobs) = self.redis, keys
         h = r.hmget(session, b"token", b"epoch", b"cursor", b"saved")
@@ -459,8 +468,9 @@ class ScriptModel:
             return [b"GAP", cursor]
         if seq <= saved or (args[4] == b"void" and seq != saved + 1):
             return [b"DUP", saved]
-        for i in range(5, len(args), 2):
-            r.hset(blobs, {args[i]: args[i + 1]})
+        if not self._has_chunks(blobs, args[5:]):
+            return [b"GAP", cursor]
+        self._put_chunks(blobs, args[5:])
         if args[3]:
             r.xadd(checkpoints, b"%d-0" % seq, b"m", args[3])
             r.hset(session, {b"head": seq})
@@ -491,22 +501,24 @@ class ScriptModel:
 
     def _prune(self, keys: list[bytes], args: list[bytes]) -> Reply:
         r, (session, checkpoints, blobs, names, pins) = self.redis, keys
-        h = r.hmget(session, b"token", b"epoch", b"head", b"pruned")
+        h = r.hmget(session, b"token", b"epoch", b"head", b"pruned", b"cursor", b"last")
         if self._is_stale(h, args[0], args[1]):
             return [b"FENCED", _number(h[1])]
-        number, count = int(args[2]), int(args[3])
+        if _number(h[4]) < int(args[3]):
+            return [b"GAP", _number(h[5])]
+        number, count = int(args[2]), int(args[4])
         protected = list(dict.fromkeys([*(r.get(names) or {}).values(), *(r.get(pins) or {}).values()]))
         epoch, _, latest = (h[3] or b"").partition(b":")
         if epoch == args[1] and 0 < number <= int(latest):
             return [b"OK", 0, *map(int, protected)]
-        gone = args[4 : 4 + count]
+        gone = args[5 : 5 + count]
         if any(seq in protected or seq == h[2] for seq in gone):
             return [b"RETRY", 0, _number(h[2]), *map(int, protected)]
         for seq in gone:
             r.xdel(checkpoints, seq + b"-0")
         if number:
             r.hset(session, {b"pruned": args[1] + b":" + args[2]})
-        return [b"OK", sum(r.hdel(blobs, name) for name in args[4 + count :]), *map(int, protected)]
+        return [b"OK", sum(r.hdel(blobs, name) for name in args[5 + count :]), *map(int, protected)]
 
     def _rehead(self, keys: list[bytes], args: list[bytes]) -> Reply:
         r, (session, checkpoints) = self.redis, keys

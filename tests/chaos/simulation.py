@@ -43,9 +43,6 @@ DRAIN_SECONDS = 60.0
 MAX_STEPS = 400_000
 KEYS = Keys("sim")
 
-# What the simulation has found and nobody has mended yet; left out of scenarios unless asked for. See README.md.
-OPEN_FINDINGS = ("rollback",)
-
 
 @dataclass(frozen=True)
 class Scenario:
@@ -66,8 +63,8 @@ class Scenario:
     has_returning_chunks: bool
 
     @classmethod
-    def draw(cls, seed: int, *, findings: frozenset[str] = frozenset(), length: float = 1.0) -> "Scenario":
-        """Give the scenario of a seed, with what the open findings need only if they are named."""
+    def draw(cls, seed: int, *, length: float = 1.0) -> "Scenario":
+        """Give the scenario of a seed."""
         rng = random.Random(f"scenario {seed}")
         lease_seconds = rng.choice((0.5, 1.0, 1.0, 3.0))
         settings = _settings(
@@ -95,9 +92,9 @@ class Scenario:
             "pause": 2.0, "kill": 1.5, "drain": 1.0, "cut": 1.0, "down": 0.7, "flush": 0.3, "crash": 1.0, "activate": 1.0,
         }  # fmt: skip
         nemesis = {kind: weight for kind, weight in weights.items() if rng.random() < 0.6}
-        has_rollback = rng.random() < 0.1 and "rollback" in findings
+        has_rollback = rng.random() < 0.1
         if has_rollback:
-            nemesis["rollback"] = 1.0
+            nemesis["rollback"] = 3.0
         return cls(
             seed=seed,
             workers=3,

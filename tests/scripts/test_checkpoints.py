@@ -2,6 +2,7 @@
 
 import pytest
 
+from skep_shared.errors import EventGap
 from skep_shared.scripts import CellCommit
 
 pytestmark = pytest.mark.anyio
@@ -22,6 +23,20 @@ async def test_a_commit_without_a_manifest_leaves_the_head(shard):
     await shard.commit(claim, CellCommit("b", 2, (b"e",)), cursor=1, first=2)
 
     assert await shard.redis.hget(shard.scripts.keys.session("s"), "head") == b"1"
+
+
+async def test_a_commit_names_no_chunk_that_redis_has_lost(shard):
+    claim = await shard.save("a")
+    await shard.submit("b")
+    commit = CellCommit("b", 2, (b"e",), b"m-b", ((b"stored before", b""), (b"b", b"y")))
+    before = await shard.dump()
+    with pytest.raises(EventGap):
+        await shard.commit(claim, commit, cursor=1, first=2)
+    assert await shard.dump() == before
+
+    await shard.redis.hset(shard.keys.blobs("s"), "stored before", "z")
+    await shard.commit(claim, commit, cursor=1, first=2)
+    assert await shard.redis.hget(shard.keys.blobs("s"), "stored before") == b"z"
 
 
 async def test_the_next_owner_is_told_the_head(shard):

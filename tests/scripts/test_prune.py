@@ -2,7 +2,7 @@
 
 import pytest
 
-from skep_shared.errors import Fenced
+from skep_shared.errors import EventGap, Fenced
 from skep_shared.scripts import NameStatus, Pruned
 
 from .conftest import Shard
@@ -71,3 +71,12 @@ async def test_a_commit_goes_on_after_its_newest_checkpoint_was_removed(shard: S
 
     await shard.save("c")
     assert await shard.kept() == (["1-0", "3-0"], {b"shared", b"a", b"c"})
+
+
+async def test_nothing_is_removed_where_redis_has_gone_back(shard: Shard):
+    claim = await shard.save("a", "b")
+    before = await shard.dump()
+
+    with pytest.raises(EventGap):
+        await shard.scripts.prune(claim, [1], [b"a"], newest=3)
+    assert await shard.dump() == before

@@ -35,6 +35,14 @@ async def test_a_state_that_has_not_changed_moves_only_what_is_saved(shard, clai
     assert (session["head"], session["saved"]) == ("1", "3")
 
 
+async def test_it_names_no_chunk_that_redis_has_lost(shard, claim):
+    before = await shard.dump()
+
+    with pytest.raises(EventGap):
+        await shard.scripts.save(claim, 2, b"manifest", [(b"stored before", b"")])
+    assert await shard.dump() == before
+
+
 async def test_sent_again_or_late_it_changes_nothing(shard, claim):
     await shard.scripts.save(claim, 2, b"manifest", [(b"name", b"data")])
     before = await shard.dump()

@@ -4,7 +4,8 @@
 -- ARGV 1 prefix  2 session id  3 owner token  4 epoch  5 cursor before  6 number of the first event
 --      7 reply TTL (ms)  8 largest reply that carries its events (bytes)
 --      then for each cell, in seq order: cell id, number of its first event, count of its events here, manifest of
---      its checkpoint ('' = the one before still holds), count of chunks here, those events, those chunks (name, bytes)
+--      its checkpoint ('' = the one before still holds), count of chunks here, those events, those chunks (name, bytes;
+--      '' = stored before, and has to be there still)
 -- Also touches P:client:CLIENT:replies of each client that waits for one of the cells.
 -- Returns {'OK', last event, cursor} or {'DUP', …} or {'GAP', last event, cursor} or {'FENCED', epoch}
 -- Invariant: cursor and last event are compared and set together, so no commit is applied twice or skips output. A
@@ -23,7 +24,11 @@ while i <= #ARGV do
   local n = tonumber(ARGV[i + 2])
   local entry = redis.call('HGET', ids, ARGV[i]) or ''
   fits = fits and string.match(entry, '^p:(%d+):') == tostring(cursor_before + count + 1)
-  count, written, i = count + 1, written + n, i + 5 + n + 2 * tonumber(ARGV[i + 4])
+  local after = i + 5 + n + 2 * tonumber(ARGV[i + 4])
+  for j = i + 5 + n, after - 1, 2 do
+    if ARGV[j + 1] == '' then fits = fits and redis.call('HEXISTS', KEYS[6], ARGV[j]) == 1 end
+  end
+  count, written, i = count + 1, written + n, after
 end
 if cursor >= cursor_before + count and last >= first + written - 1 then return {'DUP', last, cursor} end
 if cursor ~= cursor_before or last ~= first - 1 or cursor + count > tonumber(h[5]) or not fits then return {'GAP', last, cursor} end
@@ -47,7 +52,9 @@ while i <= #ARGV do
     redis.call('XADD', events, last .. '-0', 'e', ARGV[j])
   end
   cursor = cursor + 1
-  for j = i + n, i + n + 2 * blobs - 1, 2 do redis.call('HSET', KEYS[6], ARGV[j], ARGV[j + 1]) end
+  for j = i + n, i + n + 2 * blobs - 1, 2 do
+    if ARGV[j + 1] ~= '' then redis.call('HSET', KEYS[6], ARGV[j], ARGV[j + 1]) end
+  end
   if manifest ~= '' then
     redis.call('XADD', KEYS[5], cursor .. '-0', 'm', manifest)
     redis.call('HSET', session, 'head', cursor)

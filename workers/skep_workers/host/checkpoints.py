@@ -6,7 +6,7 @@ ride in the commit itself. The host never looks into a chunk.
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -14,7 +14,7 @@ import structlog
 
 from skep_shared.errors import StoreUnavailable
 from skep_shared.frames import Blob, Saved
-from skep_shared.manifests import Chunk, read_manifest, with_chunks
+from skep_shared.manifests import IN_REDIS, Chunk, read_manifest, with_chunks
 from skep_shared.stored_form import to_stored
 from skep_workers.host.chunk_places import ChunkPlaces
 from skep_workers.host.holdings import Holdings
@@ -150,6 +150,11 @@ class CheckpointWriter:
             for chunk in await self._places.put(new):
                 self._holdings.store(chunk)
 
+    def _was_put(self, name: bytes, riding: Container[bytes], named: Container[bytes]) -> bool:
+        """Tell whether a chunk was stored in Redis for the sake of a snapshot that names it."""
+        chunk = self._holdings.find(name)
+        return name in named and name not in riding and (chunk.home, chunk.epoch) == (0, IN_REDIS)
+
     def _state_of(self, saved: Saved, brought: Sequence[bytes]) -> SavedState:
         if not saved.manifest:
             return SavedState(saved.seq)
@@ -158,6 +163,8 @@ class CheckpointWriter:
         for name, data in blobs:
             self._holdings.ride(Chunk(name, len(new[name]), len(data)))
         manifest = read_manifest(saved.manifest)
+        # Should Redis go back between the two, the commit must not name what it has lost: it is to look for these.
+        blobs += tuple((name, b"") for name in dict.fromkeys(brought) if self._was_put(name, new, manifest["blobs"]))
         chunks = [self._holdings.find(name) for name in manifest["blobs"]]
         self._holdings.snapshot(saved.seq, manifest["blobs"], brought)
         return SavedState(saved.seq, with_chunks(manifest, chunks), blobs, tuple(sorted(manifest["lost"].items())))

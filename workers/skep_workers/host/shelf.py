@@ -83,7 +83,7 @@ class CheckpointShelf:
         return not seq or seq in self._history.seqs
 
     async def prune(self) -> None:
-        """Remove the checkpoints that go, and the chunks that nothing names any more. Raises Fenced."""
+        """Remove the checkpoints that go, and the chunks that nothing names any more. Raises Fenced, EventGap."""
         protected = self._protected
         orphans = self._holdings.take_orphans(self._history.chunk_names)
         while True:
@@ -106,8 +106,8 @@ class CheckpointShelf:
                 await self._places.remove(chunks)
 
     async def _prune(self, gone: list[int], garbage: list[bytes]) -> Pruned:
-        number = next(self._numbers)
-        return await persist(lambda: self._scripts.prune(self._claim, gone, garbage, number=number), "prune")
+        prune, number, newest = self._scripts.prune, next(self._numbers), max(self._history.seqs, default=0)
+        return await persist(lambda: prune(self._claim, gone, garbage, number=number, newest=newest), "prune")
 
     async def manifests(self, head: int) -> AsyncIterator[tuple[int, bytes]]:
         """Yield (seq, manifest) from `head` back to the oldest that is kept."""

@@ -64,7 +64,7 @@ class StateKeeping:
         await self._writer.run()
 
     async def prune(self) -> None:
-        """Remove old checkpoints as new ones come, until cancelled. Raises Fenced."""
+        """Remove old checkpoints as new ones come, until cancelled. Raises Fenced, EventGap."""
         while True:
             await self._prune.wait()
             self._prune.clear()
