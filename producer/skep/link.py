@@ -15,7 +15,14 @@ from typing import Any, Final, Literal, TypeVar, cast
 from redis.exceptions import BusyLoadingError, ReadOnlyError, ResponseError
 
 from skep_shared.activation import enqueue_activation, open_arq
-from skep_shared.connection import BLOCK_MARGIN_SECONDS, CONNECTION_ERRORS, check_server, open_redis, unavailable
+from skep_shared.connection import (
+    BLOCK_MARGIN_SECONDS,
+    CONNECTION_ERRORS,
+    check_server,
+    is_passing,
+    open_redis,
+    unavailable,
+)
 from skep_shared.errors import SkepError, WaitTimeout
 from skep_shared.keys import Keys
 from skep_shared.lane import Lane
@@ -172,7 +179,7 @@ class ShardLink:
 
 def _passing(exc: Exception) -> Exception:
     """Give the error if it will pass by itself, else raise it."""
-    if isinstance(exc, ResponseError) and not isinstance(exc, _PASSING_ERRORS) and not str(exc).startswith("BUSY"):
+    if isinstance(exc, ResponseError) and not isinstance(exc, _PASSING_ERRORS) and not is_passing(exc):
         raise exc
     return exc
 

@@ -206,6 +206,11 @@ def unavailable(settings: Settings, exc: BaseException) -> RedisUnavailable:
     return RedisUnavailable(redacted(settings.redis_url), reason)
 
 
+def is_passing(exc: ResponseError) -> bool:
+    """Tell whether the server refused for a while: a script holds it up, or it can't write to its disk."""
+    return str(exc).startswith("BUSY") or "MISCONF" in str(exc)[:200]
+
+
 def is_out_of_memory(exc: ResponseError) -> bool:
     """Tell whether the server refused a write because it is full."""
     return "OOM" in str(exc)[:200] or "maxmemory" in str(exc)

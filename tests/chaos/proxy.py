@@ -49,7 +49,8 @@ class Request:
 class Fate:
     """What becomes of requests that were sent together.
 
-    reset: the connection breaks before they are sent on. lose: they vanish, and the connection stays. half: only their
+    reset: the connection breaks before they are sent on. lose: they vanish, with all that
+    follows on the connection, which stays. half: only their
     first half arrives. drop: they are applied, and the connection breaks in place of the replies. hold_seconds: how
     long they wait in front of the server. then: called when the replies are there, before they are passed on.
     """
@@ -183,6 +184,7 @@ class _Connection:
     server: Pair
     expected: deque[tuple[Request, Fate]] = field(default_factory=deque)
     is_dropping: bool = False
+    is_losing: bool = False
 
     async def run(self) -> None:
         """Carry what comes either way, until one side ends or the connection is to break."""
@@ -218,7 +220,9 @@ class _Connection:
                 return
             await self.link.wait(fate.hold_seconds) if fate.hold_seconds else None
             await self.link.pass_through(len(data), is_request=True)
-            if fate.kind != "lose" and not await self._send(data, requests, fate):
+            # A stream loses nothing from its middle: with what is lost everything behind it is, until it is given up.
+            self.is_losing = self.is_losing or fate.kind == "lose"
+            if not self.is_losing and not await self._send(data, requests, fate):
                 return
             data, requests = b"", []
 

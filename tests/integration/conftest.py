@@ -128,8 +128,9 @@ class LoggedProcess:
 class StoppableRedis:
     """A redis-server with an append-only file, to be killed, started again and frozen."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, *flags: str) -> None:
         self._directory = directory
+        self._flags = flags
         self._process: subprocess.Popen[bytes] | None = None
         self.url = f"unix://{directory}/redis.sock?db=0"
 
@@ -139,8 +140,9 @@ class StoppableRedis:
             [
                 find_redis_server(), "--port", "0", "--unixsocket", f"{self._directory}/redis.sock", "--save", "",
                 "--dir", str(self._directory), "--appendonly", "yes", "--appendfsync", "always",
-                "--logfile", "redis.log",
-            ]
+                "--logfile", "redis.log", *self._flags,
+            ],
+            restore_signals=False,  # a file that may grow no further is an error of the write to it, not its end
         )  # fmt: skip
         async with Redis.from_url(self.url) as client:
             while True:
@@ -148,6 +150,12 @@ class StoppableRedis:
                     await client.ping()
                     return
                 await asyncio.sleep(0.01)  # a socket's appearing sends no signal
+
+    @property
+    def pid(self) -> int:
+        """The process id."""
+        assert self._process is not None
+        return self._process.pid
 
     def freeze(self) -> None:
         """Stop it where it stands."""
@@ -204,12 +212,12 @@ def first_output() -> Callable[[skep.Cell], Awaitable[str]]:
 
 
 @pytest.fixture
-async def stoppable_redis() -> AsyncIterator[Callable[[Path], Awaitable[StoppableRedis]]]:
+async def stoppable_redis() -> AsyncIterator[Callable[..., Awaitable[StoppableRedis]]]:
     """Give a function that starts a server on files in a directory; it is killed at the end."""
     servers = []
 
-    async def start(directory: Path) -> StoppableRedis:
-        servers.append(StoppableRedis(directory))
+    async def start(directory: Path, *flags: str) -> StoppableRedis:
+        servers.append(StoppableRedis(directory, *flags))
         await servers[-1].start()
         return servers[-1]
 
