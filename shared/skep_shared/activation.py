@@ -26,6 +26,7 @@ ACTIVATE_JOB: Final = "activate"
 SUBMIT_JOB: Final = "submit_cell"
 WAKE_LIST_LENGTH: Final = 100  # more would only make workers look at an empty queue
 ACTIVATION_EXPIRES_SECONDS: Final = 3600
+CLOCKS_APART_SECONDS: Final = 86_400
 
 
 def pack_job(job: dict[str, Any]) -> bytes:
@@ -53,7 +54,10 @@ def open_arq(settings: Settings) -> ArqRedis:
 async def enqueue_activation(arq: ArqRedis, keys: Keys, session_id: str) -> None:
     """Ask for the session to be made resident somewhere. Raises what the driver raises."""
     async with _broken_connections_told():
-        await arq.enqueue_job(ACTIVATE_JOB, session_id, _expires=ACTIVATION_EXPIRES_SECONDS)
+        # arq compares the clock of whoever asks with the worker's: this one is due though they are hours apart.
+        await arq.enqueue_job(
+            ACTIVATE_JOB, session_id, _defer_by=-CLOCKS_APART_SECONDS, _expires=ACTIVATION_EXPIRES_SECONDS
+        )
     await wake_workers(arq, keys)
 
 

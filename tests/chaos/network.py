@@ -391,7 +391,7 @@ class MemoryClient:
 
     # --- arq, as far as skep counts on it: a queue that may lose a job with its worker, and may run one twice
 
-    async def enqueue_job(self, name: str, session_id: str, *, _expires: float) -> None:
+    async def enqueue_job(self, name: str, session_id: str, **_: float) -> None:
         """Put an activation on the queue."""
         await self._call("enqueue", lambda: self._store.xadd(b"arq", None, b"s", session_id))
 

@@ -1,0 +1,40 @@
+"""Many sessions in one place, or waiting for one, hold up nobody else: arq looks at only 100 jobs of its queue at a time."""
+
+import asyncio
+
+import pytest
+
+import skep
+
+pytestmark = pytest.mark.anyio
+
+MANY = 130
+
+
+async def test_a_session_starts_on_the_idle_worker_beside_one_that_is_full(shard, start_worker, gate):
+    full = await start_worker("--max-resident", str(MANY))
+    cells = [await shard.session(f"busy-{number}").submit(gate.wait) for number in range(MANY)]
+    more = [await shard.session(f"more-{number}").submit("1") for number in range(MANY)]
+    idle = await start_worker("--max-resident", "4")
+    session = shard.session("new")
+
+    assert (await session.run("6 * 7", wait=30)).value == 42
+    assert [(await cell.outcome(30)).value for cell in more] == [
+        1
+    ] * MANY  # four at a time, each for as long as it runs
+    owners = {(await shard.session(name).info()).owner for name in ("new", "more-0", "more-1")}
+    assert owners <= {idle.worker_id, None}
+    assert (await shard.session("busy-0").info()).owner == full.worker_id
+    gate.open(MANY)
+    assert all([(await cell.outcome(30)).ok for cell in cells])
+
+
+async def test_sessions_that_no_worker_suits_hold_nobody_up(shard, start_worker):
+    options = skep.SessionOptions(requires={"gpu": "yes"})
+    for number in range(3 * MANY):
+        await shard.session(f"waiting-{number}", options=options).submit("1")
+    await start_worker()
+
+    async with asyncio.timeout(30):
+        outcomes = await asyncio.gather(*(shard.session(f"s-{number}").run("1", wait=30) for number in range(10)))
+    assert all(outcome.ok for outcome in outcomes)
