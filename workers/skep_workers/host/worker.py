@@ -36,6 +36,7 @@ from skep_workers.host.dispatch import Dispatcher
 from skep_workers.host.facilities import Host
 from skep_workers.host.lease import PATIENCE_MS, Lease
 from skep_workers.host.mailbox import Mailbox
+from skep_workers.host.reminders import Reminders
 from skep_workers.host.residents import Residents
 from skep_workers.host.session_upkeep import SessionUpkeep
 from skep_workers.host.store_upkeep import open_store, remove_purged
@@ -44,7 +45,7 @@ from skep_workers.host.zygote import Zygote
 log = structlog.get_logger()
 
 RECOVERY_PAGE = 100
-MOST_JOBS_DUE = 1000
+MOST_JOBS_DUE = 200
 SWEEP_SECONDS = 15.0
 FAREWELL_SECONDS = 1.0
 
@@ -70,6 +71,7 @@ class WorkerHost:
         self._residents: Residents | None = None
         self._stopping = asyncio.Event()
         self._counters: Counter[str] = Counter()
+        self._reminders = Reminders()
 
     async def run(self) -> None:
         """Serve until `stop`. Raises RedisUnavailable, RedisUnsuitable, StoreUnavailable, StartError, RedisOutage."""
@@ -177,10 +179,14 @@ class WorkerHost:
         )
         if found.dead or found.waiting:
             log.warning("recovery", dead_workers=found.dead, waiting=len(found.waiting))
-        if found.waiting and await jobs_due(self._arq, self._keys, self._clock.now_ms()) > MOST_JOBS_DUE:
-            return  # the workers are full: more jobs would only be more of the same
+        if found.dead:
+            for session_id in found.waiting:
+                self._reminders.forget(session_id)
+        elif found.waiting and await jobs_due(self._arq, self._keys, self._clock.now_ms()) > MOST_JOBS_DUE:
+            return  # the workers are full, or slow: more jobs would only be more of the same
         for session_id in found.waiting:
-            await self._activate_elsewhere(session_id)
+            if self._reminders.take(session_id, asyncio.get_running_loop().time()):
+                await self._activate_elsewhere(session_id)
 
     async def _ping(self, residents: Residents) -> None:
         while True:
