@@ -115,6 +115,7 @@ class SimulatedProcess:
         self._snapshots_arrive = 0.0
         self._snapshot_order = SnapshotOrder(on_frame)
         self._sent_apart = 0
+        self.is_new = True  # until it is given its first cells
         self.gone = asyncio.Event()
         self.pid = 4242
         self.start_ms = 0.0
@@ -124,6 +125,7 @@ class SimulatedProcess:
     def execute(self, frames: list[Configure | Execute]) -> None:
         """Take cells."""
         cells = [frame for frame in frames if isinstance(frame, Execute)]
+        self.is_new = self.is_new and not cells
         if cells and self._is_alive:
             self._loop.call_later(HOP_SECONDS, self._take, cells, context=NET)
 

@@ -160,6 +160,7 @@ class World:
         self.counts: Counter[str] = Counter()
         self._starts = 0
         self._draining: list[Machine] = []
+        self._has_crashed_new = False
         self._is_healed = False
         self._sessions = [f"s{number}" for number in range(scenario.sessions)]
         self._cell_ids = 0
@@ -354,6 +355,9 @@ class World:
                     self.network.is_flushed = True
                 case "crash" if self.processes:
                     process = rng.choice(list(self.processes))
+                    if process.is_new and self._has_crashed_new:
+                        continue  # two that end over one checkpoint are taken for its doing, as they should be
+                    self._has_crashed_new = self._has_crashed_new or process.is_new
                     self.note("crash", process._machine, "")
                     process.crash("killed by SIGKILL")
                 case "activate":
