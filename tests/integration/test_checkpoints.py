@@ -223,11 +223,17 @@ async def test_a_session_without_durability_keeps_nothing(cluster, session):
 
 @pytest.mark.parametrize(
     "value",
-    ["asyncio.create_task(asyncio.sleep(3600))", "asyncio.Future()", "threading.Lock()", "threading.RLock()"],
+    [
+        "asyncio.create_task(asyncio.sleep(3600))",
+        "asyncio.Future()",
+        "taken(threading.Lock())",
+        "taken(threading.RLock())",
+    ],
 )
-async def test_what_pickle_refuses_at_once_costs_no_process(session, value):
+async def test_what_can_not_be_saved_and_says_so_at_once_costs_no_process(session, value):
     await session.run(
         "import asyncio, os, threading\nforks = []\nos.register_at_fork(before=lambda: forks.append(1))\n"
+        "def taken(lock):\n    lock.acquire()\n    return lock\n"
         f"held = [{value}]\nawait asyncio.sleep(0)"
     )
     await session.run("kept = 1")
@@ -235,4 +241,16 @@ async def test_what_pickle_refuses_at_once_costs_no_process(session, value):
     assert (await session.run("forks")).value == []
     partial = [event async for event in session.events() if event.kind == "checkpoint.partial"]
     assert [list(event.lost) for event in partial] == [["held"]]
-    assert "cannot pickle" in partial[0].lost["held"]
+    assert "cannot pickle" in partial[0].lost["held"] or "is held" in partial[0].lost["held"]
+
+
+@pytest.mark.parametrize("value", ["threading.Lock()", "threading.RLock()"])
+async def test_a_lock_that_nobody_holds_is_saved_and_costs_no_process(session, value):
+    await session.run(
+        "import os, threading\nforks = []\nos.register_at_fork(before=lambda: forks.append(1))\n"
+        f"kept = [{value}]; also = kept[0]"
+    )
+    assert (await session.run("forks")).value == []
+    await session.run(KILL)
+
+    assert (await session.run("kept[0] is also")).value is True

@@ -14,7 +14,6 @@ import enum
 import io
 import pickle
 import sys
-import threading
 from collections.abc import Callable
 from functools import cached_property
 from types import BuiltinFunctionType, CodeType, FunctionType, ModuleType
@@ -193,7 +192,7 @@ _TRUSTED_MODULES: Final = frozenset(
 )
 _NUMPYS_OWN: Final = frozenset({"numpy", "numpy.dtypes"})  # arrays, numbers, and what says what arrays are of
 # What pickle refuses at once: a session with tasks in the background need not fork a child to hear that.
-_REFUSED: Final = frozenset({asyncio.Task, asyncio.Future, type(threading.Lock()), type(threading.RLock())})
+_REFUSED: Final = frozenset({asyncio.Task, asyncio.Future})
 _HOOKS: Final = ("__reduce__", "__reduce_ex__", "__getstate__", "__getattribute__")
 _ADDED_HOOKS: Final = ("__getnewargs__", "__getnewargs_ex__", "__getattr__", "__setstate__")
 _LOAD_HOOKS: Final = ("__setstate__", "__getattr__", "__getnewargs_ex__")
