@@ -238,7 +238,8 @@ class Session:
     async def fork(self, new_id: str, at: str | None = None) -> "Session":
         """Make a new session from a checkpoint of this one, by its id or name, by default the latest.
 
-        Neither sees what the other does afterwards. What is stored is not copied, and stays as long as one needs it.
+        Neither sees what the other does afterwards. What is stored is not copied, and stays as long as one needs it;
+        nor is the memory, if this session idles at that checkpoint when the new one's first cell comes.
         Raises InvalidArgument (also if `new_id` is taken), NotFound, OperationFailed, RedisFull, RedisUnavailable.
         """
         return (await self.fork_many([new_id], at))[0]

@@ -41,7 +41,10 @@ class SessionStarted(BaseEvent):
 
 
 class SessionRestored(BaseEvent):
-    """A new process has the state of this checkpoint; `lost` names what could not be brought back, and why."""
+    """A new process has the state of this checkpoint; `lost` names what could not be brought back, and why.
+
+    `is_live`: it was forked from the live process of the session that this one is a fork of.
+    """
 
     kind: Literal["session.restored"] = "session.restored"
     worker_id: str
@@ -49,6 +52,7 @@ class SessionRestored(BaseEvent):
     checkpoint: str
     lost: dict[str, str] = Field(default_factory=dict)
     notes: list[str] = Field(default_factory=list)
+    is_live: bool = False
 
 
 class CheckpointSaved(BaseEvent):

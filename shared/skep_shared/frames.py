@@ -211,6 +211,25 @@ class Restored(NamedTuple):
     notes: list[str]
 
 
+class Twin(NamedTuple):
+    """Fork yourself, if your state is that of this manifest: the fork is another session's process from then on.
+
+    Its descriptors have been sent on the snapshot socket. It says Hello on the ones that are its own, and takes the
+    state over that it has when it is told to restore this manifest; no chunk is sent for that.
+    """
+
+    request: int
+    manifest: bytes
+
+
+class Twinned(NamedTuple):
+    """The answer to the Twin of that number: the fork's pid; or 0, and the reason why there is none."""
+
+    request: int
+    pid: int
+    reason: str
+
+
 class Done(NamedTuple):
     """The cell's code has ended; nothing more of it follows but late output of its tasks and threads.
 
@@ -257,6 +276,8 @@ Frame = (
     | Restore
     | Restored
     | Fault
+    | Twin
+    | Twinned
 )
 
 FRAME_CODES: Final[dict[type, int]] = {
@@ -285,6 +306,8 @@ FRAME_CODES: Final[dict[type, int]] = {
     Restore: 22,
     Restored: 23,
     Fault: 24,
+    Twin: 25,
+    Twinned: 26,
 }
 
 

@@ -14,6 +14,7 @@ from typing import Final
 from skep_shared.flushed_text import FLUSHED_BYTES, FLUSHED_OFFSET
 
 INTERRUPT_SIGNAL: Final = signal.SIGRTMIN + 8
+PAGE_NAME: Final = "skep-interrupt"
 PAGE_BYTES: Final = 16
 _CELL: Final = Struct("=QQ")  # seq, attempt; a torn read names no cell, and the frame on the socket is still to come
 
@@ -42,6 +43,6 @@ class InterruptPage:
 
 def make_page() -> int:
     """Give the descriptor of a new page of zeros, and of what else is shared behind it."""
-    fd = os.memfd_create("skep-interrupt", os.MFD_CLOEXEC)
+    fd = os.memfd_create(PAGE_NAME, os.MFD_CLOEXEC)
     os.ftruncate(fd, FLUSHED_OFFSET + FLUSHED_BYTES)
     return fd

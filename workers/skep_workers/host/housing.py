@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from skep_shared.frames import Frame, Hello
-from skep_workers.host.process import SessionProcess
+from skep_workers.host.process import Parent, SessionProcess
 from skep_workers.host.zygote import Zygote
 
 NAME_CHARS = 40  # of the session id, in the directory's name
@@ -28,13 +28,16 @@ class Housing:
         self._directory: Path | None = None
 
     async def start_process(
-        self, on_frame: Callable[[Frame], None], on_exit: Callable[[str, list[tuple[str, str]]], None]
+        self,
+        on_frame: Callable[[Frame], None],
+        on_exit: Callable[[str, list[tuple[str, str]]], None],
+        parent: Parent | None = None,
     ) -> tuple[SessionProcess, Hello]:
-        """Give a process that has said hello. Raises StartError."""
+        """Give a process that has said hello, forked from the zygote or this parent. Raises what `fork` raises."""
         await self._remove_directory()
         self._directory = Path(tempfile.mkdtemp(prefix=self._prefix, dir=self._parent))
         process = SessionProcess(on_frame, on_exit)
-        return process, await process.start(self._zygote, self._directory, self._start_seconds)
+        return process, await process.start(parent or self._zygote, self._directory, self._start_seconds)
 
     async def vacate(self, process: SessionProcess | None, *, at_once: bool) -> None:
         """End the process, asked or (`at_once`) not, and remove what it left."""

@@ -1,5 +1,7 @@
 """Where a session should live: on a worker that has what it requires, and rather where it lived before.
 
+A fork that has lived nowhere yet rather goes where its origin is: there it may share the memory of a live process.
+
 arq gives an activation to any worker with room. That one looks here first, and hands a session that suits another
 better on, through the other's mailbox, once: whoever gets it that way keeps it. Requirements are hard, the last place
 is a wish. A session that no live worker suits goes on waiting and is looked at again every few seconds.
@@ -11,6 +13,7 @@ from typing import Final
 
 import structlog
 
+from skep_shared.manifests import read_origins
 from skep_shared.models import SessionOptions, WorkerFacts
 from skep_workers.host.facilities import Host
 
@@ -48,11 +51,11 @@ class Placement:
 
         Raises what the driver raises.
         """
-        packed, holder = await self._host.redis.execute_command(
-            "HMGET", self._keys.session(session_id), "options", "holder"
+        packed, holder, origins = await self._host.redis.execute_command(
+            "HMGET", self._keys.session(session_id), "options", "holder", "origins"
         )
         requires = SessionOptions.unpack(packed or b"").requires
-        before = (holder or b"").decode()
+        before = (holder or await self._place_of_origin(origins) or b"").decode()
         is_suited = self._host.settings.worker_labels.items() >= requires.items()
         if is_suited and before in {"", self._host.worker_id}:
             return False
@@ -66,6 +69,15 @@ class Placement:
         elif not is_suited:
             log.warning("session.unplaceable", session_id=session_id, requires=requires)
         return bool(found) or not is_suited
+
+    async def _place_of_origin(self, packed: bytes | None) -> bytes | None:
+        """Give the worker that has the session which a fork was made from."""
+        origins = read_origins((packed or b"").decode())
+        if not origins:
+            return None
+        key = self._keys.session(origins[0].session_id)
+        owner: bytes | None = await self._host.redis.execute_command("HGET", key, "owner")
+        return owner
 
     async def _live_workers(self) -> list[str]:
         ids = await self._host.redis.execute_command("ZREVRANGE", self._keys.workers, 0, WORKERS_LOOKED_AT - 1)

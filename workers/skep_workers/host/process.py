@@ -12,7 +12,7 @@ import socket
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 from skep_shared.errors import ProtocolError, StartError
 from skep_shared.flushed_text import FlushedText
@@ -33,6 +33,8 @@ from skep_shared.frames import (
     Restore,
     Saved,
     Shutdown,
+    Twin,
+    Twinned,
     Withdraw,
     encode_blob,
     encode_frame,
@@ -40,7 +42,6 @@ from skep_shared.frames import (
 from skep_shared.interrupt_page import INTERRUPT_SIGNAL, InterruptPage, make_page
 from skep_workers.host.snapshot_order import SnapshotOrder
 from skep_workers.host.thread_signals import signal_thread
-from skep_workers.host.zygote import Zygote
 
 LAST_OUTPUT_BYTES: Final = 1024 * 1024
 MAX_FAULT_CHARS: Final = 1000
@@ -66,7 +67,18 @@ _HOSTS_OWN: Final = (
     Reply,
     Answer,
     Restore,
+    Twin,
 )
+
+
+class Parent(Protocol):
+    """Who forks session processes: the zygote, or a session process that forks itself."""
+
+    async def fork(self, descriptors: list[int], directory: str, on_exit: Callable[[int | None], None]) -> int:
+        """Fork a session process with these descriptors; gives its pid. Raises StartError.
+
+        `on_exit` is called once, with the wait status, or None if nobody is left who could tell.
+        """
 
 
 class _Receiver(asyncio.Protocol):
@@ -102,6 +114,9 @@ class SessionProcess:
         self._snapshots_ended = asyncio.Event()
         self._snapshot_order = SnapshotOrder(self._on_frame)
         self._is_stopping = False
+        self._twinning = asyncio.Lock()
+        self._twinned: asyncio.Future[Twinned] | None = None
+        self._twins_asked = 0
         self._pipes: list[int] = []
         self._page: InterruptPage | None = None
         self._flushed: FlushedText | None = None
@@ -114,8 +129,8 @@ class SessionProcess:
         self.pid = 0
         self.start_ms = 0.0  # from before the fork to the hello
 
-    async def start(self, zygote: Zygote, directory: Path, start_seconds: float) -> Hello:
-        """Fork the process and wait for its hello. Raises StartError."""
+    async def start(self, parent: Parent, directory: Path, start_seconds: float) -> Hello:
+        """Fork the process and wait for its hello. Raises StartError, and what the parent raises."""
         loop = asyncio.get_running_loop()
         asked_at = time.monotonic()
         cell_ours, cell_theirs = socket.socketpair()
@@ -135,7 +150,7 @@ class SessionProcess:
             page := make_page(),
         ]
         try:
-            self.pid = await zygote.fork(descriptors, str(directory), self._on_status)
+            self.pid = await parent.fork(descriptors, str(directory), self._on_status)
         except BaseException:
             cell_ours.close()
             control_ours.close()
@@ -187,6 +202,33 @@ class SessionProcess:
         if self._page is not None and not self._is_reaped:
             self._page.write(frame.seq, frame.attempt)
             signal_thread(self.pid, self.pid, INTERRUPT_SIGNAL)
+
+    @property
+    def can_have_twin(self) -> bool:
+        """Tell whether its zygote lives, which its twin would fall to."""
+        return bool(self.pid) and not self._status.done() and not self._is_stopping
+
+    async def twin(self, manifest: bytes, descriptors: list[int], patience_seconds: float) -> Twinned:
+        """Ask for a fork of the process that gets these descriptors. Raises StartError without an answer."""
+        async with self._twinning:
+            if self._snapshots is None or self._snapshots.is_closing() or self._transport is None:
+                raise StartError("session process", "the process to fork has ended")
+            self._twinned = asyncio.get_running_loop().create_future()
+            self._twins_asked += 1
+            # Nobody else writes on that socket; and what is sent past its transport can't get into another's middle.
+            try:
+                with socket.socket(fileno=os.dup(self._snapshots.get_extra_info("socket").fileno())) as sock:
+                    socket.send_fds(sock, [b"\0"], descriptors)
+                self._transport.write(encode_frame(Twin(self._twins_asked, manifest)))
+                async with asyncio.timeout(patience_seconds):
+                    return await self._twinned
+            except TimeoutError:
+                reason = f"the process to fork has not answered for {patience_seconds:g} s"
+                raise StartError("session process", reason) from None
+            except OSError as exc:
+                raise StartError("session process", f"the process to fork can't be reached: {exc}") from exc
+            finally:
+                self._twinned = None
 
     def ping(self, now: float) -> float:
         """Ask for a sign of life; gives the seconds since the last one that was not answered (0: all were)."""
@@ -250,6 +292,11 @@ class SessionProcess:
                     self._fault = f"the engine failed: {frame.reason[:MAX_FAULT_CHARS]}"
                 elif isinstance(frame, Blob | Saved):
                     self._snapshot_order.take(frame)
+                elif isinstance(frame, Twinned):
+                    # One of another number is to a question that nobody waits with any more.
+                    is_awaited = self._twinned is not None and frame.request == self._twins_asked
+                    if self._twinned is not None and is_awaited and not self._twinned.done():
+                        self._twinned.set_result(frame)
                 elif isinstance(frame, _HOSTS_OWN):
                     raise ProtocolError(f"{type(frame).__name__} does not come from a session process")
                 else:
@@ -336,6 +383,8 @@ class SessionProcess:
         if self._page is not None:
             self._page.close()
             self._page = None
+        if self._twinned is not None and not self._twinned.done():
+            self._twinned.set_exception(StartError("session process", f"the process to fork has ended: {cause}"))
         self.gone.set()
         self._on_exit(cause, left)
 

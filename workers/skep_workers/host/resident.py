@@ -14,7 +14,7 @@ from typing import Final
 import structlog
 
 from skep_shared.errors import EventGap, Fenced, StartError
-from skep_shared.frames import Blob, Done, Frame, Reply, Restored, Saved
+from skep_shared.frames import Blob, Done, Frame, Hello, Reply, Restored, Saved
 from skep_shared.scripts import Claim, Mark
 from skep_shared.states import CellStatus, ResidentState, ResidentStep, next_resident
 from skep_shared.values import decode_value
@@ -26,6 +26,7 @@ from skep_workers.host.facilities import Host
 from skep_workers.host.housing import Housing
 from skep_workers.host.intake import CellIntake, QueuedCell
 from skep_workers.host.journal import Journal
+from skep_workers.host.live_fork import LiveForking, NotLive
 from skep_workers.host.operations import HostOperations, OperationRequest
 from skep_workers.host.process import SessionProcess
 from skep_workers.host.reporter import CellRun, Reporter
@@ -43,7 +44,8 @@ SAVE_SECONDS: Final = 5.0
 class Resident:
     """A session that this worker owns."""
 
-    def __init__(self, host: Host, claim: Claim) -> None:
+    def __init__(self, host: Host, claim: Claim, find: Callable[[str], "Resident | None"]) -> None:
+        """`find` gives the session of an id that is resident on this worker."""
         self._host = host
         self.claim: Final = claim
         self.session_id: Final = claim.session_id
@@ -52,6 +54,8 @@ class Resident:
         self._changed = asyncio.Event()
         self._process: SessionProcess | None = None
         self._housing = Housing(host.zygote, host.directory, claim.session_id, host.settings.start_seconds)
+        seconds = host.settings.start_seconds
+        self._live_forking = LiveForking(claim, host.zygote, self._housing, seconds, find)
         self._is_closing = claim.closing
         self._is_lost = False
         self._gap: EventGap | None = None
@@ -291,13 +295,14 @@ class Resident:
     async def _start_process(self) -> None:
         self._step(ResidentStep.START)
         try:
-            process, hello = await self._housing.start_process(self._on_frame, self._on_exit)
+            live = await self._start_live()
+            process, hello = live or await self._housing.start_process(self._on_frame, self._on_exit)
         except StartError:
             self._step(ResidentStep.EXIT)
             raise
         self._process = process
         process.execute([self._runs.configuration()])
-        await self._keeping.fill(process, hello, is_lagging=self._runs.is_lagging)
+        await self._keeping.fill(process, hello, is_lagging=self._runs.is_lagging, is_live=live is not None)
         if process.gone.is_set():
             raise StartError("session process", "it ended before its first cell")
         self._step(ResidentStep.HELLO)
@@ -306,6 +311,26 @@ class Resident:
         for request in waiting:
             self.operate(request)
         self._on_cells()
+
+    async def _start_live(self) -> tuple[SessionProcess, Hello] | None:
+        """Start the process as a fork of the origin's, if that is here; else None."""
+        source = self._live_forking.source(self._journal.head)
+        manifest = await self._keeping.head_manifest() if source is not None else None
+        if source is None or manifest is None:
+            return None
+        return await self._live_forking.start(source, self._journal.head, manifest, self._on_frame, self._on_exit)
+
+    def live_process(self, seq: int) -> SessionProcess:
+        """Give the process for another session to be a fork of, if it is at this checkpoint. Raises NotLive."""
+        if self._process is None or self._state is not ResidentState.READY or self._is_closing:
+            raise NotLive("its origin has no process now")
+        if not self.is_idle or self._rollback is not None:
+            raise NotLive("cells run or wait in its origin")
+        if self._journal.head != seq:
+            raise NotLive("its origin has gone on from there")
+        if not self._process.can_have_twin:
+            raise NotLive("the zygote of its origin's process has ended")
+        return self._process
 
     def _on_saved(self, state: SavedState) -> None:
         self._runs.on_saved(state)

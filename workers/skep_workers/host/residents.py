@@ -136,7 +136,7 @@ class Residents:
             return
 
     def _settle(self, claim: Claim) -> None:
-        resident = Resident(self._host, claim)
+        resident = Resident(self._host, claim, self._residents.get)
         self._residents[claim.session_id] = resident
         self._all_gone.clear()
         if self._is_draining:

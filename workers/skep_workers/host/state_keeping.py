@@ -102,10 +102,17 @@ class StateKeeping:
         await self._writer.stored()
         await self._journal.written()
 
-    async def fill(self, process: SessionProcess, hello: Hello, *, is_lagging: bool) -> None:
+    async def head_manifest(self) -> bytes | None:
+        """Give the manifest of the latest checkpoint, None if it is not there."""
+        async for seq, manifest in self._shelf.manifests(self._journal.head):
+            return manifest if seq == self._journal.head else None
+        return None
+
+    async def fill(self, process: SessionProcess, hello: Hello, *, is_lagging: bool, is_live: bool = False) -> None:
         """Bring the session's state back, from the latest checkpoint that can be. Raises StartError, Fenced.
 
-        is_lagging: cells may have committed ahead of their checkpoint, which is told.
+        is_lagging: cells may have committed ahead of their checkpoint, which is told. is_live: the process is a fork of
+        one that has the state.
         """
         await self.settled()  # the state to begin from may be in a commit that is still on its way
         if is_lagging:
@@ -116,17 +123,28 @@ class StateKeeping:
         where = {"worker_id": self._host.worker_id, "python": hello.python}
         head = self._journal.head
         async for seq, manifest in self._shelf.manifests(head):
-            restored = await self._restore(process, seq, manifest)
+            take = self._take_over if is_live else self._restore
+            restored = await take(process, seq, manifest)
             if not restored.damage:
                 notes = [*restored.notes]
                 if seq != head:
                     notes.append(f"checkpoint {head}-0 can't be restored; this is an earlier one")
                 self._reporter.session_event(
-                    "session.restored", **where, checkpoint=f"{seq}-0", lost=restored.lost, notes=notes
+                    "session.restored",
+                    **where,
+                    checkpoint=f"{seq}-0",
+                    lost=restored.lost,
+                    notes=notes,
+                    is_live=is_live,
                 )
                 restore_ms = round((time.monotonic() - began_at) * 1000, 1)
                 self._log.info(
-                    "session.restored", **started, restore_ms=restore_ms, checkpoint=seq, lost=len(restored.lost)
+                    "session.restored",
+                    **started,
+                    restore_ms=restore_ms,
+                    checkpoint=seq,
+                    lost=len(restored.lost),
+                    is_live=is_live,
                 )
                 return
             # Or the session is somebody else's by now, who has pruned what this manifest names.
@@ -160,12 +178,22 @@ class StateKeeping:
         del self._failures[seq]
         return restored
 
-    async def _fill_from(self, process: SessionProcess, manifest: bytes) -> Restored:
+    async def _take_over(self, process: SessionProcess, seq: int, manifest: bytes) -> Restored:
+        """Have a fork of a live process be what a restore would give. Raises StartError: the next one is restored."""
+        restored = await self._fill_from(process, manifest, sends_chunks=False)
+        if restored.damage:
+            process.kill()
+            await process.gone.wait()
+            raise StartError("session process", f"checkpoint {seq}-0 is not what the fork has: {restored.damage}")
+        return restored
+
+    async def _fill_from(self, process: SessionProcess, manifest: bytes, *, sends_chunks: bool = True) -> Restored:
         if process.gone.is_set():
             raise StartError("session process", "it ended before it was restored")
         self._restored = asyncio.get_running_loop().create_future()
         try:
-            await self._shelf.hand_on(manifest, process.send_state)
+            if sends_chunks:
+                await self._shelf.hand_on(manifest, process.send_state)
             await process.send_state(Restore(plain_manifest(manifest)))
         except (ValueError, TypeError) as exc:
             return Restored(f"its manifest can't be read: {exc}", {}, [])

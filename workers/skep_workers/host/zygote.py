@@ -12,7 +12,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -51,7 +51,7 @@ class Zygote:
         self._starting = asyncio.Lock()
         self._ready: asyncio.Future[int] | None = None
         self._requests = itertools.count(1)
-        self._forks: dict[int, asyncio.Future[int]] = {}
+        self._requested: dict[int, asyncio.Future[int]] = {}  # pid of a fork; or 1, 0: whether one was adopted
         self._exit_handlers: dict[int, Callable[[int | None], None]] = {}
         self._lost = asyncio.Event()
 
@@ -103,24 +103,42 @@ class Zygote:
         `on_exit` is called once, with the wait status, or None if the zygote died first.
         """
         await self.ensure_started()
+        pid = await self._ask("fork", directory, descriptors=descriptors)
+        self._exit_handlers[pid] = on_exit
+        return pid
+
+    async def adopt(self, pid: int, source: int, on_exit: Callable[[int | None], None]) -> None:
+        """Take over the fork that the session process `source` has made of itself. Raises StartError."""
+        self._exit_handlers[pid] = on_exit
+        try:
+            is_adopted = bool(await self._ask("adopt", pid, source))
+        except StartError:
+            self._exit_handlers.pop(pid, None)
+            raise
+        if not is_adopted:
+            self._exit_handlers.pop(pid, None)
+            raise StartError("session process", f"process {pid} is no fork of process {source}")
+
+    async def _ask(self, *question: Any, descriptors: Sequence[int] = ()) -> int:
+        """Put a request and give its answer. Raises StartError."""
         request = next(self._requests)
         future = asyncio.get_running_loop().create_future()
-        self._forks[request] = future
+        self._requested[request] = future
         try:
-            assert self._socket is not None  # noqa: S101 - ensure_started has set it
-            packet = msgpack.packb(["fork", request, directory])
+            if self._socket is None:
+                raise StartError("session process", "there is no zygote")
+            packet = msgpack.packb([question[0], request, *question[1:]])
             socket.send_fds(self._socket, [packet], descriptors)
             async with asyncio.timeout(self._start_seconds):
-                pid: int = await future
+                answer: int = await future
         except TimeoutError:
             raise StartError("session process", f"no fork after {self._start_seconds:g} s") from None
         except OSError as exc:
             self._lose(str(exc))
             raise StartError("session process", f"the zygote can't be reached ({exc})") from exc
         finally:
-            self._forks.pop(request, None)
-        self._exit_handlers[pid] = on_exit
-        return pid
+            self._requested.pop(request, None)
+        return answer
 
     async def stop(self) -> None:
         """End the zygote; its children have their own ends."""
@@ -156,12 +174,16 @@ class Zygote:
                 if self._ready is not None and not self._ready.done():
                     self._ready.set_result(pid)
             case ["forked", request, pid]:
-                future = self._forks.get(request)
+                future = self._requested.get(request)
                 if future is not None and not future.done():
                     future.set_result(pid)
                 else:  # asked for by somebody who has given up
                     with contextlib.suppress(ProcessLookupError):
                         os.kill(pid, signal.SIGKILL)
+            case ["adopted", request, is_adopted]:
+                future = self._requested.get(request)
+                if future is not None and not future.done():
+                    future.set_result(int(is_adopted))
             case ["exited", pid, status]:
                 handler = self._exit_handlers.pop(pid, None)
                 if handler is not None:
@@ -179,7 +201,7 @@ class Zygote:
             log.warning("zygote.lost", reason=reason, exit_status=process.poll())
             process.kill()
         error = StartError("zygote", f"{reason}; its own words are on the worker's stderr")
-        for future in (self._ready, *self._forks.values()):
+        for future in (self._ready, *self._requested.values()):
             if future is not None and not future.done():
                 future.set_exception(error)
         handlers, self._exit_handlers = self._exit_handlers, {}

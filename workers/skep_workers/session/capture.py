@@ -217,9 +217,8 @@ class CellBuffer(io.RawIOBase):
         """Stay open, as the stream does."""
 
 
-def install_streams(link: CellLink, reader: PipeReader) -> None:
-    """Make the link's streams the process's stdout and stderr."""
-    for fd, name in enumerate(STREAMS, start=1):
-        stream = CellStream(name, fd, link, reader)
+def install_streams(streams: Iterable[CellStream]) -> None:
+    """Make these the process's stdout and stderr."""
+    for name, stream in zip(STREAMS, streams, strict=True):
         setattr(sys, name, stream)
         setattr(sys, f"__{name}__", stream)

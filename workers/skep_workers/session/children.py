@@ -14,9 +14,12 @@ _TICKS: Final = os.sysconf("SC_CLK_TCK")
 _PR_SET_CHILD_SUBREAPER: Final = 36  # prctl(2)
 
 
-def adopt_orphans() -> None:
-    """Become the parent of descendants whose own parent ends: one that made a daemon of itself is found here."""
-    if ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
+def adopt_orphans(*, adopts: bool = True) -> None:
+    """Become the parent of descendants whose own parent ends: one that made a daemon of itself is found here.
+
+    With `adopts` off, leave them to the next one above that adopts.
+    """
+    if ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, int(adopts), 0, 0, 0) != 0:
         raise OSError(ctypes.get_errno(), "prctl(PR_SET_CHILD_SUBREAPER)")
 
 
@@ -46,6 +49,12 @@ def _descendants(pid: int, earliest: int) -> Iterator[int]:
             if started >= earliest:
                 yield from _descendants(child, earliest)  # before the parent's end leaves them to somebody else
                 yield child
+
+
+def is_below(pid: int, ancestor: int) -> bool:
+    """Tell whether a process is a child of another one, or a child's child."""
+    children = children_of(ancestor)
+    return any(pid == child or pid in children_of(child) for child in children)
 
 
 def children_of(pid: int) -> list[int]:

@@ -38,6 +38,7 @@ from skep_workers.session.operations import Operations
 
 RECEIVE_BYTES: Final = 64 * 1024
 PROTOCOL_EXIT: Final = 70  # EX_SOFTWARE of sysexits.h
+START_FAILED_EXIT: Final = 71  # EX_OSERR
 CLOSED_EXIT: Final = 74  # EX_IOERR
 
 
@@ -56,7 +57,7 @@ class ControlThread:
     """Serves the control socket of one session process."""
 
     def __init__(self, sock: socket.socket, link: CellLink, reader: PipeReader) -> None:
-        self._socket = sock
+        self.socket: Final = sock
         self._link = link
         self._reader = reader
         self._decoder = FrameDecoder()
@@ -69,14 +70,14 @@ class ControlThread:
     def answer(self, frame: Frame) -> None:
         """Send a frame on the control socket; from any thread."""
         with self._sending:
-            self._socket.sendall(encode_frame(frame))
+            self.socket.sendall(encode_frame(frame))
 
     def _serve(self, controls: Controls) -> None:
         self._link.sending_thread = get_ident()
         # Signals go to the main thread; here they would only disturb.
         signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals() - {signal.SIGSEGV, signal.SIGBUS})
         poll = select.poll()
-        control, wake = self._socket.fileno(), self._link.wake_fd
+        control, wake = self.socket.fileno(), self._link.wake_fd
         for fd in (control, wake, *self._reader.streams):
             poll.register(fd, select.POLLIN)
         try:
@@ -105,7 +106,7 @@ class ControlThread:
         return max(0.0, (min(times) - monotonic()) * 1000) + 0.5 if times else None
 
     def _receive(self, controls: Controls) -> None:
-        data = self._socket.recv(RECEIVE_BYTES)
+        data = self.socket.recv(RECEIVE_BYTES)
         if not data:
             leave_with_everyone()
         for frame in self._decoder.feed(data):

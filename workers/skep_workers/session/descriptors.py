@@ -2,7 +2,7 @@
 
 import os
 import resource
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from fcntl import F_DUPFD_CLOEXEC, fcntl
 
 
@@ -18,6 +18,11 @@ class Descriptors:
     stderr_write: int
     snapshot_socket: int
     interrupt_page: int
+
+    @classmethod
+    def count(cls) -> int:
+        """Give how many there are."""
+        return len(fields(cls))
 
 
 def arrange(descriptors: Descriptors) -> tuple[int, int, int, int, int, int]:

@@ -18,6 +18,7 @@ from skep_workers.session.analysis import CodeAnalyzer
 from skep_workers.session.async_executor import AsyncExecutor
 from skep_workers.session.checkpoint.keeping import Keeper
 from skep_workers.session.clock import perf_counter_ns
+from skep_workers.session.company import has_threads
 from skep_workers.session.compiling import CellCompiler, CompiledCell, cell_filename, register_source
 from skep_workers.session.detection import DetectionPolicy, ExecutionMode
 from skep_workers.session.displays import DisplayPublisher, FiguresAtEnd
@@ -66,7 +67,7 @@ class Engine:
     def keep_with(self, keeper: Keeper) -> None:
         """Save the namespace after each cell with this keeper."""
         self._keeper = keeper
-        keeper.follow(lambda: self._compiler.future_flags, self._async.context)
+        keeper.follow(lambda: self._compiler.future_flags, self._async.context, self._is_quiet)
 
     @property
     def future_flags(self) -> int:
@@ -137,6 +138,16 @@ class Engine:
         if self._finished == prepared.writer:
             return
         self._finish(prepared, self._fault(prepared, CancelledError("the cell's task was cancelled before it began")))
+
+    def begin_as_twin(self) -> None:
+        """Go on in a fork, as the engine of a session that has run no cell."""
+        self.namespace.renew_lock()
+        self._finished = None
+        self._router.counters = Counter()
+
+    def _is_quiet(self) -> bool:
+        """Tell whether nothing is left that could change the state before the next cell."""
+        return not has_threads() and self._loop.is_quiet
 
     def close(self) -> None:
         """Close what the namespace left open."""

@@ -2,16 +2,18 @@
 
 import asyncio
 import selectors
-from asyncio import CancelledError, all_tasks, ensure_future
-from collections.abc import Awaitable, Generator
+from asyncio import CancelledError, _get_running_loop, all_tasks, current_task, ensure_future
+from collections.abc import Awaitable, Generator, Iterable
 from threading import get_ident
 from typing import Any
 
 from skep_workers.session.clock import monotonic
+from skep_workers.session.renewal import renew
 from skep_workers.session.shield import Shield
 from skep_workers.session.wakes import write_keeping_gil
 
 OWN_DESCRIPTORS = 2  # the loop's wake-up socket and the cell socket
+OURS = "skep_workers."
 
 
 class SessionLoop(asyncio.SelectorEventLoop):
@@ -58,6 +60,31 @@ class SessionLoop(asyncio.SelectorEventLoop):
         timers: list[Any] = getattr(self, "_scheduled", [])
         return bool(all_tasks(self)) or bool(timers) or len(self._chosen.get_map()) > OWN_DESCRIPTORS
 
+    @property
+    def is_quiet(self) -> bool:
+        """Tell whether nothing of user code is left to run in it, but for the task that asks."""
+        own_tasks = 0 if _get_running_loop() is not self or current_task(self) is None else 1
+        timers: list[Any] = getattr(self, "_scheduled", [])
+        soon: Iterable[Any] = getattr(self, "_ready", ())
+        return (
+            len(all_tasks(self)) <= own_tasks
+            and len(self._chosen.get_map()) <= OWN_DESCRIPTORS
+            and all(handle.cancelled() or _is_ours(handle) for handle in [*timers, *soon])
+        )
+
+    @property
+    def descriptors(self) -> set[int]:
+        """Give the descriptors that it holds itself."""
+        ours: tuple[Any, Any] = self._ssock, self._csock  # type: ignore[attr-defined]
+        return {self._chosen.fileno(), *(sock.fileno() for sock in ours)}
+
+    def renew(self) -> None:
+        """Be as a new one, in a fork: what the kernel has of the old one is the parent's too."""
+        self._chosen.close()
+        for sock in (self._ssock, self._csock):  # type: ignore[attr-defined]
+            sock.close()
+        renew(self, self._shield)
+
     def share(self) -> None:
         """Let what the calling thread schedules wake the loop, which another thread is going to run.
 
@@ -93,3 +120,8 @@ class SessionLoop(asyncio.SelectorEventLoop):
 
     def close(self) -> None:
         """Stay open: a cell that closes it would take every later cell's loop away."""
+
+
+def _is_ours(handle: Any) -> bool:
+    module = getattr(getattr(handle, "_callback", None), "__module__", None)
+    return isinstance(module, str) and module.startswith(OURS)

@@ -9,6 +9,7 @@ import builtins
 import sys
 import threading
 from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from enum import StrEnum
 from types import CoroutineType, FunctionType, ModuleType
 from typing import Any, Final
@@ -46,6 +47,10 @@ class NamespaceManager:
         """Make the namespace the process's `__main__`."""
         sys.modules["__main__"] = self._module
 
+    def renew_lock(self) -> None:
+        """Take a new lock, in a fork: a thread that is not in it may have held the old one."""
+        self._lock = threading.RLock()
+
     def merge(self, values: Mapping[str, Any], strategy: MergeStrategy = MergeStrategy.OVERWRITE) -> list[str]:
         """Bind names from outside; gives those that were bound. Engine internals never are."""
         bound = []
@@ -68,6 +73,14 @@ class NamespaceManager:
         """Give the names that cells have bound, in order of binding."""
         with self._lock:
             return [name for name in list(self.names) if name not in ENGINE_INTERNALS]
+
+    def let_go(self, kept: AbstractSet[str]) -> list[Any]:
+        """Unbind every name but these, and give the module's own their first values; gives what was unbound."""
+        first = {**vars(ModuleType("__main__", None)), "__builtins__": builtins}
+        with self._lock:
+            gone = [self.names.pop(name) for name in list(self.names) if name not in kept and name not in first]
+            self.names.update({name: value for name, value in first.items() if name not in kept})
+        return gone
 
     def clear(self) -> None:
         """Unbind every name of the user's, one by one; engine internals stay."""

@@ -60,6 +60,11 @@ class Operations:
                 self._thread = Thread(target=self._serve, name="skep-operations", daemon=True)
                 self._thread.start()
 
+    @property
+    def is_idle(self) -> bool:
+        """Tell whether none is open."""
+        return not self._open
+
     def cancel(self, number: int) -> None:
         """End an operation that nobody waits for any more."""
         self._end(number, OperationStep.CANCEL, None)

@@ -32,6 +32,10 @@ class WorkspaceCalls:
             "files.read": self._read,
         }
 
+    def begin_as_twin(self, directory: str) -> None:
+        """Go on in another directory."""
+        self._directory = directory
+
     def install(self) -> None:
         """Make it known to cells, without a name in the user's namespace."""
         setattr(builtins, BUILTIN, self)

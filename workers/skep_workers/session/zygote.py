@@ -6,10 +6,15 @@ garbage collector's generations (a collection in a child would otherwise touch, 
 
 Messages, each one packet of msgpack on a SOCK_SEQPACKET socket:
     host to zygote   ["fork", request, directory] with eight descriptors (see descriptors.Descriptors)
+                     ["adopt", request, pid, source]
                      ["stop"]
     zygote to host   ["ready", pid]   ["forked", request, pid]   ["exited", pid, wait status]
+                     ["adopted", request, whether it is]
 The zygote leaves when it is told to, or its socket ends. If it ended because the host was killed, the zygote is who
 removes the host's scratch directory.
+
+A session that was forked from another one's process, `source` (see twinning.py), is the zygote's to adopt: it falls to
+it as an orphan, and counts as a session from the "adopt" before that on.
 
 What a session has started and let go of, a daemon with a session of its own for instance, belongs to the session's
 process until that ends, and falls to the zygote then, which kills it: whoever is its child and no session is such an
@@ -31,14 +36,13 @@ from typing import Any, Final
 
 import msgpack
 
-from skep_workers.session.children import adopt_orphans, children_of
-from skep_workers.session.control import CLOSED_EXIT
+from skep_workers.session.children import adopt_orphans, children_of, is_below
+from skep_workers.session.control import CLOSED_EXIT, START_FAILED_EXIT
 from skep_workers.session.descriptors import Descriptors
 from skep_workers.session.process import run_session
 
 PACKET_BYTES: Final = 64 * 1024
 DESCRIPTORS: Final = 8
-START_FAILED_EXIT: Final = 71  # EX_OSERR of sysexits.h
 HOST_SECONDS: Final = 10.0  # a host that lives and has let go of its zygote kills it before
 
 
@@ -69,6 +73,8 @@ class Zygote:
                 match msgpack.unpackb(data) if data else None:
                     case ["fork", request, directory]:
                         self._fork(request, directory, fds)
+                    case ["adopt", request, pid, source]:
+                        self._tell("adopted", request, self._adopt(pid, source))
                     case last:
                         return last is not None
 
@@ -80,6 +86,13 @@ class Zygote:
         for fd in fds:
             os.close(fd)
         self._tell("forked", request, pid)
+
+    def _adopt(self, pid: int, source: int) -> bool:
+        """Count a process as a session. Only one that the source has forked: whose pid it is, only its word says."""
+        is_its = source in self._sessions and pid not in self._sessions and is_below(pid, source)
+        if is_its:
+            self._sessions.add(pid)
+        return is_its
 
     def _become_session(self, fds: list[int], directory: str) -> None:
         status = START_FAILED_EXIT

@@ -69,6 +69,12 @@ class Ambient:
         header, size = object.__basicsize__, random.Random.__base__.__basicsize__  # type: ignore[union-attr]
         return ctypes.string_at(id(generator) + header, size - header), generator.gauss_next  # type: ignore[attr-defined]
 
+    def begin_as_twin(self, home: str, state: dict[str, Any]) -> None:
+        """Take the state over in a fork, whose random module has been seeded anew."""
+        self._home = home
+        self._first_random = random.getstate()
+        self.restore(state)
+
     def restore(self, state: dict[str, Any]) -> None:
         """Put the state back, as far as this machine allows."""
         changed, removed = state.get("environment", ({}, []))

@@ -83,6 +83,7 @@ class Assembler:
             definitions=self._stored(definitions) if definitions is not None else None,
             bindings=bindings,
             lost={name: reason for name, reason in lost.items() if name in names} | state.lost,
+            is_remade=any(stream.is_remade for stream in [*streams, *([definitions] if definitions else [])]),
             ambient=self._plain(state.ambient),
             sources=self._plain(_sources(definitions.files)) if definitions is not None else None,
             files=self._files(state),

@@ -42,6 +42,7 @@ class Stream:
     files: set[str] = field(default_factory=set)
     shared_memory: frozenset[int] = frozenset()
     restores_by_code: bool = False
+    is_remade: bool = False
 
     @property
     def parts(self) -> trial.Parts:
@@ -260,6 +261,7 @@ class GroupPickler:
             pickler.files,
             pickler.memory_to_share(memo),
             pickler.restores_by_code,
+            pickler.is_remade,
         )
 
     def progress_at(self) -> str:

@@ -31,6 +31,7 @@ from skep_workers.session.internals import RESULT_NAMES
 from skep_workers.session.namespace import NamespaceManager
 
 SEND_BYTES: Final = 4 * 1024 * 1024
+JOIN_SECONDS: Final = 2.0
 _KEPT_INTERNALS: Final = (*RESULT_NAMES, "__annotations__")
 RELAXED_SECONDS: Final = 1.0  # between two snapshots where no outcome waits for them
 
@@ -46,6 +47,9 @@ class Keeper:
         self._ambient = Ambient()
         self._store = ChunkStore()
         self._future_flags: Callable[[], int] = lambda: 0
+        self._is_final: Callable[[], bool] = lambda: False
+        self._inherited: State | None = None
+        self._buried: list[Any] = []
         self._is_wanted = False
         self._latest_seq = 0
         self._taken_at = 0.0
@@ -57,9 +61,13 @@ class Keeper:
         self.is_on = True
         registry.names = namespace.names
 
-    def follow(self, future_flags: Callable[[], int], context: Context) -> None:
-        """Take where to read the compiler's future flags, and the context that cells run in."""
+    def follow(self, future_flags: Callable[[], int], context: Context, is_final: Callable[[], bool]) -> None:
+        """Take where to read the compiler's future flags, and the context that cells run in.
+
+        `is_final` tells whether nothing of user code is left to run now.
+        """
         self._future_flags = future_flags
+        self._is_final = is_final
         registry.context = context
 
     def install(self) -> None:
@@ -121,6 +129,8 @@ class Keeper:
 
     def restore(self, frame: Restore) -> tuple[Restored, int]:
         """Fill the namespace; gives the answer, and the future flags of its cells."""
+        if self._inherited is not None:
+            return self._take_over(Manifest.unpack(frame.manifest), self._inherited)
         store, self._store = self._store, ChunkStore()
         try:
             manifest = Manifest.unpack(frame.manifest)
@@ -132,6 +142,44 @@ class Keeper:
         self.lost.remember([LostName(name, reason, checkpoint) for name, reason in result.lost.items()])
         self._snapshots.adopt(manifest, self._namespace.names)
         return Restored("", result.lost, result.notes), result.future_flags
+
+    # --- a twin's, see twinning.py --------------------------------------------------------------------------------
+
+    def reason_against(self, packed_manifest: bytes) -> str:
+        """Say why this process may have another state than this checkpoint; '' if it has exactly that."""
+        self._snapshots.join(JOIN_SECONDS)  # what it made is stored, but it may not have ended yet
+        if self._is_wanted or self._snapshots.is_busy:
+            return "its latest state is not saved yet"
+        return self._snapshots.reason_against(Manifest.unpack(packed_manifest))
+
+    @property
+    def descriptors(self) -> set[int]:
+        """Give the descriptors that it holds, but for its socket's."""
+        return self._snapshots.descriptors
+
+    def copy_files(self, directory: int) -> None:
+        """Copy the files of the latest checkpoint to another directory. Raises OSError, ValueError."""
+        self._workspace.copy_to(self._snapshots.files, directory)
+
+    def begin_as_twin(self, sock: socket.socket, directory: str) -> None:
+        """Go on as the keeper of another session's process, to which the files have been copied. Raises OSError."""
+        self._socket = sock
+        self._inherited = self._snapshots.begin_as_twin()
+        self._workspace.begin_as_twin(directory, self._inherited.files)
+        self._ambient.begin_as_twin(directory, self._inherited.ambient)
+
+    def _take_over(self, manifest: Manifest, state: State) -> tuple[Restored, int]:
+        """Restore the checkpoint that this process has been at since it was forked: let go of what it doesn't have."""
+        if not self._snapshots.is_at(manifest):
+            return Restored("the fork is at another checkpoint", {}, []), 0
+        self._inherited = None
+        lost, kept = dict(manifest.lost), manifest.names
+        # Kept alive where nobody finds it: what ends with it, a database's journal say, is the parent's to end.
+        self._buried += self._namespace.let_go(kept)
+        self._recipes.follow_again(self._namespace.names, kept, lost)
+        checkpoint = f"{manifest.seq}-0"
+        self.lost.remember([LostName(name, reason, checkpoint) for name, reason in lost.items()])
+        return Restored("", lost, []), state.ambient.get("future_flags", 0)
 
     def _on_free(self, has_saved: bool) -> None:
         # A child that made nothing: what it should have saved is still wanted, less what it failed at.
@@ -148,6 +196,7 @@ class Keeper:
             workspace.read(),
             workspace.unstored,
             workspace.lost,
+            self._is_final(),
         )
 
     def _send_file(self, fd: int, size: int) -> None:

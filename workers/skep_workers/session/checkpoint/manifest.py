@@ -47,7 +47,8 @@ class Manifest:
 
     definitions: the stream of functions and classes (with the variables that share something with them). bindings:
     variable -> key of its definition. lost: variable, or "./" and the path of a file -> why it could not be saved.
-    files: what is below the working directory.
+    files: what is below the working directory. is_remade: what a restore gives may be something else than what was
+    there, since code of cells has a say in what is saved of an object, or made of that, or a cache was left out.
     """
 
     seq: int
@@ -58,7 +59,14 @@ class Manifest:
     ambient: Group
     sources: Group | None = None
     files: list[Entry] = field(default_factory=list)
+    is_remade: bool = False
     python: str = field(default_factory=platform.python_version)
+
+    @property
+    def names(self) -> set[str]:
+        """Give the variables that it has."""
+        groups = [*self.groups, *([self.definitions] if self.definitions is not None else [])]
+        return {name for group in groups for name in group.names}.union(self.bindings)
 
     def digests(self) -> list[bytes]:
         """Give the name of every chunk, each once."""
@@ -81,6 +89,7 @@ class Manifest:
             "ambient": self.ambient.pack(),
             "sources": None if self.sources is None else self.sources.pack(),
             "files": pack_entries(self.files),
+            "remade": self.is_remade,
             "python": self.python,
         }
         packed: bytes = msgpack.packb(fields, unicode_errors="surrogatepass")
@@ -102,6 +111,7 @@ class Manifest:
             ambient=_group(raw["ambient"]),
             sources=None if sources is None else _group(sources),
             files=unpack_entries(raw["files"]),
+            is_remade=bool(raw.get("remade")),  # those of version 0.1.0 don't say
             python=raw["python"],
         )
 

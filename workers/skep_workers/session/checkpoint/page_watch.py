@@ -109,6 +109,11 @@ class PageWatch:
         )
         return list(_without(still, written))
 
+    @property
+    def descriptors(self) -> set[int]:
+        """Give the descriptors that it holds."""
+        return {self._fault, self._map}
+
     def close(self) -> None:
         """Give the descriptors back; nothing is protected any more."""
         for fd in (self._fault, self._map):

@@ -38,7 +38,13 @@ from skep_workers.session.checkpoint.functions import reduce_function
 from skep_workers.session.checkpoint.locks import LIVING, refuse_living
 from skep_workers.session.checkpoint.memo import Memo
 from skep_workers.session.checkpoint.modules import modules_by_dict, reduce_module
-from skep_workers.session.checkpoint.reducers import ENGINE, REDUCERS, reduce_builtin_type, reduce_engine_object
+from skep_workers.session.checkpoint.reducers import (
+    ENGINE,
+    REDUCERS,
+    REMADE_EMPTY,
+    reduce_builtin_type,
+    reduce_engine_object,
+)
 from skep_workers.session.checkpoint.type_parameters import is_evaluated_late, reduce_type_parameter
 
 __all__ = ["DefinitionKeys", "SnapshotPickler", "Untrusted", "is_definition", "registry"]
@@ -82,6 +88,7 @@ class SnapshotPickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle
         self._viewed: set[int] = set()
         self.viewed_twice: frozenset[int] = frozenset()
         self.restores_by_code = False  # whether loading it runs code of cells
+        self.is_remade = False  # whether loading it may give something else, since code of cells has a say in it
         self._plain: set[type] = set()  # types of which pickle itself knows enough
 
     def memory_to_share(self, memo: Memo) -> frozenset[int]:
@@ -107,6 +114,7 @@ class SnapshotPickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle
             return self._array(obj)
         reduce = REDUCERS.get(kind)
         if reduce is not None:
+            self.is_remade = self.is_remade or kind in REMADE_EMPTY
             return reduce(obj)
         if module_of(kind).startswith(ENGINE):
             return reduce_engine_object(obj)
@@ -115,6 +123,8 @@ class SnapshotPickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle
             return reduce_member(obj, by_value=self._keys is None)
         if self._is_trusting and not _is_trusted(kind):
             raise Untrusted(kind.__qualname__)
+        if is_own and not self.is_remade:
+            self.is_remade = any(is_definition(class_attribute(kind, hook)) for hook in _ALL_HOOKS)
         if is_own and not self.restores_by_code:
             self.restores_by_code = any(class_attribute(kind, hook) is not None for hook in _LOAD_HOOKS)
         if issubclass(kind, BaseException):
@@ -196,6 +206,7 @@ _REFUSED: Final = frozenset({asyncio.Task, asyncio.Future})
 _HOOKS: Final = ("__reduce__", "__reduce_ex__", "__getstate__", "__getattribute__")
 _ADDED_HOOKS: Final = ("__getnewargs__", "__getnewargs_ex__", "__getattr__", "__setstate__")
 _LOAD_HOOKS: Final = ("__setstate__", "__getattr__", "__getnewargs_ex__")
+_ALL_HOOKS: Final = (*_HOOKS, *_ADDED_HOOKS)
 
 
 def _is_trusted(kind: type) -> bool:

@@ -49,6 +49,12 @@ class Recipes:
         recipes = {PREFIX + name: recipe for name, recipe in self._recipes.items() if name in names}
         return kept | recipes
 
+    def follow_again(self, names: dict[str, Any], kept: set[str], lost: dict[str, str]) -> None:
+        """Bind what the recipes that a checkpoint has make, where nothing was restored from it."""
+        recipes = {PREFIX + name: recipe for name, recipe in self._recipes.items()}
+        names.update({name: recipe for name, recipe in recipes.items() if name in kept})
+        self.follow(names, lost)
+
     def follow(self, names: dict[str, Any], lost: dict[str, str]) -> None:
         """Take the recipes out of restored names and bind what they make; what fails is added to `lost`."""
         self._recipes = {name.removeprefix(PREFIX): names.pop(name) for name in [*names] if name.startswith(PREFIX)}

@@ -47,6 +47,7 @@ from skep_workers.session.checkpoint.references import (
 __all__ = [
     "ENGINE",
     "REDUCERS",
+    "REMADE_EMPTY",
     "make_dead_proxy",
     "make_dead_reference",
     "make_exception",
@@ -185,6 +186,8 @@ def find_type(module: str, name: str) -> Any:
     """Give what a module has under a name."""
     return getattr(importlib.import_module(module), name)
 
+
+REMADE_EMPTY: Final = frozenset({functools._lru_cache_wrapper})  # noqa: SLF001 - what they have cached isn't saved
 
 _ordered: Final = OrderedDict[Any, Any]()
 

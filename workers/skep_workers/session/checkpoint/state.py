@@ -15,7 +15,8 @@ class State:
     """A session after a cell.
 
     names: variable -> value. ambient: see ambient.py. files: what is below the working directory; contents: bytes of
-    their chunks that no checkpoint has saved yet. lost: what is known to be impossible to save, and why.
+    their chunks that no checkpoint has saved yet. lost: what is known to be impossible to save, and why. is_final: no
+    thread, task or timer of user code was left that could change any of it.
     """
 
     names: dict[str, Any]
@@ -23,6 +24,7 @@ class State:
     files: list[Entry] = field(default_factory=list)
     contents: dict[bytes, bytes] = field(default_factory=dict)
     lost: dict[str, str] = field(default_factory=dict)
+    is_final: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -68,6 +68,19 @@ class StillBuffers:
             self._look_at(place, watch)
         return {place: buffer.known for place, buffer in self._buffers.items() if buffer.is_watched}
 
+    @property
+    def descriptors(self) -> set[int]:
+        """Give the descriptors that it holds."""
+        return set() if self._watch is None else self._watch.descriptors
+
+    def begin_as_twin(self) -> None:
+        """Go on in a fork: what the kernel notes is of the parent's pages."""
+        if self._watch is not None:
+            self._watch.close()
+        self._watch, self._is_tried, self._pid = None, False, os.getpid()
+        for buffer in self._buffers.values():
+            buffer.is_watched, buffer.known = False, []
+
     def _look_at(self, place: Place, watch: PageWatch) -> None:
         buffer, pages = self._buffers[place], _pages(place)
         try:

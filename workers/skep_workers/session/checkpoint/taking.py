@@ -23,6 +23,7 @@ from skep_workers.session.checkpoint.pickling import Untrusted
 from skep_workers.session.checkpoint.proofs import Fingerprint, fingerprint, is_immutable, same
 from skep_workers.session.checkpoint.state import SnapshotLimits, State
 from skep_workers.session.checkpoint.still_buffers import Known, StillBuffers
+from skep_workers.session.checkpoint.workspace import Entry
 
 MOST_JOINT: Final = 100  # names in a group; one of more is mostly that of all the small values
 
@@ -62,6 +63,7 @@ class Snapshots:
         self._proofs: dict[str, _Proof] = {}
         self._last: Manifest | None = None
         self._last_state = State({}, {})
+        self._last_ids: dict[str, int] = {}  # of the values, which it doesn't hold
         self._stored: frozenset[bytes] = frozenset()
         self._skipped: dict[str, tuple[Any, str]] = {}
         self._too_much: dict[str, int] = {}
@@ -77,16 +79,55 @@ class Snapshots:
         """Tell whether a child is at work; the next snapshot waits for it."""
         return self._child is not None
 
-    def join(self) -> None:
-        """Wait until no child is at work; its deadline is this wait's."""
+    def join(self, seconds: float | None = None) -> None:
+        """Wait until no child is at work, or for so long; else its deadline is this wait's."""
         child = self._child
         if child is not None:
-            child.join()
+            child.join(seconds)
 
     def adopt(self, manifest: Manifest, names: dict[str, Any]) -> None:
         """Start from a checkpoint that was restored to these names: its chunks are stored."""
         self._know_stored(manifest)
         self._know_joint(manifest, names)
+
+    def reason_against(self, manifest: Manifest) -> str:
+        """Say why this process may have another state than the checkpoint; '' if it has exactly that.
+
+        A value that can change is the same object as then; that nothing has changed it since is for the caller to know,
+        but for what was left to run when the checkpoint was taken.
+        """
+        if not self.is_at(manifest):
+            return "its process is not at that checkpoint"
+        if manifest.is_remade:
+            return "a restore may give something else than what is there: code of cells, or a cache, is in it"
+        state = self._read_state()
+        if not self._last_state.is_final or not state.is_final:
+            return "threads, tasks or timers of user code may have changed the state since"
+        last, ids = self._last_state, {name: id(value) for name, value in state.names.items()}
+        is_same = ids == self._last_ids and state.ambient == last.ambient and state.lost == last.lost
+        return "" if is_same and state.files == last.files else "the state has changed since"
+
+    def begin_as_twin(self) -> State:
+        """Go on in another process, whose host has heard of no snapshot yet; gives the state without its names."""
+        self._child = None
+        self._sent_apart = 0
+        self._proofs.clear()  # they would keep alive what the twin's session lets go of
+        self._buffers.begin_as_twin()
+        return self._last_state
+
+    @property
+    def descriptors(self) -> set[int]:
+        """Give the descriptors that it holds between snapshots."""
+        return self._buffers.descriptors
+
+    @property
+    def files(self) -> list[Entry]:
+        """The files of the latest checkpoint."""
+        return self._last.files if self._last is not None else []
+
+    def is_at(self, manifest: Manifest) -> bool:
+        """Tell whether this is the checkpoint that was taken last."""
+        return self._last is not None and self._last.pack() == manifest.pack()
 
     def take(self, seq: int) -> list[Frame] | None:
         """Save the state after the cell of `seq`: the frames that do, or None if a child sends them later."""
@@ -100,7 +141,7 @@ class Snapshots:
         if not has_threads and not self._is_too_much(state.names):
             frames = self._take_in_place(seq, state, known)
             if frames is not None:
-                self._proofs, self._last_state = proofs, _without_values(state)
+                self._know_state(state, proofs)
                 return frames
         self._start_child(seq, state, proofs, known)
         return None
@@ -154,6 +195,10 @@ class Snapshots:
         self._stored = frozenset(manifest.digests())
         self._on_saved(self._stored)
 
+    def _know_state(self, state: State, proofs: dict[str, _Proof]) -> None:
+        self._proofs, self._last_state = proofs, _without_values(state)
+        self._last_ids = {name: id(value) for name, value in state.names.items()}
+
     def _know_joint(self, manifest: Manifest, names: dict[str, Any]) -> None:
         groups = (group.names for group in manifest.groups if 1 < len(group.names) <= MOST_JOINT)
         self._joint = [{name: id(names[name]) for name in group} for group in groups if names.keys() >= set(group)]
@@ -188,7 +233,7 @@ class Snapshots:
             if manifest is not None:
                 self._last = manifest
                 self._know_stored(manifest)
-                self._proofs, self._last_state = proofs, _without_values(child.state)
+                self._know_state(child.state, proofs)
                 self._know_joint(manifest, child.state.names)
                 if self._buffers.adopt(child.learned) and self._waits_for_buffers:
                     self._too_much = {}
@@ -202,7 +247,7 @@ class Snapshots:
 
 def _without_values(state: State) -> State:
     """Give what later states are compared with; the values are held by their proofs, and let go with them."""
-    return State({}, state.ambient, state.files, lost=state.lost)
+    return State({}, state.ambient, state.files, lost=state.lost, is_final=state.is_final)
 
 
 def _prove(names: dict[str, Any]) -> dict[str, _Proof]:

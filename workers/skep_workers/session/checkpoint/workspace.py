@@ -9,6 +9,7 @@ system that doesn't note them in the file's times (tmpfs).
 Symbolic links are kept as links and never followed, so nothing outside of the directory is read or written.
 """
 
+import errno
 import os
 import stat
 from collections.abc import Iterator
@@ -20,6 +21,7 @@ from skep_workers.session.checkpoint.chunks import Digest, split
 DEFAULT_QUOTA_BYTES: Final = 64 * 1024 * 1024
 MAX_ENTRIES: Final = 10_000
 RACY_NS: Final = 20_000_000  # file times come from the timer tick, at most 10 ms apart
+_NEW_FILE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 LOST_PREFIX: Final = "./"  # in a manifest's `lost`; no variable's name begins like this
 
 
@@ -83,6 +85,46 @@ class Workspace:
             except (OSError, ValueError) as exc:
                 failed[LOST_PREFIX + entry.path] = f"restoring it raised {type(exc).__name__}: {exc}"[:300]
         return failed
+
+    def copy_to(self, entries: list[Entry], directory: int) -> None:
+        """Copy files as these entries say into the empty directory of this descriptor.
+
+        Raises OSError, and ValueError for a file that changes meanwhile.
+        """
+        for entry in entries:
+            if entry.kind == "directory":
+                os.mkdir(entry.path, dir_fd=directory)
+                os.chmod(entry.path, entry.mode | stat.S_IRWXU, dir_fd=directory)
+            elif entry.kind == "link":
+                os.symlink(entry.target, entry.path, dir_fd=directory)
+            else:
+                self._copy(entry, directory)
+
+    def _copy(self, entry: Entry, directory: int) -> None:
+        source = _open_to_read(os.path.join(self._directory, entry.path))
+        target = os.open(entry.path, _NEW_FILE, 0o600, dir_fd=directory)
+        try:
+            before = _signature(os.fstat(source))
+            left = entry.size
+            while left and (copied := _copy_range(source, target, left)):
+                left -= copied
+            os.fchmod(target, entry.mode)
+            os.utime(target, ns=(entry.modified_ns, entry.modified_ns))
+            if left or _signature(os.fstat(source)) != before or self._seen[entry.path].signature != before:
+                raise ValueError("a file has changed while it was copied")
+        finally:
+            os.close(source)
+            os.close(target)
+
+    def begin_as_twin(self, directory: str, entries: list[Entry]) -> None:
+        """Go on in another directory, which has these files; their content is stored. Raises OSError."""
+        self._directory = directory
+        self.unstored = {}
+        files = {entry.path: entry for entry in entries if entry.kind == "file"}
+        self._seen = {
+            path: _Seen(_signature(os.lstat(os.path.join(directory, path))), entry.chunks, is_racy=True)
+            for path, entry in files.items()
+        }
 
     def _walk(self, directory: str, prefix: str) -> Iterator[tuple[str, os.DirEntry[str]]]:
         try:
@@ -149,7 +191,7 @@ class Workspace:
         elif entry.kind == "link":
             os.symlink(entry.target, place)
         else:
-            handle = os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+            handle = os.open(place, _NEW_FILE, 0o600)
             with open(handle, "wb", buffering=0) as file:
                 view = memoryview(contents[entry.path])
                 while view:
@@ -160,10 +202,23 @@ class Workspace:
 
 
 def _content(place: str) -> bytes:
-    # A FIFO that has come into the file's place meanwhile must not hang the session.
-    handle = os.open(place, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    with open(handle, "rb", buffering=0) as file:
+    with open(_open_to_read(place), "rb", buffering=0) as file:
         return file.readall()
+
+
+def _open_to_read(place: str) -> int:
+    # A FIFO that has come into the file's place meanwhile must not hang the session.
+    return os.open(place, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+
+
+def _copy_range(source: int, target: int, size: int) -> int:
+    """Copy from where both are; where the file system can, they share what is copied."""
+    try:
+        return os.copy_file_range(source, target, size)
+    except OSError as exc:
+        if exc.errno not in {errno.EXDEV, errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP}:
+            raise
+    return os.sendfile(target, source, None, size)
 
 
 def _signature(status: os.stat_result) -> tuple[int, ...]:
