@@ -7,7 +7,7 @@ import asyncio
 
 import pytest
 
-from .fidelity import peers, suite
+from .fidelity import forked, peers, suite
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -23,6 +23,21 @@ def test_restored_on_another_worker_it_is_still_itself(report, case):
     if case.missing:
         pytest.skip(f"not run: {', '.join(case.missing)} is not here (packages: pip install -e '.[fidelity]')")
     assert report.verdicts["skep"][case.id] == ""
+
+
+@pytest.fixture(scope="module")
+def forks():
+    """What came of each case in a fork."""
+    return asyncio.run(forked.run([case for case in suite.CASES if not case.missing]))
+
+
+@pytest.mark.parametrize("case", [case for case in suite.CASES if not case.missing], ids=lambda case: case.id)
+def test_in_a_fork_it_is_what_it_is_after_a_restore(forks, case):
+    assert forks[case.id].verdict == ""
+
+
+def test_most_forks_are_of_live_processes(forks):
+    assert sum(fork.is_live for fork in forks.values()) > 0.9 * len(forks)
 
 
 def test_all_that_dill_or_cloudpickle_restores_is_restored(report):

@@ -30,9 +30,13 @@ Verdicts = dict[str, str]  # case id -> "" or what went wrong
 async def run(cases: Sequence[Case]) -> Verdicts:
     """Give what came of each case on skep; '' is well."""
     light, heavy = [[case for case in cases if bool(case.needs) is needs] for needs in (False, True)]
-    preloaded = [name for name in PRELOADED if importlib.util.find_spec(name.partition(".")[0]) is not None]
-    one, other = await asyncio.gather(_run(light, []), _run(heavy, preloaded))
+    one, other = await asyncio.gather(_run(light, []), _run(heavy, installed()))
     return one | other
+
+
+def installed() -> list[str]:
+    """Give the packages to import first, as far as they are here."""
+    return [name for name in PRELOADED if importlib.util.find_spec(name.partition(".")[0]) is not None]
 
 
 async def _run(cases: Sequence[Case], preloaded: Sequence[str]) -> Verdicts:
@@ -67,7 +71,7 @@ async def _make(session: skep.Session, case: Case, worker_id: str) -> str:
     for code in case.makes:
         outcome = await session.run(code, timeout=CELL_SECONDS)
         if not outcome.ok:
-            return f"not made: {_told(outcome)}"
+            return f"not made: {told(outcome)}"
     info = await session.info()
     return "" if info.owner == worker_id else f"made by {info.owner}"
 
@@ -75,16 +79,17 @@ async def _make(session: skep.Session, case: Case, worker_id: str) -> str:
 async def _use(session: skep.Session, case: Case, worker_id: str) -> str:
     outcome = await session.run(case.uses, timeout=CELL_SECONDS)
     if not outcome.ok:
-        return _told(outcome) + await _losses(session)
+        return told(outcome) + await losses(session)
     if case.loses:
         lost = await session.run(case.loses, timeout=CELL_SECONDS)
         if lost.error is None or "lost after checkpoint" not in lost.error.evalue:
-            return f"{case.loses} is not reported as lost: {_told(lost)}"
+            return f"{case.loses} is not reported as lost: {told(lost)}"
     info = await session.info()
     return "" if info.owner == worker_id else f"used by {info.owner}"
 
 
-async def _losses(session: skep.Session) -> str:
+async def losses(session: skep.Session) -> str:
+    """Say what the latest restore has lost."""
     lost: dict[str, str] = {}
     notes: list[str] = []
     async for event in session.events():
@@ -93,7 +98,8 @@ async def _losses(session: skep.Session) -> str:
     return "".join([*(f"; lost {name}: {reason}" for name, reason in lost.items()), *(f"; {note}" for note in notes)])
 
 
-def _told(outcome: skep.Outcome) -> str:
+def told(outcome: skep.Outcome) -> str:
+    """Say how a cell failed."""
     if outcome.error is None:
         return str(outcome.status)
     lines = [line.strip() for line in "".join(outcome.error.traceback).splitlines()]
