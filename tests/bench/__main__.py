@@ -24,6 +24,7 @@ from . import (
     bandwidth,
     checkpoints,
     first_cell,
+    forks,
     idle,
     interrupts,
     many_sessions,
@@ -59,7 +60,7 @@ class Bench(Protocol):
 
 BENCHES: tuple[Bench, ...] = (
     warm, steps, interrupts, first_cell, pipelined, many_sessions, printing, bandwidth, replay, checkpoints, idle, takeover,
-    rolling, outage, slots,
+    rolling, outage, slots, forks,
 )  # fmt: skip
 
 
