@@ -201,3 +201,19 @@ async def test_a_huge_doc_string_is_answered(session):
 
     assert len(found["doc"]) < 1_000_000
     assert await session.ask("variables") != []
+
+
+JEDI = """
+from types import SimpleNamespace
+class Interpreter:
+    def __init__(self, code, namespaces): self.code, self.names = code, sorted(namespaces[0])
+    def complete(self, line, column): return [SimpleNamespace(name=f"found_by_jedi_at_{line}_{column}")]
+"""
+
+
+async def test_jedi_completes_where_the_sessions_environment_has_it(session, tmp_path):
+    (tmp_path / "jedi.py").write_text(JEDI)
+    code = "x = 1\nfou"
+    found = await session.ask("complete", code=code, cursor=len(code))
+
+    assert "found_by_jedi_at_2_3" in found["matches"]

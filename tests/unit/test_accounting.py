@@ -1,0 +1,55 @@
+"""What is kept of a finished cell: the line in the log, with the cell's id, and the worker's counters."""
+
+from collections import Counter
+
+import pytest
+from structlog.testing import capture_logs
+
+from skep_shared.frames import Done
+from skep_shared.models import CellSpec
+from skep_workers.host.accounting import account_for
+from skep_workers.host.intake import QueuedCell
+
+CELL = QueuedCell(7, "job-7", CellSpec(code="1"), 0.0)
+
+
+def accounted(mode="blocking_sync", **detected):
+    counters = Counter()
+    with capture_logs() as lines:
+        account_for("s", CELL, Done(7, 1, "finished", 1500, mode, detected), counters)
+    return lines, counters
+
+
+def test_what_was_detected_is_logged_with_the_cell_and_counted():
+    lines, counters = accounted(blocking_import=2, blocking_call=1, missed_chain=3)
+
+    assert lines == [
+        {
+            "event": "cell.finished", "log_level": "info", "session_id": "s", "cell_id": "job-7", "seq": 7,
+            "status": "finished", "mode": "blocking_sync", "run_ms": 1.5,
+            "blocking_import": 2, "blocking_call": 1, "missed_chain": 3,
+        }
+    ]  # fmt: skip
+    assert counters == {
+        "detected.blocking_import": 2,
+        "detected.blocking_call": 1,
+        "detected.missed_chain": 3,
+        "cells.finished": 1,
+        "mode.blocking_sync": 1,
+    }
+
+
+@pytest.mark.parametrize("count", [0, -1, "many", True, 1.5])
+def test_a_count_that_is_none_is_dropped(count):
+    lines, counters = accounted(blocking_call=count, made_up=3)
+
+    assert "blocking_call" not in lines[0]
+    assert "made_up" not in lines[0]
+    assert counters == {"cells.finished": 1, "mode.blocking_sync": 1}
+
+
+def test_a_mode_that_nobody_knows_is_unknown():
+    lines, counters = accounted(mode="made up")
+
+    assert lines[0]["mode"] == "unknown"
+    assert counters["mode.unknown"] == 1
