@@ -28,7 +28,8 @@ class Session:
         self.interrupter = Interrupter(self.loop, self.shield, lambda: self.page)
         self.ladder = Ladder(self.interrupter)
         monkeypatch.setattr(signal, "pthread_kill", lambda _thread, number: self.sent.append(number))
-        monkeypatch.setattr(signal, "getsignal", lambda _number: self.interrupter._on_signal)
+        ours = self.interrupter._on_signal
+        monkeypatch.setattr("skep_workers.session.interrupts.getsignal", lambda _number: ours)
         monkeypatch.setattr("skep_workers.session.ladder.monotonic", lambda: self.now)
         monkeypatch.setattr("skep_workers.session.ladder.interrupt_children", lambda **_: None)
 
