@@ -9,9 +9,9 @@ import pytest
 
 from skep_workers.session.interrupts import HARD_SIGNAL, Interrupter, Reason
 from skep_workers.session.ladder import Ladder
-from skep_workers.session.link import Writer
 from skep_workers.session.loop import SessionLoop
 from skep_workers.session.shield import Shield
+from skep_workers.session.writer import Writer
 
 FIRST, SECOND, THIRD = Writer(1, 1), Writer(2, 1), Writer(3, 1)
 

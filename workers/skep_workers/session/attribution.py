@@ -4,7 +4,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from skep_workers.session.link import current_writer
+from skep_workers.session.writer import current_writer
 
 
 def install_thread_hook(on_start: Callable[[], None]) -> None:

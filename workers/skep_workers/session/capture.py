@@ -23,8 +23,9 @@ from threading import Lock, get_ident, get_native_id, local  # bound early: user
 from types import FrameType
 from typing import Any, Final
 
-from skep_workers.session.link import CellLink, Writer
+from skep_workers.session.link import CellLink
 from skep_workers.session.shield import Shield
+from skep_workers.session.writer import Writer
 
 READ_BYTES: Final = 64 * 1024
 STREAMS: Final = ("stdout", "stderr")

@@ -33,8 +33,9 @@ from skep_workers.session.asking import Asker
 from skep_workers.session.capture import PipeReader
 from skep_workers.session.clock import monotonic
 from skep_workers.session.ladder import Ladder
-from skep_workers.session.link import CellLink, Writer
+from skep_workers.session.link import CellLink
 from skep_workers.session.operations import Operations
+from skep_workers.session.writer import Writer
 
 RECEIVE_BYTES: Final = 64 * 1024
 PROTOCOL_EXIT: Final = 70  # EX_SOFTWARE of sysexits.h

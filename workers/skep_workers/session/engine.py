@@ -23,7 +23,7 @@ from skep_workers.session.compiling import CellCompiler, CompiledCell, cell_file
 from skep_workers.session.detection import DetectionPolicy, ExecutionMode
 from skep_workers.session.displays import DisplayPublisher, FiguresAtEnd
 from skep_workers.session.interrupts import Interrupter, Reason
-from skep_workers.session.link import CellLink, Writer, current_writer
+from skep_workers.session.link import CellLink
 from skep_workers.session.loop import SessionLoop
 from skep_workers.session.magic_calls import MagicCalls
 from skep_workers.session.magics import translate
@@ -33,6 +33,7 @@ from skep_workers.session.rendering import mime_bundle, value_as_data
 from skep_workers.session.routing import Route, Router
 from skep_workers.session.shield import Shield
 from skep_workers.session.threaded_executor import ThreadedExecutor
+from skep_workers.session.writer import Writer, current_writer
 
 _ENDINGS: Final = {Reason.INTERRUPT: CellStatus.INTERRUPTED, Reason.TIMEOUT: CellStatus.TIMED_OUT}
 

@@ -26,10 +26,10 @@ from typing import Any, Final
 
 from skep_shared.interrupt_page import INTERRUPT_SIGNAL
 from skep_workers.session.clock import monotonic
-from skep_workers.session.link import NOBODY, Writer, current_writer
 from skep_workers.session.loop import SessionLoop
 from skep_workers.session.shield import Shield
 from skep_workers.session.tracer import Tracer
+from skep_workers.session.writer import NOBODY, Writer, current_writer
 
 HARD_SIGNAL: Final = signal.SIGRTMIN + 6
 HELD_UP_SECONDS: Final = 0.05

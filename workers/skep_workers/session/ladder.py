@@ -17,7 +17,7 @@ from typing import Final
 from skep_workers.session.children import interrupt_children
 from skep_workers.session.clock import monotonic
 from skep_workers.session.interrupts import HARD_SIGNAL, Interrupter, Reason, RunningCell
-from skep_workers.session.link import Writer
+from skep_workers.session.writer import Writer
 
 HARD_REPEAT_SECONDS: Final = 0.02
 UNHEARD_REPEAT_SECONDS: Final = 0.05

@@ -10,52 +10,27 @@ import contextlib
 import os
 import socket
 from collections.abc import Callable
-from contextvars import ContextVar
 from threading import Condition, Lock, RLock, get_ident  # bound early: user code may patch threading
 from threading import _active as _active_threads  # type: ignore[attr-defined]  # enumerate() would take its lock
-from typing import Final, NamedTuple
+from typing import Final
 
-from skep_shared.errors import FrameTooLarge
 from skep_shared.flushed_text import FlushedText
-from skep_shared.frames import Frame, Notice, Output, Truncated, encode_frame
+from skep_shared.frames import Frame, Truncated
 from skep_workers.session.clock import monotonic
+from skep_workers.session.outgoing import Text, encode
 from skep_workers.session.shield import Shield
 from skep_workers.session.spool import Spool, Write
 from skep_workers.session.wakes import write_keeping_gil
+from skep_workers.session.writer import NOBODY, Writer, current_writer
 
 HIGH_WATER_CHARS: Final = 1024 * 1024
 MAX_PARTIAL_LINE_CHARS: Final = 4 * 1024
-CHUNK_CHARS: Final = 64 * 1024
 DEFAULT_OUTPUT_LIMIT_BYTES: Final = 64 * 1024 * 1024
 FLUSH_SECONDS: Final = 0.1
 BURST_SECONDS: Final = 0.02
 BURST_FLUSHES: Final = 20
 SHORT_CHARS: Final = 1024  # what the short way takes without counting
 COUNTED_CELLS: Final = 1000
-
-
-class Writer(NamedTuple):
-    """Whose output it is: a cell's attempt; seq 0 is nobody's."""
-
-    seq: int
-    attempt: int
-
-
-NOBODY: Final = Writer(0, 0)
-
-# Copied into tasks when they are created, so that what a task prints is its cell's, whenever it prints.
-current_writer: ContextVar[Writer] = ContextVar("skep_writer", default=NOBODY)
-
-
-class _Text:
-    """Text of one writer and one stream, in pieces."""
-
-    __slots__ = ("pieces", "stream", "writer")
-
-    def __init__(self, writer: Writer, stream: str, piece: str) -> None:
-        self.writer = writer
-        self.stream = stream
-        self.pieces = [piece]
 
 
 _Open = tuple[Writer, list[str]]
@@ -80,14 +55,14 @@ class CellLink:
         self._lock = RLock()
         self._room = Condition(self._lock)
         self._sending = Lock()
-        self._pending: list[_Text | Frame] = []
+        self._pending: list[Text | Frame] = []
         self._pending_chars = 0
         self._is_inside = False
         self._open_stdout: _Open | None = None
         self._open_stderr: _Open | None = None
         self._spools: dict[str, Spool] = {}
-        self._spooling: tuple[Spool, _Text] | None = None
-        self._kept_of: _Text | None = None
+        self._spooling: tuple[Spool, Text] | None = None
+        self._kept_of: Text | None = None
         self._burst_ends_at = 0.0
         self._burst_flushes = 0
         self.is_alone = False  # no code but the running cell's can write on the main thread
@@ -198,13 +173,13 @@ class CellLink:
             self._unspool()
         pending = self._pending
         last = pending[-1] if pending else None
-        if type(last) is _Text and last.writer == owner and last.stream == stream:
+        if type(last) is Text and last.writer == owner and last.stream == stream:
             last.pieces.append(text)
         else:
             self.close_short_way()
-            pending.append(_Text(owner, stream, text))
+            pending.append(Text(owner, stream, text))
         self._pending_chars += len(text)
-        if not self._sending.locked() and not self._has_threads() and type(pending[-1]) is _Text:
+        if not self._sending.locked() and not self._has_threads() and type(pending[-1]) is Text:
             opened = (pending[-1].writer, pending[-1].pieces)
             if self.is_alone and owner == self.running:
                 self._spooling = (self._spools[stream], pending[-1])
@@ -220,18 +195,18 @@ class CellLink:
             not thread.name.startswith("skep-") for thread in list(_active_threads.values())[1:]
         )
 
-    def _take(self) -> list[_Text | Frame]:
+    def _take(self) -> list[Text | Frame]:
         """Take what is pending; the caller holds the lock for sending, so that it goes out in this order."""
         with self._lock:
             self.close_short_way()
             self._unspool()
             pending, self._pending, self._pending_chars = self._pending, [], 0
-            taken: list[_Text | Frame] = []
+            taken: list[Text | Frame] = []
             for item in pending:
-                taken += self._within_limit(item) if type(item) is _Text else [item]
+                taken += self._within_limit(item) if type(item) is Text else [item]
             return taken
 
-    def _within_limit(self, item: _Text) -> list[_Text | Frame]:
+    def _within_limit(self, item: Text) -> list[Text | Frame]:
         """Give what of the text the cell may still put out, and say so, once, where it ends."""
         text = "".join(item.pieces)
         item.pieces = [text]
@@ -246,7 +221,7 @@ class CellLink:
             return [item]
         self._written[owner] = limit + 1
         kept = text.encode("utf-8", "surrogatepass")[: limit - written].decode("utf-8", "ignore")
-        return [_Text(owner, item.stream, kept), Truncated(owner.seq, owner.attempt, limit)]
+        return [Text(owner, item.stream, kept), Truncated(owner.seq, owner.attempt, limit)]
 
     def put(self, frame: Frame) -> None:
         """Collect a frame in its place among the output; the control thread sends it soon."""
@@ -317,21 +292,10 @@ class CellLink:
         with self._lock:
             self._room.notify_all()
 
-    def _encode(self, pending: list[_Text | Frame]) -> bytes:
-        parts = []
-        for item in pending:
-            if type(item) is _Text:
-                text = "".join(item.pieces)
-                for start in range(0, len(text), CHUNK_CHARS):
-                    chunk = text[start : start + CHUNK_CHARS]
-                    parts.append(encode_frame(Output(item.writer.seq, item.writer.attempt, item.stream, chunk)))
-            else:
-                try:
-                    parts.append(encode_frame(item))  # type: ignore[arg-type]
-                except FrameTooLarge as exc:  # nobody reads such a frame: this is said in its place
-                    parts.append(encode_frame(_too_large(item, exc)))  # type: ignore[arg-type]
-        self._frames_sent += len(parts)
-        return b"".join(parts)
+    def _encode(self, pending: list[Text | Frame]) -> bytes:
+        encoded = encode(pending)
+        self._frames_sent += len(encoded)
+        return b"".join(encoded)
 
     def end_cell(self) -> None:
         """Forget how much early cells have written; their tasks then start to count anew."""
@@ -364,8 +328,3 @@ def _write_all(stream: str, text: str) -> None:
     data = text.encode("utf-8", "backslashreplace")
     while data:
         data = data[os.write(2 if stream == "stderr" else 1, data) :]
-
-
-def _too_large(frame: Frame, exc: FrameTooLarge) -> Notice:
-    seq, attempt = getattr(frame, "seq", 0), getattr(frame, "attempt", 0)
-    return Notice(seq, attempt, "left_out", f"{type(frame).__name__} is left out: {exc}")

@@ -7,9 +7,9 @@ from skep_shared.frames import Execute, Failure, Frame
 from skep_shared.states import CellStatus
 from skep_workers.session.compiling import CompiledCell
 from skep_workers.session.detection import ExecutionMode
-from skep_workers.session.link import Writer
 from skep_workers.session.routing import Route
 from skep_workers.session.tracebacks import describe_exception
+from skep_workers.session.writer import Writer
 
 NO_ROUTE: Final = Route(ExecutionMode.UNKNOWN)
 

@@ -54,7 +54,7 @@ from skep_workers.session.engine import Engine
 from skep_workers.session.inspection import Inspector
 from skep_workers.session.interrupts import Interrupter
 from skep_workers.session.ladder import DEFAULT_GRACE_SECONDS, Ladder
-from skep_workers.session.link import DEFAULT_OUTPUT_LIMIT_BYTES, CellLink, Writer
+from skep_workers.session.link import DEFAULT_OUTPUT_LIMIT_BYTES, CellLink
 from skep_workers.session.loop import SessionLoop
 from skep_workers.session.operations import Operations
 from skep_workers.session.prepared import Ending, Prepared
@@ -63,6 +63,7 @@ from skep_workers.session.shield import Shield
 from skep_workers.session.sources import install_class_sources
 from skep_workers.session.twinning import Given, Refused, fork, receive
 from skep_workers.session.workspace_calls import WorkspaceCalls
+from skep_workers.session.writer import Writer
 
 RECEIVE_BYTES: Final = 256 * 1024
 MAX_FAULT_CHARS: Final = 1000
