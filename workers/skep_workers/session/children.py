@@ -11,6 +11,7 @@ from typing import Final
 from skep_workers.session.clock import monotonic, seconds_since_boot
 
 _TICKS: Final = os.sysconf("SC_CLK_TCK")
+_libc: Final = ctypes.CDLL(None, use_errno=True)
 _PR_SET_CHILD_SUBREAPER: Final = 36  # prctl(2)
 
 
@@ -19,7 +20,7 @@ def adopt_orphans(*, adopts: bool = True) -> None:
 
     With `adopts` off, leave them to the next one above that adopts.
     """
-    if ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, int(adopts), 0, 0, 0) != 0:
+    if _libc.prctl(_PR_SET_CHILD_SUBREAPER, int(adopts), 0, 0, 0) != 0:
         raise OSError(ctypes.get_errno(), "prctl(PR_SET_CHILD_SUBREAPER)")
 
 

@@ -13,8 +13,8 @@ import signal
 import socket
 import sys
 import traceback
-import warnings
 from collections import deque
+from collections.abc import Iterable
 from functools import partial
 from platform import python_version
 from typing import Any, Final, NoReturn
@@ -137,6 +137,22 @@ class SessionMain:
         self._socket.setblocking(True)  # sends wait for the host; reads happen only when there is something
         self._loop.add_reader(self._socket.fileno(), self._receive)
 
+    def rehearse(self, cells: Iterable[str]) -> None:
+        """Run these cells one by one, each as the last one of a session, with nothing taken over; see rehearsal.py."""
+        asyncio.set_event_loop(self._loop)
+        self._configure({})
+        self._is_leaving = True  # the loop stops when the cell has ended
+        for seq, code in enumerate(cells, start=1):
+            self._queue.append(Execute(seq, 1, "rehearsal", code, None, None))
+            self._start_next()
+            self._loop.run_forever()
+            self._link.send(*self._keeper.after_cell(seq))
+
+    def forget(self) -> None:
+        """Close what a rehearsal has opened."""
+        asyncio.SelectorEventLoop.close(self._loop)
+        os.close(self._link.wake_fd)
+
     def _serve(self) -> None:
         while not self._is_leaving:
             # A task that user code left running may raise KeyboardInterrupt or SystemExit through the loop, and user
@@ -153,9 +169,6 @@ class SessionMain:
                 self._answer_twin(self._wanted_twins.popleft())
 
     def _take_over_process(self) -> None:
-        # Python 3.12 warns cells of forking beside a thread. Here one is beside them always, the control thread, which
-        # the child of a fork does without.
-        warnings.filterwarnings("ignore", r"This process \(pid=\d+\) is multi-threaded", DeprecationWarning)
         install_thread_hook(self._link.close_short_way)
         install_class_sources()
         install_publisher(self._publisher)

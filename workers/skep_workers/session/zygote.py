@@ -32,6 +32,7 @@ import signal
 import socket
 import sys
 import traceback
+import warnings
 from typing import Any, Final
 
 import msgpack
@@ -40,6 +41,7 @@ from skep_workers.session.children import adopt_orphans, children_of, is_below
 from skep_workers.session.control import CLOSED_EXIT, START_FAILED_EXIT
 from skep_workers.session.descriptors import Descriptors
 from skep_workers.session.process import run_session
+from skep_workers.session.rehearsal import rehearse
 
 PACKET_BYTES: Final = 64 * 1024
 DESCRIPTORS: Final = 8
@@ -167,6 +169,10 @@ def main() -> None:
     host, scratch = int(sys.argv[2]), sys.argv[3]
     for name in sys.argv[4:]:
         importlib.import_module(name)
+    # Python 3.12 warns cells of forking beside a thread. There is one beside them always, the control thread, which the
+    # child of a fork does without.
+    warnings.filterwarnings("ignore", r"This process \(pid=\d+\) is multi-threaded", DeprecationWarning)
+    rehearse(scratch)
     gc.collect()
     gc.freeze()
     zygote = Zygote(sock)

@@ -25,7 +25,7 @@ class Ambient:
         self._first_filters = list(warnings.filters)
         self._first_random = random.getstate()
         self._latest_random = (self._raw_random(), self._first_random)
-        self._home = str(Path.cwd())
+        self._home = os.getcwd()  # noqa: PTH109 - text, and each session makes one
 
     def read(self, future_flags: int) -> dict[str, Any]:
         """Give the state, as plain data that can be compared."""
