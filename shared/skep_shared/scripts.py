@@ -24,6 +24,7 @@ SCRIPT_NAMES: Final = (
 )  # fmt: skip
 
 INLINE_BODY_BYTES: Final = 16 * 1024
+INLINE_CELLS: Final = 16  # of one submit
 INLINE_REPLY_BYTES: Final = 256 * 1024
 
 
@@ -245,7 +246,8 @@ class Scripts:
     ) -> Submitted:
         """Append cells (id, packed CellSpec) in order, each id once; nothing is written unless all fit."""
         k = self.keys
-        args: list[str | bytes | int] = [k.prefix, session_id, client_id, max_pending, options, INLINE_BODY_BYTES]
+        inline = (INLINE_BODY_BYTES, INLINE_CELLS)
+        args: list[str | bytes | int] = [k.prefix, session_id, client_id, max_pending, options, *inline]
         for cell_id, body in cells:
             args += (cell_id, body)
         keys = (k.session(session_id), k.cells(session_id), k.ids(session_id), k.waiting, k.sessions)

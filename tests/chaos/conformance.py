@@ -175,7 +175,16 @@ class Histories:
             again = known and rng.random() < 0.25
             cells += [rng.choice(known) if again else f"cell{self._number()}", b"b" * rng.choice((1, 10, 40))]
         keys = (KEYS.session(session), KEYS.cells(session), KEYS.ids(session), KEYS.waiting, KEYS.sessions)
-        return keys, ("c", session, rng.choice(("", "k1", "k2", "k10")), rng.choice((5, 50)), b"opts", 20, *cells)
+        return keys, (
+            "c",
+            session,
+            rng.choice(("", "k1", "k2", "k10")),
+            rng.choice((5, 50)),
+            b"opts",
+            20,
+            rng.randrange(4),
+            *cells,
+        )
 
     def _cell(self, session: str) -> Any:
         known = list(self._model.redis.get(KEYS.ids(session).encode()) or ())

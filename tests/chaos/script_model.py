@@ -61,13 +61,13 @@ class ScriptModel:
 
     def _submit(self, keys: list[bytes], args: list[bytes]) -> Reply:
         r, (session, cells, ids, waiting, sessions) = self.redis, keys
-        prefix, sid, client, most, inline = args[0], args[1], args[2], int(args[3]), int(args[5])
+        prefix, sid, client, most, inline, riding = *args[:3], int(args[3]), int(args[5]), int(args[6])
         state, seq_text, cursor_text, last_text, owner = r.hmget(
             session, b"state", b"seq", b"cursor", b"last", b"owner"
         )
         seq, cursor, last = _number(seq_text), _number(cursor_text), _number(last_text)
         fresh, known = 0, dict[bytes, bytes | None]()
-        given = [(args[i], args[i + 1]) for i in range(6, len(args), 2)]
+        given = [(args[i], args[i + 1]) for i in range(7, len(args), 2)]
         for cell, _ in given:
             entry = r.hget(ids, cell)
             if "submit not idempotent" in self.bugs:
@@ -102,10 +102,9 @@ class ScriptModel:
                 known[cell] = entry = b"p:%d:%s" % (seq, client)
                 r.xadd(cells, b"%d-0" % seq, b"c", cell, b"b", body, b"t", now)
                 r.hset(ids, {cell: entry})
-                if alive and len(body) <= inline:
+                riding = riding - 1 if len(body) <= inline else -1
+                if alive and riding >= 0:
                     self._post(marker, b"k", b"cell", b"s", sid, b"q", seq, b"c", cell, b"b", body, b"t", now)
-                elif alive:
-                    self._post(marker, b"k", b"wake", b"s", sid, b"q", seq)
                 reply += [b"p", seq]
             elif pending := _PENDING.match(entry):
                 known_seq, clients = pending.groups()
@@ -117,6 +116,8 @@ class ScriptModel:
                 reply += [b"d", *map(int, _done(entry))]
         if fresh:
             r.hset(session, {b"seq": seq, b"active_at": now})
+            if alive and riding < 0:
+                self._post(marker, b"k", b"wake", b"s", sid, b"q", seq)
             if alive:
                 r.sadd(marker + b":sessions", sid)
             else:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from skep_shared.scripts import INLINE_BODY_BYTES, CellCommit, Placed, SubmitStatus
+from skep_shared.scripts import INLINE_BODY_BYTES, INLINE_CELLS, CellCommit, Placed, SubmitStatus
 
 pytestmark = pytest.mark.anyio
 
@@ -100,6 +100,27 @@ async def test_only_a_small_body_rides_in_the_mailbox(shard, size, kind):
 
     [letter] = await shard.mail("w1")
     assert (letter["k"], letter["q"], "b" in letter) == (kind, "2", kind == "cell")
+
+
+async def test_of_many_cells_the_first_ones_ride_and_one_letter_tells_of_the_others(shard):
+    await shard.submit("a")
+    await shard.claim("w1")
+
+    await shard.submit(*[f"b{number}" for number in range(INLINE_CELLS + 10)])
+
+    *riding, wake = await shard.mail("w1")
+    assert [(letter["k"], letter["q"]) for letter in riding] == [("cell", str(2 + n)) for n in range(INLINE_CELLS)]
+    assert wake == {"k": "wake", "s": "s", "q": str(1 + INLINE_CELLS + 10)}
+
+
+async def test_no_cell_rides_behind_one_that_is_too_large_to(shard):
+    await shard.submit("a")
+    await shard.claim("w1")
+
+    large = b"x" * (INLINE_BODY_BYTES + 1)
+    await shard.scripts.submit("s", [("b", b"x"), ("c", large), ("d", b"x"), ("e", large)], max_pending=10)
+
+    assert [(letter["k"], letter["q"]) for letter in await shard.mail("w1")] == [("cell", "2"), ("wake", "5")]
 
 
 async def test_a_resent_submit_changes_nothing_and_places_the_same(shard):
