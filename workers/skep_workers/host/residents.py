@@ -37,6 +37,7 @@ class Residents:
         self._placement = Placement(host)
         self._arriving: set[asyncio.Task[None]] = set()
         self._looking: set[str] = set()
+        self._awaited: set[str] = set()  # whose stay's end an activation waits for
         self._residents: dict[str, Resident] = {}
         self._early: dict[str, list[dict[bytes, Any]]] = {}
         self._stays: dict[str, asyncio.Task[None]] = {}
@@ -97,9 +98,18 @@ class Residents:
             if not resident.is_leaving:
                 await resident.confirm()
                 return
-            # It is on its way out, perhaps released already: whoever comes next claims anew.
-            await asyncio.wait({self._stays[session_id]})
-        if not is_placed and session_id not in self._claiming and await self._placement.hand_on(session_id):
+            # It is on its way out, perhaps released already: whoever comes next claims anew. One waits for that; more,
+            # since each takes a place among the few jobs at a time, would keep other sessions out.
+            if session_id in self._awaited:
+                return
+            self._awaited.add(session_id)
+            try:
+                await asyncio.wait({self._stays[session_id]})
+            finally:
+                self._awaited.discard(session_id)
+        if session_id in self._claiming:
+            return
+        if not is_placed and await self._placement.hand_on(session_id):
             return
         if session_id in self._residents:  # another activation was quicker: a second claim would take it from the first
             await self.activate(session_id, is_placed=is_placed)

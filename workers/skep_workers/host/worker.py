@@ -45,7 +45,7 @@ from skep_workers.host.zygote import Zygote
 log = structlog.get_logger()
 
 RECOVERY_PAGE = 100
-MOST_JOBS_DUE = 200
+MOST_JOBS_DUE = 2000  # a worker that was killed leaves up to MAX_JOBS behind that nobody may take for a while
 SWEEP_SECONDS = 15.0
 FAREWELL_SECONDS = 1.0
 
