@@ -21,6 +21,7 @@ from skep_shared import retention_scripts, scripts
 
 READ_BYTES: Final = 256 * 1024
 LATENCY_SECONDS: Final = 0.2
+SLICE_BYTES: Final = 16 * 1024
 SLOW_BYTES_PER_SECOND: Final = 10_000_000 // 8
 _SOURCES: Final = [*scripts._SOURCES.values(), *retention_scripts._SOURCES.values()]
 _NAMES: Final = {known.encode(): source.name for source in _SOURCES for known in (source.sha, source.text)}
@@ -138,9 +139,11 @@ class Link:
         """Wait as long as so many bytes take."""
         while (now := time.monotonic()) < self._cut_until:
             await self.wait(self._cut_until - now)
-        if now < self._slow_until:
-            self._free_at = max(now, self._free_at) + size / SLOW_BYTES_PER_SECOND
+        while size > 0 and now < self._slow_until:  # a slice at a time: connections share what there is
+            self._free_at = max(now, self._free_at) + min(size, SLICE_BYTES) / SLOW_BYTES_PER_SECOND
             await self.wait(self._free_at - now)
+            size -= SLICE_BYTES
+            now = time.monotonic()
         if is_request and now < self._late_until:
             await self.wait(LATENCY_SECONDS)
 
