@@ -42,6 +42,7 @@ from skep_shared.frames import (
 from skep_shared.interrupt_page import INTERRUPT_SIGNAL, InterruptPage, make_page
 from skep_workers.host.snapshot_order import SnapshotOrder
 from skep_workers.host.thread_signals import signal_thread
+from skep_workers.host.twin_requests import TwinRequests
 
 LAST_OUTPUT_BYTES: Final = 1024 * 1024
 MAX_FAULT_CHARS: Final = 1000
@@ -114,9 +115,7 @@ class SessionProcess:
         self._snapshots_ended = asyncio.Event()
         self._snapshot_order = SnapshotOrder(self._on_frame)
         self._is_stopping = False
-        self._twinning = asyncio.Lock()
-        self._twinned: asyncio.Future[Twinned] | None = None
-        self._twins_asked = 0
+        self._twins = TwinRequests()
         self._pipes: list[int] = []
         self._page: InterruptPage | None = None
         self._flushed: FlushedText | None = None
@@ -210,25 +209,7 @@ class SessionProcess:
 
     async def twin(self, manifest: bytes, descriptors: list[int], patience_seconds: float) -> Twinned:
         """Ask for a fork of the process that gets these descriptors. Raises StartError without an answer."""
-        async with self._twinning:
-            if self._snapshots is None or self._snapshots.is_closing() or self._transport is None:
-                raise StartError("session process", "the process to fork has ended")
-            self._twinned = asyncio.get_running_loop().create_future()
-            self._twins_asked += 1
-            # Nobody else writes on that socket; and what is sent past its transport can't get into another's middle.
-            try:
-                with socket.socket(fileno=os.dup(self._snapshots.get_extra_info("socket").fileno())) as sock:
-                    socket.send_fds(sock, [b"\0"], descriptors)
-                self._transport.write(encode_frame(Twin(self._twins_asked, manifest)))
-                async with asyncio.timeout(patience_seconds):
-                    return await self._twinned
-            except TimeoutError:
-                reason = f"the process to fork has not answered for {patience_seconds:g} s"
-                raise StartError("session process", reason) from None
-            except OSError as exc:
-                raise StartError("session process", f"the process to fork can't be reached: {exc}") from exc
-            finally:
-                self._twinned = None
+        return await self._twins.ask(self._transport, self._snapshots, manifest, descriptors, patience_seconds)
 
     def ping(self, now: float) -> float:
         """Ask for a sign of life; gives the seconds since the last one that was not answered (0: all were)."""
@@ -293,10 +274,7 @@ class SessionProcess:
                 elif isinstance(frame, Blob | Saved):
                     self._snapshot_order.take(frame)
                 elif isinstance(frame, Twinned):
-                    # One of another number is to a question that nobody waits with any more.
-                    is_awaited = self._twinned is not None and frame.request == self._twins_asked
-                    if self._twinned is not None and is_awaited and not self._twinned.done():
-                        self._twinned.set_result(frame)
+                    self._twins.take(frame)
                 elif isinstance(frame, _HOSTS_OWN):
                     raise ProtocolError(f"{type(frame).__name__} does not come from a session process")
                 else:
@@ -383,8 +361,7 @@ class SessionProcess:
         if self._page is not None:
             self._page.close()
             self._page = None
-        if self._twinned is not None and not self._twinned.done():
-            self._twinned.set_exception(StartError("session process", f"the process to fork has ended: {cause}"))
+        self._twins.end(cause)
         self.gone.set()
         self._on_exit(cause, left)
 
