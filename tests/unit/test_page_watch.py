@@ -159,6 +159,11 @@ def names(view):
     return [name for name, _ in split(view)]
 
 
+def memory_of(size):
+    """Give memory that shares no page with anything else, which would count as written when that is."""
+    return memoryview(mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS))
+
+
 def snapshot(buffers, view):
     """Do what a snapshot does; gives the names it has found, and how many chunks it hashed."""
     known = buffers.look(has_threads=False).get(place_of(view), ())
@@ -170,8 +175,8 @@ def snapshot(buffers, view):
 @pytest.mark.parametrize("seed", range(5))
 def test_the_names_are_those_of_the_content_however_it_changes(watch, seed):
     rng = random.Random(seed)
-    memory = bytearray(rng.randbytes(8 * CHUNK_BYTES + 1000))
-    buffers, view, hashed = StillBuffers(lambda: watch), memoryview(memory), []
+    buffers, view, hashed = StillBuffers(lambda: watch), memory_of(8 * CHUNK_BYTES + 1000), []
+    view[:] = rng.randbytes(len(view))
     for _ in range(60):
         for _ in range(rng.choice([0, 0, 0, 0, 1, 3, 200])):
             place = rng.randrange(len(view))
@@ -184,17 +189,17 @@ def test_the_names_are_those_of_the_content_however_it_changes(watch, seed):
 
 
 def test_a_buffer_that_stands_still_is_hashed_twice_and_then_only_where_it_changes(watch):
-    view = memoryview(bytearray(20 * CHUNK_BYTES))
+    view = memory_of(20 * CHUNK_BYTES)
     view[:] = random.Random(1).randbytes(len(view))
     buffers = StillBuffers(lambda: watch)
 
     assert [snapshot(buffers, view)[1] for _ in range(4)] == [20, 20, 20, 0]  # watched from the third on
-    view[3 * CHUNK_BYTES + PAGE] += 1
+    view[3 * CHUNK_BYTES + PAGE] ^= 1
     assert [snapshot(buffers, view)[1] for _ in range(2)] == [1, 0]
 
 
 def test_a_buffer_that_is_rewritten_is_let_go_and_must_be_still_for_longer(watch):
-    view = memoryview(bytearray(20 * CHUNK_BYTES))
+    view = memory_of(20 * CHUNK_BYTES)
     buffers, rng, hashed = StillBuffers(lambda: watch), random.Random(1), []
     for round_number in range(14):
         if round_number in {0, 4}:
@@ -204,9 +209,30 @@ def test_a_buffer_that_is_rewritten_is_let_go_and_must_be_still_for_longer(watch
     assert hashed == [20, 20, 20, 0, 20, 20, 20, 20, 0, 0, 0, 0, 0, 0]
 
 
+def test_a_fork_of_the_process_begins_anew_and_leaves_its_parents_watch_alone(watch):
+    view = memory_of(8 * CHUNK_BYTES)
+    view[:] = random.Random(1).randbytes(len(view))
+    buffers = StillBuffers(lambda: watch)
+    for _ in range(4):
+        snapshot(buffers, view)
+    child = os.fork()
+    if child == 0:
+        buffers._open_watch = PageWatch.open
+        view[5] ^= 1
+        hashed = []
+        for _ in range(4):
+            found, count = snapshot(buffers, view)
+            hashed.append(count if found == names(view) else -1)
+        os._exit(0 if hashed == [8, 8, 8, 0] else 1)
+    _, status = os.waitpid(child, 0)
+
+    assert os.waitstatus_to_exitcode(status) == 0
+    assert snapshot(buffers, view) == (names(view), 0)
+
+
 def test_a_buffer_that_never_stands_still_is_never_watched():
     opened = []
-    view, rng = memoryview(bytearray(8 * CHUNK_BYTES)), random.Random(1)
+    view, rng = memory_of(8 * CHUNK_BYTES), random.Random(1)
     buffers = StillBuffers(lambda: opened.append(1))
     for _ in range(5):
         view[:] = rng.randbytes(len(view))
@@ -217,7 +243,7 @@ def test_a_buffer_that_never_stands_still_is_never_watched():
 
 @pytest.mark.parametrize("why", ["threads", "pinned memory"])
 def test_where_a_device_may_write_everything_is_hashed(watch, monkeypatch, why):
-    view = memoryview(bytearray(8 * CHUNK_BYTES))
+    view = memory_of(8 * CHUNK_BYTES)
     buffers = StillBuffers(lambda: watch)
     for _ in range(4):
         snapshot(buffers, view)

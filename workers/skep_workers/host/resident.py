@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
 from typing import Final
 
 import structlog
@@ -294,15 +295,18 @@ class Resident:
 
     async def _start_process(self) -> None:
         self._step(ResidentStep.START)
-        try:
-            live = await self._start_live()
-            process, hello = live or await self._housing.start_process(self._on_frame, self._on_exit)
-        except StartError:
-            self._step(ResidentStep.EXIT)
-            raise
-        self._process = process
-        process.execute([self._runs.configuration()])
-        await self._keeping.fill(process, hello, is_lagging=self._runs.is_lagging, is_live=live is not None)
+        async with AsyncExitStack() as stack:
+            try:
+                live = await self._start_live()
+                if live is None:
+                    await stack.enter_async_context(self._keeping.reading_ahead())
+                process, hello = live or await self._housing.start_process(self._on_frame, self._on_exit)
+            except StartError:
+                self._step(ResidentStep.EXIT)
+                raise
+            self._process = process
+            process.execute([self._runs.configuration()])
+            await self._keeping.fill(process, hello, is_lagging=self._runs.is_lagging, is_live=live is not None)
         if process.gone.is_set():
             raise StartError("session process", "it ended before its first cell")
         self._step(ResidentStep.HELLO)

@@ -3,7 +3,8 @@
 import asyncio
 import itertools
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
 from typing import Final
 
 import structlog
@@ -51,6 +52,7 @@ class CheckpointShelf:
         self._history = History()
         self._protected: frozenset[int] = frozenset()
         self._numbers = itertools.count(1)
+        self._ahead: tuple[int, asyncio.Task[_Reading | None]] | None = None
 
     async def load(self) -> None:
         """Read what is there when the session comes."""
@@ -109,30 +111,95 @@ class CheckpointShelf:
         prune, number, newest = self._scripts.prune, next(self._numbers), max(self._history.seqs, default=0)
         return await persist(lambda: prune(self._claim, gone, garbage, number=number, newest=newest), "prune")
 
+    @asynccontextmanager
+    async def reading_ahead(self, head: int) -> AsyncIterator[None]:
+        """Begin to read the checkpoint at `head` meanwhile: `manifests` and `hand_on` go on from there."""
+        seq = max((known for known in self._history.seqs if known <= head), default=0)
+        if seq:
+            self._ahead = seq, asyncio.create_task(self._begin(seq), name="first chunks of a checkpoint")
+        try:
+            yield
+        finally:
+            if self._ahead is not None:
+                _, beginning = self._ahead
+                self._ahead = None
+                beginning.cancel()
+                for began in await asyncio.gather(beginning, return_exceptions=True):
+                    if isinstance(began, _Reading):
+                        await began.stop()
+
+    async def _begin(self, seq: int) -> "_Reading | None":
+        manifest = await self._read_manifest(seq)
+        if manifest is None:
+            return None
+        with suppress(ValueError, TypeError):  # whoever needs it will be told
+            return _Reading(manifest, self._places.get)
+        return None
+
+    async def _read_manifest(self, seq: int) -> bytes | None:
+        key = self._scripts.keys.checkpoints(self._claim.session_id)
+        found = await persist(lambda: self._redis.xrange(key, f"{seq}-0", f"{seq}-0"), "checkpoint")
+        return next((fields[b"m"] for _, fields in found), None)
+
     async def manifests(self, head: int) -> AsyncIterator[tuple[int, bytes]]:
         """Yield (seq, manifest) from `head` back to the oldest that is kept."""
-        key = self._scripts.keys.checkpoints(self._claim.session_id)
         for seq in sorted((known for known in self._history.seqs if known <= head), reverse=True):
-            found = await persist(lambda seq=seq: self._redis.xrange(key, f"{seq}-0", f"{seq}-0"), "checkpoint")  # type: ignore[misc]
-            for _, fields in found:
-                yield seq, fields[b"m"]
+            if self._ahead is not None and self._ahead[0] == seq:
+                reading = await self._ahead[1]
+                manifest = None if reading is None else reading.manifest
+            else:
+                manifest = None
+            manifest = manifest or await self._read_manifest(seq)
+            if manifest is not None:
+                yield seq, manifest
 
     async def hand_on(self, manifest: bytes, take: Callable[[Blob], Awaitable[None]]) -> None:
         """Give the chunks that a manifest names, but missing ones, to `take`. Raises StoreUnavailable, ValueError."""
-        chunks = chunks_of(read_manifest(manifest))
-        pages = deque(chunks[start : start + PAGE_CHUNKS] for start in range(0, len(chunks), PAGE_CHUNKS))
-        reading: deque[tuple[list[Chunk], asyncio.Task[list[bytes | None]]]] = deque()
+        reading = await self._ahead[1] if self._ahead is not None else None
+        if reading is None or reading.manifest is not manifest:
+            reading = _Reading(manifest, self._places.get)
         try:
-            while pages or reading:
-                while pages and len(reading) < PAGES_AHEAD:  # the next ones are read while one is handed on
-                    page = pages.popleft()
-                    reading.append((page, asyncio.create_task(self._places.get(page), name="chunks of a checkpoint")))
-                page, read = reading[0]
-                for chunk, data in zip(page, await read, strict=True):
-                    if data is not None:
-                        await take(Blob(chunk.name, data))
-                reading.popleft()
+            while (page := await reading.next_page()) is not None:
+                for blob in page:
+                    await take(blob)
         finally:
-            for _, read in reading:
-                read.cancel()
-            await asyncio.gather(*(read for _, read in reading), return_exceptions=True)
+            await reading.stop()
+
+
+class _Reading:
+    """The chunks that a manifest names, page by page; the next pages are read while one is handed on."""
+
+    def __init__(self, manifest: bytes, get: Callable[[Sequence[Chunk]], Awaitable[list[bytes | None]]]) -> None:
+        """Begin. Raises ValueError, TypeError for what is no manifest."""
+        self.manifest: Final = manifest
+        self._get = get
+        chunks = chunks_of(read_manifest(manifest))
+        self._pages = deque(chunks[start : start + PAGE_CHUNKS] for start in range(0, len(chunks), PAGE_CHUNKS))
+        self._read: deque[asyncio.Task[list[Blob]]] = deque()
+        self._read_on()
+
+    async def next_page(self) -> list[Blob] | None:
+        """Give the next chunks, but missing ones; None at the end. Raises StoreUnavailable."""
+        self._read_on()
+        if not self._read:
+            return None
+        page = await self._read[0]
+        self._read.popleft()
+        self._read_on()
+        return page
+
+    async def stop(self) -> None:
+        """Read no more."""
+        self._pages.clear()
+        for task in self._read:
+            task.cancel()
+        await asyncio.gather(*self._read, return_exceptions=True)
+
+    def _read_on(self) -> None:
+        while self._pages and len(self._read) < PAGES_AHEAD:
+            page = self._pages.popleft()
+            self._read.append(asyncio.create_task(self._read_page(page), name="chunks of a checkpoint"))
+
+    async def _read_page(self, page: Sequence[Chunk]) -> list[Blob]:
+        data = await self._get(page)
+        return [Blob(chunk.name, found) for chunk, found in zip(page, data, strict=True) if found is not None]

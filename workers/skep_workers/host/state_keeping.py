@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from typing import Final
 
 import structlog
@@ -107,6 +108,10 @@ class StateKeeping:
         async for seq, manifest in self._shelf.manifests(self._journal.head):
             return manifest if seq == self._journal.head else None
         return None
+
+    def reading_ahead(self) -> AbstractAsyncContextManager[None]:
+        """Read what a new process will probably be filled with, while it starts."""
+        return self._shelf.reading_ahead(self._journal.head)
 
     async def fill(self, process: SessionProcess, hello: Hello, *, is_lagging: bool, is_live: bool = False) -> None:
         """Bring the session's state back, from the latest checkpoint that can be. Raises StartError, Fenced.

@@ -52,8 +52,9 @@ class StillBuffers:
 
         has_threads: there are threads, which may be in the middle of direct I/O.
         """
+        self._begin_anew_in_a_fork()
         wanted = [place for place, buffer in self._buffers.items() if buffer.still_for >= buffer.patience]
-        if not wanted or os.getpid() != self._pid:
+        if not wanted:
             return {}
         if not self._is_tried:
             self._is_tried, self._watch = True, self._open_watch()
@@ -81,6 +82,15 @@ class StillBuffers:
         for buffer in self._buffers.values():
             buffer.is_watched, buffer.known = False, []
 
+    def _begin_anew_in_a_fork(self) -> None:
+        """Forget all in a process that was forked from a session's: the watch is of its parent's memory.
+
+        Its descriptors are left alone: whoever made the fork may have closed them, and others have their numbers.
+        """
+        if os.getpid() != self._pid:
+            self._pid = os.getpid()
+            self._watch, self._is_tried, self._buffers = None, False, {}
+
     def _look_at(self, place: Place, watch: PageWatch) -> None:
         buffer, pages = self._buffers[place], _pages(place)
         try:
@@ -105,6 +115,7 @@ class StillBuffers:
 
     def adopt(self, learned: Mapping[Place, list[Digest]]) -> bool:
         """Take what a snapshot has found in large buffers; tells whether more is known of them now than before."""
+        self._begin_anew_in_a_fork()
         is_news = False
         for place in self._buffers.keys() - learned.keys():
             if self._watch is not None:
