@@ -51,12 +51,19 @@ def _handlers(url: str) -> dict[str, Callable[..., Any]]:
             for name in sessions:
                 (await cluster.session(name).run(code)).raise_for_status()
 
-    async def run(sessions: list[str], code: str, cells: int) -> dict[str, Any]:
-        """Run all cells of all sessions at once; gives when each session's last and median outcomes were here."""
+    async def run(sessions: list[str], code: str, cells: int, begin_at: float = 0.0) -> dict[str, Any]:
+        """Run all cells of all sessions at once; gives when each session's last and median outcomes were here.
+
+        They wait in their sessions until `begin_at` (monotonic), behind a cell that does: who was submitted first is
+        no further then than the others.
+        """
         async with skep.connect(url) as cluster:
             for name in sessions:  # connections and scripts are there before the clock starts
                 await cluster.session(name).info()
-            started = time.monotonic()
+            started = max(time.monotonic(), begin_at)
+            if begin_at:
+                wait = f"import time; time.sleep(max(0, {begin_at!r} - time.monotonic()))"
+                await asyncio.gather(*(cluster.session(name).submit(wait) for name in sessions))
             runs = (submit_and_wait(cluster.session(name), code, cells) for name in sessions)
             ends = await asyncio.gather(*runs)
         last = {name: max(times) for name, times in zip(sessions, ends, strict=True)}

@@ -1,6 +1,7 @@
 """Many sessions at once: 50 of 200 cells each, two workers, three client processes."""
 
 import statistics
+import time
 from asyncio import gather
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
@@ -14,6 +15,7 @@ ABOUT = "50 sessions of 200 cells on two workers, from three clients: cells per 
 PEERS: tuple[str, ...] = ()
 
 SESSIONS, WORKERS, CLIENTS = 50, 2, 3
+HELD_SECONDS = 4.0  # all cells are submitted by then
 
 
 async def run(lab: Lab) -> AsyncIterator[Row]:
@@ -27,7 +29,7 @@ async def run(lab: Lab) -> AsyncIterator[Row]:
         shares = [names[number::CLIENTS] for number in range(CLIENTS)]
         await clients[0].ask("warm", sessions=["alone"], code="1+1")
         await gather(*(c.ask("warm", sessions=share, code="1+1") for c, share in zip(clients, shares, strict=True)))
-        alone, together, spreads, middles = [], [], [], []
+        alone, together, spreads, middles, held = [], [], [], [], []
         for _ in range(repeats):
             given = await clients[0].ask("run", sessions=["alone"], code="1+1", cells=SESSIONS * cells)
             alone.append(SESSIONS * cells / (given["last"]["alone"] - given["started"]))
@@ -41,6 +43,12 @@ async def run(lab: Lab) -> AsyncIterator[Row]:
             together.append(SESSIONS * cells / max(last))
             spreads.append(_spread(last))
             middles.append(_spread(middle))
+            begin_at = time.monotonic() + HELD_SECONDS
+            asked = (
+                c.ask("run", sessions=share, code="1+1", cells=cells, begin_at=begin_at)
+                for c, share in zip(clients, shares, strict=True)
+            )
+            held.append(_spread([end - begin_at for answer in await gather(*asked) for end in answer["last"].values()]))
         owners: dict[str | None, int] = {}
         async for info in cluster.sessions():
             if info.id in names:
@@ -53,9 +61,10 @@ async def run(lab: Lab) -> AsyncIterator[Row]:
         f"sessions per worker: {shared}",
     )  # fmt: skip
     yield Row(
-        "fairness: how far a session's end is from the median session's", Figure.of("farthest", spreads, "%"),
-        goals=(Goal("farthest, %", statistics.median(spreads), 10.0),),
-        note=f"of the time from the start; of each session's median cell {statistics.median(middles):.0f} %",
+        "fairness: how far a session's end is from the median session's", Figure.of("farthest", held, "%"),
+        goals=(Goal("farthest, %", statistics.median(held), 10.0),),
+        note="of the time since all of them began at once, with their cells submitted; begun as they are submitted "
+        f"{statistics.median(spreads):.0f} %, each session's median cell {statistics.median(middles):.0f} %",
     )  # fmt: skip
 
 
