@@ -177,16 +177,17 @@ class WorkerHost:
         found = await self._scripts.recover(
             silence_ms=int(self._settings.lease_seconds * 1000), page=RECOVERY_PAGE, patience_ms=PATIENCE_MS
         )
-        if found.dead or found.waiting:
-            log.warning("recovery", dead_workers=found.dead, waiting=len(found.waiting))
         if found.dead:
             for session_id in found.waiting:
                 self._reminders.forget(session_id)
         elif found.waiting and await jobs_due(self._arq, self._keys, self._clock.now_ms()) > MOST_JOBS_DUE:
             return  # the workers are full, or slow: more jobs would only be more of the same
-        for session_id in found.waiting:
-            if self._reminders.take(session_id, asyncio.get_running_loop().time()):
-                await self._activate_elsewhere(session_id)
+        now = asyncio.get_running_loop().time()
+        asked_for = [session_id for session_id in found.waiting if self._reminders.take(session_id, now)]
+        if found.dead or asked_for:
+            log.warning("recovery", dead_workers=found.dead, waiting=len(asked_for))
+        for session_id in asked_for:
+            await self._activate_elsewhere(session_id)
 
     async def _ping(self, residents: Residents) -> None:
         while True:
