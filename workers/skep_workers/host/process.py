@@ -10,9 +10,9 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeGuard
 
 from skep_shared.errors import ProtocolError, StartError
 from skep_shared.flushed_text import FlushedText
@@ -186,13 +186,12 @@ class SessionProcess:
 
     def execute(self, cells: list[Configure | Execute]) -> None:
         """Hand cells over, in order; before the first one the session's options."""
-        if self._transport is not None:
-            self._transport.write(b"".join([encode_frame(cell) for cell in cells]))
+        _send(self._transport, [encode_frame(cell) for cell in cells])
 
     def control(self, frame: Interrupt | Withdraw | Answer | Request) -> None:
         """Send a request that is heard while a cell runs."""
         if self._control is not None:
-            self._control.write(encode_frame(frame))
+            _send(self._control, [encode_frame(frame)])
             if isinstance(frame, Interrupt):
                 self._signal_interrupt(frame)
 
@@ -215,8 +214,7 @@ class SessionProcess:
         """Ask for a sign of life; gives the seconds since the last one that was not answered (0: all were)."""
         if self._pinged_at is None:
             self._pinged_at = now
-            if self._control is not None:
-                self._control.write(encode_frame(Ping(0)))
+            _send(self._control, [encode_frame(Ping(0))])
             return 0.0
         return now - self._pinged_at
 
@@ -234,7 +232,7 @@ class SessionProcess:
         """End the process: ask, then kill; afterwards it is gone."""
         if self._control is not None and not self.gone.is_set():
             self._is_stopping = True
-            self._control.write(encode_frame(Shutdown()))
+            _send(self._control, [encode_frame(Shutdown())])
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(patience_seconds):
                     await self.gone.wait()
@@ -316,12 +314,10 @@ class SessionProcess:
 
     async def send_state(self, frame: Blob | Restore) -> None:
         """Send a part of a checkpoint to restore; waits while much is on its way."""
-        while self._transport is not None and self._transport.get_write_buffer_size() > SEND_BUFFER_BYTES:
-            if self.gone.is_set():
-                return
+        transport = self._transport
+        while _is_open(transport) and transport.get_write_buffer_size() > SEND_BUFFER_BYTES:  # noqa: ASYNC110
             await asyncio.sleep(0.001)  # the transport has no signal of its own for this
-        if self._transport is not None:
-            self._transport.writelines(encode_blob(frame) if isinstance(frame, Blob) else [encode_frame(frame)])
+        _send(transport, encode_blob(frame) if isinstance(frame, Blob) else [encode_frame(frame)])
 
     def _on_cell_end(self) -> None:
         self._begin_end()
@@ -386,6 +382,16 @@ class SessionProcess:
         pipes, self._pipes = self._pipes, []
         for fd in pipes:
             os.close(fd)
+
+
+def _send(transport: asyncio.Transport | None, parts: Sequence[bytes]) -> None:
+    """Write, unless the other end has gone, which is told by itself: where asyncio says nothing, uvloop raises."""
+    if _is_open(transport):
+        transport.writelines(parts)
+
+
+def _is_open(transport: asyncio.Transport | None) -> TypeGuard[asyncio.Transport]:
+    return transport is not None and not transport.is_closing()
 
 
 def describe_status(status: int | None) -> str:
