@@ -297,6 +297,20 @@ def open_session(cluster: skep.EmbeddedCluster) -> Callable[..., skep.Session]:
 
 
 @pytest.fixture
+def asks() -> Callable[[skep.Cell], Awaitable[None]]:
+    """Give a function that waits until a client hears a cell's question: an answer that comes earlier is to nobody."""
+
+    async def wait(cell: skep.Cell) -> None:
+        async with aclosing(cell.events()) as events:
+            async for event in events:
+                if event.kind == "input.requested":
+                    return
+        raise AssertionError(f"{cell} ended and had asked nothing")
+
+    return wait
+
+
+@pytest.fixture
 def says() -> Callable[[skep.Cell, str], Awaitable[None]]:
     """Give a function that waits until a client hears this of a cell."""
 
