@@ -18,6 +18,7 @@ import socket
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
+from time import sleep  # bound early: user code may patch time
 from typing import Final
 
 from skep_shared.frames import Twinned
@@ -29,6 +30,8 @@ from skep_workers.session.link import CellLink
 
 RECEIVE_SECONDS: Final = 2.0
 FORK_SECONDS: Final = 10.0  # until the zygote knows of the twin
+THREAD_SECONDS: Final = 0.002
+THREAD_LOOKS: Final = 25
 THREADS_EXIT: Final = 84
 FAILED_EXIT: Final = 85
 PID_BYTES: Final = 8
@@ -113,7 +116,12 @@ def _split(adopted: int, write: int, threads: int) -> None:
     status = FAILED_EXIT
     try:
         # Libraries that know of forks have ended their threads for this one; whoever is left doesn't know.
-        if native_threads(os.getppid()) > threads:
+        # The one of the last snapshot may be on its way out.
+        looks = 0
+        while (is_more := native_threads(os.getppid()) > threads) and looks < THREAD_LOOKS:
+            looks += 1
+            sleep(THREAD_SECONDS)
+        if is_more:
             status = THREADS_EXIT
         elif twin := _fork():
             os.write(write, twin.to_bytes(PID_BYTES, "big"))
