@@ -173,7 +173,8 @@ def snapshot(buffers, view):
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_the_names_are_those_of_the_content_however_it_changes(watch, seed):
+def test_the_names_are_those_of_the_content_however_it_changes(watch, seed, monkeypatch):
+    monkeypatch.setattr(still_buffers, "may_miss_writes", lambda: False)  # whatever else this machine does meanwhile
     rng = random.Random(seed)
     buffers, view, hashed = StillBuffers(lambda: watch), memory_of(8 * CHUNK_BYTES + 1000), []
     view[:] = rng.randbytes(len(view))
