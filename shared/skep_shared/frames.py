@@ -1,9 +1,4 @@
-"""The protocol between a worker host and a session process: bytes in, frames out, no I/O.
-
-A frame is a 4-byte big-endian length and that many bytes of msgpack: an array of the frame's code and its fields.
-The first frame from the session process is Hello; whoever reads another version there raises VersionMismatch and
-ends the exchange. Every other fault (unknown code, wrong count or type of fields, oversize) is a ProtocolError too,
-after which the connection is of no more use: the host kills the process, never itself.
+"""What a worker host and a session process say to each other: the kinds of frames; `frame_codec` makes bytes of them.
 
 Two sockets join the two ends. The *cell socket* carries Execute one way and everything that belongs to a cell the
 other way, in order; the session's main thread reads it between cells, so that starting a short cell needs no hand-over
@@ -11,17 +6,7 @@ between threads. The *control socket* carries requests that must be answered whi
 never runs user code.
 """
 
-from collections.abc import Iterator
-from types import NoneType
-from typing import Any, Final, NamedTuple, get_args, get_type_hints
-
-import msgpack
-
-from skep_shared.errors import FrameTooLarge, MalformedFrame, VersionMismatch
-
-PROTOCOL_VERSION: Final = 1
-MAX_FRAME_BYTES: Final = 16 * 1024 * 1024
-HEADER_BYTES: Final = 4
+from typing import Any, Final, NamedTuple
 
 
 class Hello(NamedTuple):
@@ -251,180 +236,14 @@ class Fault(NamedTuple):
 
 
 Frame = (
-    Hello
-    | Configure
-    | Execute
-    | Withdraw
-    | Interrupt
-    | Shutdown
-    | Ping
-    | Pong
-    | Request
-    | Reply
-    | Answer
-    | Output
-    | Truncated
-    | Display
-    | Cleared
-    | InputRequest
-    | Result
-    | Failure
-    | Notice
-    | Done
-    | Blob
-    | Saved
-    | Restore
-    | Restored
-    | Fault
-    | Twin
-    | Twinned
-)
+    Hello | Configure | Execute | Withdraw | Interrupt | Shutdown | Ping | Pong | Request | Reply
+    | Answer | Output | Truncated | Display | Cleared | InputRequest | Result | Failure | Notice
+    | Done | Blob | Saved | Restore | Restored | Fault | Twin | Twinned
+)  # fmt: skip
 
 FRAME_CODES: Final[dict[type, int]] = {
-    Hello: 0,
-    Configure: 1,
-    Execute: 2,
-    Withdraw: 3,
-    Interrupt: 4,
-    Shutdown: 5,
-    Ping: 6,
-    Pong: 7,
-    Request: 8,
-    Reply: 9,
-    Answer: 10,
-    Output: 11,
-    Truncated: 12,
-    Display: 13,
-    Cleared: 14,
-    InputRequest: 15,
-    Result: 16,
-    Failure: 17,
-    Notice: 18,
-    Done: 19,
-    Blob: 20,
-    Saved: 21,
-    Restore: 22,
-    Restored: 23,
-    Fault: 24,
-    Twin: 25,
-    Twinned: 26,
-}
-
-
-def _accepted_types(annotation: Any) -> tuple[type, ...]:
-    """Give the types a decoded field may have; containers are checked one level deep."""
-    options = get_args(annotation) if NoneType in get_args(annotation) else (annotation,)
-    return tuple(getattr(option, "__origin__", option) for option in options)
-
-
-class _Schema(NamedTuple):
-    make: Any
-    fields: tuple[tuple[str, tuple[type, ...]], ...]
-
-
-def _build_schemas() -> dict[int, _Schema]:
-    schemas = {}
-    for kind, code in FRAME_CODES.items():
-        hints = get_type_hints(kind)
-        fields = tuple((name, _accepted_types(hints[name])) for name in kind._fields)  # type: ignore[attr-defined]
-        schemas[code] = _Schema(kind, fields)
-    return schemas
-
-
-_SCHEMAS: Final = _build_schemas()
-_packb = msgpack.Packer(unicode_errors="surrogatepass").pack
-
-
-def encode_frame(frame: Frame, *, max_bytes: int = MAX_FRAME_BYTES) -> bytes:
-    """Give the frame's bytes. Raises FrameTooLarge. Only one thread at a time may call this."""
-    body: bytes = _packb((FRAME_CODES[type(frame)], *frame))
-    if len(body) > max_bytes:
-        raise FrameTooLarge(len(body), max_bytes)
-    return len(body).to_bytes(HEADER_BYTES, "big") + body
-
-
-def encode_blob(blob: Blob) -> tuple[bytes, bytes]:
-    """Give the frame of a chunk in two parts, the second being its data: megabytes are better not copied.
-
-    Raises FrameTooLarge.
-    """
-    start = _packb((FRAME_CODES[Blob], blob.name, b""))[: -len(_packb(b""))]
-    length = b"\xc6" + len(blob.data).to_bytes(4, "big")  # msgpack's bin 32, whatever the length
-    size = len(start) + len(length) + len(blob.data)
-    if size > MAX_FRAME_BYTES:
-        raise FrameTooLarge(size, MAX_FRAME_BYTES)
-    return size.to_bytes(HEADER_BYTES, "big") + start + length, blob.data
-
-
-class FrameDecoder:
-    """Takes bytes however they were cut, gives whole frames in order.
-
-    After it has raised it stays raised: what follows a bad frame can't be trusted.
-    """
-
-    def __init__(self, *, max_bytes: int = MAX_FRAME_BYTES) -> None:
-        self._buffer = bytearray()
-        self._max_bytes = max_bytes
-        self._broken: MalformedFrame | FrameTooLarge | VersionMismatch | None = None
-
-    def feed(self, data: bytes | bytearray | memoryview) -> Iterator[Frame]:
-        """Take `data` and yield the frames that are complete now; iterate to the end before feeding again.
-
-        Raises FrameTooLarge, MalformedFrame or VersionMismatch.
-        """
-        if self._broken is not None:
-            raise self._broken
-        self._buffer += data
-        try:
-            yield from self._complete_frames()
-        except (FrameTooLarge, MalformedFrame, VersionMismatch) as exc:
-            self._broken = exc
-            self._buffer.clear()
-            raise
-
-    def check_finished(self) -> None:
-        """Raise MalformedFrame if the bytes ended inside a frame."""
-        if self._buffer:
-            raise MalformedFrame(f"the stream ended {len(self._buffer)} bytes into a frame")
-
-    def _complete_frames(self) -> Iterator[Frame]:
-        buffer, start = self._buffer, 0
-        try:
-            while len(buffer) - start >= HEADER_BYTES:
-                size = int.from_bytes(buffer[start : start + HEADER_BYTES], "big")
-                if size > self._max_bytes:
-                    raise FrameTooLarge(size, self._max_bytes)
-                end = start + HEADER_BYTES + size
-                if len(buffer) < end:
-                    break
-                with (
-                    memoryview(buffer) as view,
-                    view[start + HEADER_BYTES : end] as body,
-                ):  # not a copy: it may be large
-                    frame = _decode_body(body)
-                start = end
-                yield frame
-        finally:
-            del buffer[:start]
-
-
-def _decode_body(body: memoryview) -> Frame:
-    try:
-        items = msgpack.unpackb(body, unicode_errors="surrogatepass", strict_map_key=False)
-    except Exception as exc:  # msgpack raises ValueError, TypeError, RecursionError and its own, by what it met
-        raise MalformedFrame(f"not msgpack ({exc})") from exc
-    if not isinstance(items, list) or not items:
-        raise MalformedFrame(f"an array of code and fields was expected, not {type(items).__name__}")
-    schema = _SCHEMAS.get(items[0]) if type(items[0]) is int else None
-    if schema is None:
-        raise MalformedFrame(f"unknown code {items[0]!r}")
-    if schema.make is Hello and len(items) > 1 and items[1] != PROTOCOL_VERSION and type(items[1]) is int:
-        raise VersionMismatch(items[1], PROTOCOL_VERSION)
-    name = schema.make.__name__
-    if len(items) - 1 != len(schema.fields):
-        raise MalformedFrame(f"{name} has {len(schema.fields)} fields, {len(items) - 1} came")
-    for item, (field, types) in zip(items[1:], schema.fields, strict=True):
-        if type(item) not in types and not (type(item) is int and float in types):
-            raise MalformedFrame(f"{name}.{field} can't be {type(item).__name__}")
-    frame: Frame = schema.make(*items[1:])
-    return frame
+    Hello: 0, Configure: 1, Execute: 2, Withdraw: 3, Interrupt: 4, Shutdown: 5, Ping: 6, Pong: 7,
+    Request: 8, Reply: 9, Answer: 10, Output: 11, Truncated: 12, Display: 13, Cleared: 14,
+    InputRequest: 15, Result: 16, Failure: 17, Notice: 18, Done: 19, Blob: 20, Saved: 21,
+    Restore: 22, Restored: 23, Fault: 24, Twin: 25, Twinned: 26,
+}  # fmt: skip

@@ -9,18 +9,15 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from skep_shared.errors import FrameTooLarge, MalformedFrame, ProtocolError, VersionMismatch
-from skep_shared.frames import (
-    FRAME_CODES,
+from skep_shared.frame_codec import (
     HEADER_BYTES,
     MAX_FRAME_BYTES,
     PROTOCOL_VERSION,
-    Blob,
     FrameDecoder,
-    Hello,
-    Ping,
     encode_blob,
     encode_frame,
 )
+from skep_shared.frames import FRAME_CODES, Blob, Hello, Ping
 
 any_text = st.text(st.characters(exclude_categories=()), max_size=20)  # lone surrogates too: user code prints them
 packable_ints = st.integers(-(2**63), 2**64 - 1)

@@ -16,6 +16,7 @@ from typing import Final, Protocol, TypeGuard
 
 from skep_shared.errors import ProtocolError, StartError
 from skep_shared.flushed_text import FlushedText
+from skep_shared.frame_codec import FrameDecoder, encode_blob, encode_frame
 from skep_shared.frames import (
     Answer,
     Blob,
@@ -23,7 +24,6 @@ from skep_shared.frames import (
     Execute,
     Fault,
     Frame,
-    FrameDecoder,
     Hello,
     Interrupt,
     Ping,
@@ -36,8 +36,6 @@ from skep_shared.frames import (
     Twin,
     Twinned,
     Withdraw,
-    encode_blob,
-    encode_frame,
 )
 from skep_shared.interrupt_page import INTERRUPT_SIGNAL, InterruptPage, make_page
 from skep_workers.host.snapshot_order import SnapshotOrder

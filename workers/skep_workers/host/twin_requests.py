@@ -5,7 +5,8 @@ import os
 import socket
 
 from skep_shared.errors import StartError
-from skep_shared.frames import Twin, Twinned, encode_frame
+from skep_shared.frame_codec import encode_frame
+from skep_shared.frames import Twin, Twinned
 
 
 class TwinRequests:

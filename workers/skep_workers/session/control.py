@@ -17,18 +17,8 @@ from threading import get_ident
 from typing import Final
 
 from skep_shared.errors import ProtocolError
-from skep_shared.frames import (
-    Answer,
-    Frame,
-    FrameDecoder,
-    Interrupt,
-    Ping,
-    Pong,
-    Request,
-    Shutdown,
-    Withdraw,
-    encode_frame,
-)
+from skep_shared.frame_codec import FrameDecoder, encode_frame
+from skep_shared.frames import Answer, Frame, Interrupt, Ping, Pong, Request, Shutdown, Withdraw
 from skep_workers.session.asking import Asker
 from skep_workers.session.capture import PipeReader
 from skep_workers.session.clock import monotonic

@@ -3,7 +3,8 @@
 from typing import Final
 
 from skep_shared.errors import FrameTooLarge
-from skep_shared.frames import Frame, Notice, Output, encode_frame
+from skep_shared.frame_codec import encode_frame
+from skep_shared.frames import Frame, Notice, Output
 from skep_workers.session.writer import Writer
 
 CHUNK_CHARS: Final = 64 * 1024

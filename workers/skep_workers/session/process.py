@@ -21,18 +21,8 @@ from typing import Any, Final, NoReturn
 
 from skep_shared.errors import ProtocolError
 from skep_shared.flushed_text import FlushedText
-from skep_shared.frames import (
-    PROTOCOL_VERSION,
-    Blob,
-    Configure,
-    Execute,
-    Fault,
-    FrameDecoder,
-    Hello,
-    Restore,
-    Twin,
-    Twinned,
-)
+from skep_shared.frame_codec import PROTOCOL_VERSION, FrameDecoder
+from skep_shared.frames import Blob, Configure, Execute, Fault, Hello, Restore, Twin, Twinned
 from skep_shared.interrupt_page import INTERRUPT_SIGNAL, InterruptPage
 from skep_shared.states import CellStatus
 from skep_workers.session.asking import DEFAULT_DEADLINE_SECONDS, Asker

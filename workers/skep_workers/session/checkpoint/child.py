@@ -16,7 +16,8 @@ from typing import Final
 
 from msgpack import packb, unpackb
 
-from skep_shared.frames import Blob, Saved, encode_frame
+from skep_shared.frame_codec import encode_frame
+from skep_shared.frames import Blob, Saved
 from skep_workers.session.checkpoint.assembling import Assembler
 from skep_workers.session.checkpoint.chunks import Digest, joined_names
 from skep_workers.session.checkpoint.grouping import SEVERAL, Progress
