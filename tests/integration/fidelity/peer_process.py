@@ -12,6 +12,7 @@ import gc
 import importlib
 import json
 import os
+import select
 import signal
 import sys
 import tempfile
@@ -19,6 +20,7 @@ import traceback
 from pathlib import Path
 
 STEP_SECONDS = 30
+STILL_SECONDS = 2  # a step that neither ends nor computes: what it waits for, a lock restored as held, never comes
 
 
 def serve(preloaded):
@@ -94,9 +96,26 @@ def _step(directory, work):
             os._exit(0)
     os.close(write)
     with os.fdopen(read, "rb") as file:
+        hangs = _hangs(pid, read)
+        if hangs:
+            os.kill(pid, signal.SIGKILL)
         told = file.read()
     os.waitpid(pid, 0)
-    return told[:-1].decode("utf-8", "replace") if told.endswith(b"\0") else "it ended its process"
+    if told.endswith(b"\0"):
+        return told[:-1].decode("utf-8", "replace")
+    return "it hangs" if hangs else "it ended its process"
+
+
+def _hangs(pid, read):
+    """Wait until a step tells something or ends (False), or is seen twice in a row without having done anything."""
+    before = None
+    while not select.select([read], [], [], STILL_SECONDS)[0]:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        state, used = fields[0], fields[11:13]
+        if state == "S" and used == before:
+            return True
+        before = used
+    return False
 
 
 def _told(exc):
