@@ -10,7 +10,7 @@ from skep.reader import followed_events, stored_events
 from skep.replies import ReplyReader, Ticket
 from skep_shared.errors import EventsTrimmed, NotFound, WaitTimeout
 from skep_shared.events import CellFinished, CellQueued, Event, ResetEvent, TrimmedEvent, event_number
-from skep_shared.scripts import ControlStatus, Placed
+from skep_shared.script_replies import ControlStatus, Placed
 
 
 class Cell:

@@ -13,7 +13,7 @@ from skep_shared.connection import is_out_of_memory
 from skep_shared.errors import InvalidArgument, NotFound, OperationFailed, RedisFull
 from skep_shared.limits import MAX_FORKS, MAX_NAMES, check_checkpoint_name, check_session_id
 from skep_shared.manifests import chunks_of, for_fork, read_manifest, state_bytes
-from skep_shared.scripts import ForkSource, ForkStatus, NameStatus
+from skep_shared.script_replies import ForkSource, ForkStatus, NameStatus
 
 PAGE_CHECKPOINTS: Final = 100
 MAX_TRIES: Final = 3

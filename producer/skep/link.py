@@ -15,6 +15,7 @@ from typing import Any, Final, Literal, TypeVar, cast
 from redis.exceptions import BusyLoadingError, ReadOnlyError, ResponseError
 
 from skep_shared.activation import enqueue_activation, open_arq
+from skep_shared.client_scripts import ClientScripts
 from skep_shared.connection import (
     BLOCK_MARGIN_SECONDS,
     CONNECTION_ERRORS,
@@ -26,7 +27,7 @@ from skep_shared.connection import (
 from skep_shared.errors import SkepError, WaitTimeout
 from skep_shared.keys import Keys
 from skep_shared.lane import Lane
-from skep_shared.scripts import ControlStatus, Scripts
+from skep_shared.script_replies import ControlStatus
 from skep_shared.settings import Settings
 
 T = TypeVar("T")
@@ -53,7 +54,7 @@ class ShardLink:
         self._lane = Lane(self.redis, settings.command_timeout_seconds)
         self.reading_lane = Lane(self.redis, settings.command_timeout_seconds)  # its replies may be long
         self._replies_lane = Lane(self.blocking, settings.block_seconds + BLOCK_MARGIN_SECONDS)
-        self.scripts = Scripts(self._lane, self.keys)
+        self.scripts = ClientScripts(self._lane, self.keys)
         block_ms = max(1, int(settings.block_seconds * 1000))
         self._read_command = ("XREAD", "COUNT", 500, "BLOCK", block_ms, "STREAMS")
         self._failure: SkepError | None = None

@@ -20,7 +20,7 @@ from skep.outcome import Outcome, fold_outcome
 from skep.reader import stored_events
 from skep_shared.errors import CellForgotten, EventsTrimmed, OperationFailed, SkepError
 from skep_shared.events import EVENT_FIELD, Event, ResetEvent, TrimmedEvent, event_number, unpack_event
-from skep_shared.scripts import Placed, Watched
+from skep_shared.script_replies import Placed, Watched
 from skep_shared.values import decode_value
 
 ASK_SECONDS: Final = 30.0

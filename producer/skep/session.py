@@ -28,7 +28,7 @@ from skep_shared.limits import (
     check_session_id,
 )
 from skep_shared.models import CellSpec, SessionInfo, SessionOptions
-from skep_shared.scripts import ControlStatus
+from skep_shared.script_replies import ControlStatus
 from skep_shared.submission import append_cells, build_cell
 from skep_shared.values import encode_value
 

@@ -3,16 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Final
 
-from redis.asyncio import Redis
-
-from skep_shared.keys import Keys
-from skep_shared.script_source import load_script, run_script
-
-RETENTION_SCRIPTS: Final = ("trim", "forget", "expire")
-
-_SOURCES: Final = {name: load_script(name) for name in RETENTION_SCRIPTS}
+from skep_shared.script_source import ScriptCalls, load_scripts
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,15 +23,10 @@ class ExpiryStatus(StrEnum):
     UNKNOWN = "UNKNOWN"
 
 
-class RetentionScripts:
+class RetentionScripts(ScriptCalls):
     """What keeps a shard's sessions within bounds. All methods raise what the driver raises when Redis is away."""
 
-    def __init__(self, redis: Redis, keys: Keys) -> None:
-        self._redis = redis
-        self.keys = keys
-
-    async def _call(self, name: str, keys: Sequence[str], args: Sequence[str | bytes | int]) -> list[Any]:
-        return await run_script(self._redis, _SOURCES[name], keys, args)
+    sources = load_scripts("trim", "forget", "expire")
 
     async def trim(self, session_id: str, first_event: int, *, page: int) -> Trimmed | None:
         """Remove up to `page` of the events before `first_event`, as far as may be; None if there is no session."""

@@ -1,13 +1,14 @@
-"""A Lua script of this package, and how it is run."""
+"""A Lua script of this package, and how it is run: what all calls of scripts share."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.resources import files
-from typing import Any
+from typing import Any, ClassVar
 
 from redis.exceptions import NoScriptError
 
+from skep_shared.keys import Keys
 from skep_shared.lane import Commands
 
 
@@ -26,6 +27,11 @@ def load_script(name: str) -> ScriptSource:
     return ScriptSource(name, text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())
 
 
+def load_scripts(*names: str) -> Mapping[str, ScriptSource]:
+    """Read scripts, by name."""
+    return {name: load_script(name) for name in names}
+
+
 async def run_script(
     redis: Commands, source: ScriptSource, keys: Sequence[str], args: Sequence[str | bytes | int | float]
 ) -> list[Any]:
@@ -36,3 +42,16 @@ async def run_script(
         reply = await redis.execute_command("EVAL", source.text, len(keys), *keys, *args)
     answer: list[Any] = reply
     return answer
+
+
+class ScriptCalls:
+    """Scripts of one shard on one client."""
+
+    sources: ClassVar[Mapping[str, ScriptSource]]
+
+    def __init__(self, redis: Commands, keys: Keys) -> None:
+        self._redis = redis
+        self.keys = keys
+
+    async def _call(self, name: str, keys: Sequence[str], args: Sequence[str | bytes | int | float]) -> list[Any]:
+        return await run_script(self._redis, self.sources[name], keys, args)

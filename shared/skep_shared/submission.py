@@ -5,6 +5,7 @@ from typing import Any, Final
 
 from redis.exceptions import OutOfMemoryError, ResponseError
 
+from skep_shared.client_scripts import ClientScripts
 from skep_shared.connection import is_out_of_memory
 from skep_shared.errors import BacklogFull, InvalidArgument, RedisFull, SessionClosed
 from skep_shared.limits import (
@@ -16,7 +17,7 @@ from skep_shared.limits import (
     check_number,
 )
 from skep_shared.models import CellSpec, OnWorkerLoss
-from skep_shared.scripts import Scripts, SubmitStatus, Submitted
+from skep_shared.script_replies import SubmitStatus, Submitted
 from skep_shared.values import decode_value
 
 CELL_OPTIONS: Final = ("timeout", "on_worker_loss", "max_attempts", "inputs", "labels")
@@ -65,7 +66,7 @@ def cell_from_options(code: str, options: Mapping[str, Any]) -> CellSpec:
 
 
 async def append_cells(
-    scripts: Scripts,
+    scripts: ClientScripts,
     session_id: str,
     cells: Sequence[tuple[str, CellSpec]],
     *,

@@ -12,8 +12,8 @@ import msgpack
 from redis import Redis
 from redis.exceptions import ResponseError
 
-from skep_shared import scripts as shared_scripts
 from skep_shared.keys import Keys
+from skep_shared.scripts import Scripts
 
 from .memory_redis import Hash, Items, Members, MemoryRedis, Scores, ServerError, Stream
 from .script_model import Reply, ScriptModel
@@ -25,7 +25,7 @@ LEASE_MS = 60_000
 _TIME = "redis.call('TIME')"
 TEXTS = {
     name: source.text.replace(_TIME, f"redis.call('HMGET', '{CLOCK_KEY}', 's', 'u')")
-    for name, source in shared_scripts._SOURCES.items()
+    for name, source in Scripts.sources.items()
 }
 
 Call = tuple[str, tuple[Any, ...], tuple[Any, ...]]

@@ -16,15 +16,15 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import NoScriptError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from skep_shared import scripts as shared_scripts
+from skep_shared.scripts import Scripts
 
 from .memory_redis import MemoryRedis, ServerError, encoded
 from .script_model import Reply, ScriptModel
 from .virtual_loop import Node, VirtualLoop
 
 NET = Context()  # no node's: what happens in the network goes on whoever is paused
-_NAME_OF_SHA = {source.sha: name for name, source in shared_scripts._SOURCES.items()}
-_NAME_OF_TEXT = {source.text: name for name, source in shared_scripts._SOURCES.items()}
+_NAME_OF_SHA = {source.sha: name for name, source in Scripts.sources.items()}
+_NAME_OF_TEXT = {source.text: name for name, source in Scripts.sources.items()}
 
 
 @dataclass(frozen=True)

@@ -17,13 +17,14 @@ from typing import Any, Final, Literal
 
 import hiredis
 
-from skep_shared import retention_scripts, scripts
+from skep_shared.retention_scripts import RetentionScripts
+from skep_shared.scripts import Scripts
 
 READ_BYTES: Final = 256 * 1024
 LATENCY_SECONDS: Final = 0.2
 SLICE_BYTES: Final = 16 * 1024
 SLOW_BYTES_PER_SECOND: Final = 10_000_000 // 8
-_SOURCES: Final = [*scripts._SOURCES.values(), *retention_scripts._SOURCES.values()]
+_SOURCES: Final = [*Scripts.sources.values(), *RetentionScripts.sources.values()]
 _NAMES: Final = {known.encode(): source.name for source in _SOURCES for known in (source.sha, source.text)}
 _RESET: Final = struct.pack("ii", 1, 0)  # SO_LINGER: closed at once, with RST
 

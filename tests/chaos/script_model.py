@@ -12,7 +12,7 @@ from typing import Any
 
 import msgpack
 
-from skep_shared.scripts import SCRIPT_NAMES
+from skep_shared.scripts import Scripts
 
 from .memory_redis import MemoryRedis, encoded
 
@@ -43,7 +43,7 @@ class ScriptModel:
     def __init__(self, redis: MemoryRedis, bugs: frozenset[str] = frozenset()) -> None:
         self.redis = redis
         self.bugs = bugs
-        self._scripts: dict[str, Callable[..., Reply]] = {name: getattr(self, f"_{name}") for name in SCRIPT_NAMES}
+        self._scripts: dict[str, Callable[..., Reply]] = {name: getattr(self, f"_{name}") for name in Scripts.sources}
 
     def call(self, name: str, keys: list[bytes], args: list[bytes]) -> Reply:
         """Run a script."""

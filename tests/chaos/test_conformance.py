@@ -11,7 +11,7 @@ import pytest
 from redis import Redis
 
 from skep.redis_server import RedisServer
-from skep_shared.scripts import SCRIPT_NAMES
+from skep_shared.scripts import Scripts
 
 from .conformance import TEXTS, compare
 from .memory_redis import MemoryRedis
@@ -58,7 +58,7 @@ def test_there_is_a_server_to_compare_with():
 
 def test_every_script_has_a_model():
     model = ScriptModel(MemoryRedis(lambda: 0))
-    assert set(model._scripts) == set(SCRIPT_NAMES) == set(TEXTS)
+    assert set(model._scripts) == set(Scripts.sources) == set(TEXTS)
 
 
 @pytest.mark.parametrize("seed", range(HISTORIES))

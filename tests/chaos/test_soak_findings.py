@@ -16,7 +16,7 @@ from skep.embedded import WorkerProcess
 from skep_shared.activation import pack_job, unpack_job
 from skep_shared.connection import open_redis
 from skep_shared.errors import StartError
-from skep_shared.scripts import Claim
+from skep_shared.script_replies import Claim
 from skep_shared.settings import Settings
 
 from .proxy import PASS, Fate, Link, Ruler

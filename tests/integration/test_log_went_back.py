@@ -11,7 +11,7 @@ import pytest
 
 import skep
 from skep_shared.events import pack_event
-from skep_shared.scripts import Claim
+from skep_shared.script_replies import Claim
 from skep_shared.settings import Settings
 
 from .earlier_state import Past

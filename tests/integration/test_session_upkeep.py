@@ -7,7 +7,8 @@ import pytest
 import skep
 from skep_shared.events import pack_event
 from skep_shared.keys import Keys
-from skep_shared.scripts import CellCommit, Claim, Scripts
+from skep_shared.script_replies import CellCommit, Claim
+from skep_shared.scripts import Scripts
 from skep_shared.settings import WorkerSettings
 from skep_workers.host import session_upkeep
 from skep_workers.host.session_upkeep import SessionUpkeep

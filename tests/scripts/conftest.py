@@ -6,7 +6,8 @@ import pytest
 from redis.asyncio import Redis
 
 from skep_shared.keys import Keys
-from skep_shared.scripts import CellCommit, Claim, Heartbeat, Scripts, Submitted
+from skep_shared.script_replies import CellCommit, Claim, Heartbeat, Submitted
+from skep_shared.scripts import Scripts
 from skep_shared.settings import WorkerSettings
 
 LEASE_MS = 600_000  # no lease ends during a test; `kill` ends one

@@ -2,16 +2,8 @@
 
 import pytest
 
-from skep_shared.scripts import (
-    INLINE_BODY_BYTES,
-    CellCommit,
-    ClaimStatus,
-    Closed,
-    Controlled,
-    ControlStatus,
-    Placed,
-    SubmitStatus,
-)
+from skep_shared.client_scripts import INLINE_BODY_BYTES
+from skep_shared.script_replies import CellCommit, ClaimStatus, Closed, Controlled, ControlStatus, Placed, SubmitStatus
 
 pytestmark = pytest.mark.anyio
 

@@ -3,7 +3,7 @@
 import pytest
 
 from skep_shared.errors import Fenced
-from skep_shared.scripts import CellCommit, ClaimStatus
+from skep_shared.script_replies import CellCommit, ClaimStatus
 
 pytestmark = pytest.mark.anyio
 

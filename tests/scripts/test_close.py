@@ -4,7 +4,7 @@ import pytest
 
 from skep_shared.errors import Fenced
 from skep_shared.events import SessionClosedEvent, unpack_event
-from skep_shared.scripts import CellCommit, Closed, Placed, SubmitStatus
+from skep_shared.script_replies import CellCommit, Closed, Placed, SubmitStatus
 
 pytestmark = pytest.mark.anyio
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from skep_shared.scripts import CellCommit, Mark
+from skep_shared.script_replies import CellCommit, Mark
 
 pytestmark = pytest.mark.anyio
 

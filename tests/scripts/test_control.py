@@ -2,7 +2,7 @@
 
 import pytest
 
-from skep_shared.scripts import CellCommit, Controlled, ControlStatus
+from skep_shared.script_replies import CellCommit, Controlled, ControlStatus
 
 pytestmark = pytest.mark.anyio
 

@@ -3,7 +3,7 @@
 import pytest
 
 from skep_shared.manifests import Origin
-from skep_shared.scripts import CellCommit, ForkSource, ForkStatus, NameStatus, SubmitStatus
+from skep_shared.script_replies import CellCommit, ForkSource, ForkStatus, NameStatus, SubmitStatus
 
 from .conftest import Shard
 

@@ -7,7 +7,16 @@ import pytest
 from redis.exceptions import ResponseError
 
 from skep_shared.connection import is_out_of_memory
-from skep_shared.scripts import CellCommit, Claim, Closed, Controlled, ControlStatus, Placed, Recovered, SubmitStatus
+from skep_shared.script_replies import (
+    CellCommit,
+    Claim,
+    Closed,
+    Controlled,
+    ControlStatus,
+    Placed,
+    Recovered,
+    SubmitStatus,
+)
 
 pytestmark = pytest.mark.anyio
 

@@ -3,7 +3,7 @@
 import pytest
 
 from skep_shared.limits import MAX_NAMES
-from skep_shared.scripts import NameStatus
+from skep_shared.script_replies import NameStatus
 
 from .conftest import Shard
 

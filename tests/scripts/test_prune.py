@@ -3,7 +3,7 @@
 import pytest
 
 from skep_shared.errors import EventGap, Fenced
-from skep_shared.scripts import NameStatus, Pruned
+from skep_shared.script_replies import NameStatus, Pruned
 
 from .conftest import Shard
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from skep_shared.scripts import CellCommit, Recovered
+from skep_shared.script_replies import CellCommit, Recovered
 
 pytestmark = pytest.mark.anyio
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from skep_shared.errors import EventGap, Fenced
-from skep_shared.scripts import CellCommit
+from skep_shared.script_replies import CellCommit
 
 pytestmark = pytest.mark.anyio
 

@@ -4,7 +4,7 @@ import pytest
 from redis.exceptions import ResponseError
 
 from skep_shared.errors import Fenced
-from skep_shared.scripts import CellCommit
+from skep_shared.script_replies import CellCommit
 
 pytestmark = pytest.mark.anyio
 

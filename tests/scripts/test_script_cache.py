@@ -2,8 +2,7 @@
 
 import pytest
 
-from skep_shared.scripts import (
-    SCRIPT_NAMES,
+from skep_shared.script_replies import (
     CellCommit,
     Closed,
     Controlled,
@@ -16,6 +15,7 @@ from skep_shared.scripts import (
     Pruned,
     Recovered,
 )
+from skep_shared.scripts import Scripts
 
 pytestmark = pytest.mark.anyio
 
@@ -60,7 +60,7 @@ async def test_a_session_lives_its_whole_life_on_an_empty_script_cache(flushing)
     assert await scripts.purge("s")
     assert await scripts.leave("w2") == 0
 
-    assert shard.called == set(SCRIPT_NAMES)
+    assert shard.called == set(Scripts.sources)
 
 
 async def test_a_script_is_kept_by_the_server_after_its_first_call(own_shard):

@@ -4,8 +4,8 @@ import pytest
 
 from skep_shared.errors import EventGap
 from skep_shared.events import SessionClosedEvent, unpack_event
-from skep_shared.retention_scripts import RETENTION_SCRIPTS, ExpiryStatus, RetentionScripts, Trimmed
-from skep_shared.scripts import CellCommit, ForkSource, SubmitStatus
+from skep_shared.retention_scripts import ExpiryStatus, RetentionScripts, Trimmed
+from skep_shared.script_replies import CellCommit, ForkSource, SubmitStatus
 
 pytestmark = pytest.mark.anyio
 
@@ -255,4 +255,4 @@ async def test_these_scripts_outlive_the_servers_script_cache(own_shard, monkeyp
     await retention.forget("s", [b"a"], keep=1)
     await retention.expire("s", idle_ms=0)
 
-    assert called == set(RETENTION_SCRIPTS)
+    assert called == set(RetentionScripts.sources)

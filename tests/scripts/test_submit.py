@@ -2,7 +2,8 @@
 
 import pytest
 
-from skep_shared.scripts import INLINE_BODY_BYTES, INLINE_CELLS, CellCommit, Placed, SubmitStatus
+from skep_shared.client_scripts import INLINE_BODY_BYTES, INLINE_CELLS
+from skep_shared.script_replies import CellCommit, Placed, SubmitStatus
 
 pytestmark = pytest.mark.anyio
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from skep_shared.scripts import CellCommit, Placed
+from skep_shared.script_replies import CellCommit, Placed
 
 pytestmark = pytest.mark.anyio
 

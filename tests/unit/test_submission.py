@@ -2,10 +2,10 @@
 
 import pytest
 
+from skep_shared.client_scripts import ClientScripts
 from skep_shared.errors import BacklogFull, InvalidArgument, RedisFull, SessionClosed
 from skep_shared.keys import Keys
 from skep_shared.models import CellSpec
-from skep_shared.scripts import Scripts
 from skep_shared.submission import CELL_OPTIONS, append_cells, build_cell, cell_from_options
 from skep_shared.values import decode_value
 
@@ -113,6 +113,6 @@ async def test_a_full_redis_is_told_as_such(own_redis, own_settings):
     await own_redis.config_set("maxmemory", 1)
 
     with pytest.raises(RedisFull) as caught:
-        await append_cells(Scripts(own_redis, Keys(own_settings.prefix)), "s", CELLS, max_pending=2)
+        await append_cells(ClientScripts(own_redis, Keys(own_settings.prefix)), "s", CELLS, max_pending=2)
 
     assert caught.value.reason

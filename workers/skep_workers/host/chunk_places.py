@@ -9,7 +9,7 @@ import structlog
 from skep_shared.blobs import BlobStore, Folder, ObjectBlobs, RedisBlobs, StoredName
 from skep_shared.errors import StoreUnavailable
 from skep_shared.manifests import IN_REDIS, Chunk
-from skep_shared.scripts import Claim
+from skep_shared.script_replies import Claim
 from skep_shared.stored_form import from_stored_aside, to_stored_aside
 from skep_workers.host.backoff import persist, persist_within
 

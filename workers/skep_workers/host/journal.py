@@ -18,7 +18,8 @@ from typing import Final
 import structlog
 
 from skep_shared.errors import SkepError
-from skep_shared.scripts import CellCommit, Claim, Scripts
+from skep_shared.script_replies import CellCommit, Claim
+from skep_shared.scripts import Scripts
 from skep_shared.settings import WorkerSettings
 from skep_workers.host.backoff import persist
 from skep_workers.host.checkpoints import SavedState

@@ -19,8 +19,9 @@ from typing import Final
 import structlog
 
 from skep_shared.models import WorkerFacts
-from skep_shared.scripts import Heartbeat, Scripts
+from skep_shared.script_replies import Heartbeat
 from skep_shared.settings import WorkerSettings
+from skep_shared.worker_scripts import WorkerScripts
 from skep_workers.host.backoff import RETRIABLE
 from skep_workers.host.clock import RedisClock
 
@@ -40,7 +41,7 @@ class Lease:
     def __init__(
         self,
         worker_id: str,
-        scripts: Scripts,
+        scripts: WorkerScripts,
         settings: WorkerSettings,
         clock: RedisClock,
         facts: Callable[[], WorkerFacts],

@@ -14,7 +14,7 @@ import structlog
 from skep_shared.errors import StartError
 from skep_shared.frames import Frame, Hello
 from skep_shared.manifests import plain_manifest
-from skep_shared.scripts import Claim
+from skep_shared.script_replies import Claim
 from skep_workers.host.housing import Housing
 from skep_workers.host.process import SessionProcess
 from skep_workers.host.zygote import Zygote

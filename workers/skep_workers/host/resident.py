@@ -16,7 +16,7 @@ import structlog
 
 from skep_shared.errors import EventGap, Fenced, StartError
 from skep_shared.frames import Blob, Done, Frame, Hello, Reply, Restored, Saved
-from skep_shared.scripts import Claim, Mark
+from skep_shared.script_replies import Claim, Mark
 from skep_shared.states import CellStatus, ResidentState, ResidentStep, next_resident
 from skep_shared.values import decode_value
 from skep_workers.host.accounting import account_for

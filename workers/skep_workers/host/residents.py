@@ -10,7 +10,7 @@ from typing import Any, Final
 import structlog
 
 from skep_shared.errors import Fenced
-from skep_shared.scripts import Claim, ClaimStatus
+from skep_shared.script_replies import Claim, ClaimStatus
 from skep_workers.host.awaited import all_awaited, awaited
 from skep_workers.host.backoff import RETRIABLE, backoff_delays, persist
 from skep_workers.host.facilities import Host

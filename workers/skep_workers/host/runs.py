@@ -24,7 +24,7 @@ from skep_shared.frames import (
     Withdraw,
 )
 from skep_shared.models import SessionOptions
-from skep_shared.scripts import Claim
+from skep_shared.script_replies import Claim
 from skep_shared.settings import WorkerSettings
 from skep_shared.states import CellStatus
 from skep_workers.host.checkpoints import SavedState

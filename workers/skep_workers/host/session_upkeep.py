@@ -12,10 +12,10 @@ import structlog
 from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
+from skep_shared.client_scripts import ClientScripts
 from skep_shared.events import EVENT_FIELD, CellQueued, SessionClosedEvent, event_number, unpack_event
 from skep_shared.keys import Keys
 from skep_shared.retention_scripts import ExpiryStatus, RetentionScripts
-from skep_shared.scripts import Scripts
 from skep_shared.settings import WorkerSettings
 from skep_workers.host.session_bounds import FACT_FIELDS, SessionBounds, SessionFacts, Upkeep, work_on
 
@@ -30,7 +30,7 @@ LONGEST_SECONDS: Final = 20.0
 class SessionUpkeep:
     """Looks after the sessions of a shard."""
 
-    def __init__(self, redis: Redis, scripts: Scripts, settings: WorkerSettings) -> None:
+    def __init__(self, redis: Redis, scripts: ClientScripts, settings: WorkerSettings) -> None:
         self._redis = redis
         self._keys: Keys = scripts.keys
         self._scripts = scripts

@@ -12,7 +12,8 @@ from redis.asyncio import Redis
 
 from skep_shared.frames import Blob
 from skep_shared.manifests import Chunk, chunks_of, read_manifest
-from skep_shared.scripts import Claim, Pruned, Scripts
+from skep_shared.owner_scripts import OwnerScripts
+from skep_shared.script_replies import Claim, Pruned
 from skep_shared.settings import WorkerSettings
 from skep_workers.host.backoff import persist
 from skep_workers.host.chunk_places import ChunkPlaces
@@ -41,7 +42,7 @@ class CheckpointShelf:
     """The kept checkpoints of one session, as their owner knows them."""
 
     def __init__(
-        self, scripts: Scripts, redis: Redis, claim: Claim, places: ChunkPlaces, holdings: Holdings, rule: Rule
+        self, scripts: OwnerScripts, redis: Redis, claim: Claim, places: ChunkPlaces, holdings: Holdings, rule: Rule
     ) -> None:
         self._scripts = scripts
         self._redis = redis

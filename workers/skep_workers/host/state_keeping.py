@@ -13,7 +13,7 @@ from skep_shared.blobs import RedisBlobs
 from skep_shared.errors import StartError, StoreUnavailable
 from skep_shared.frames import Blob, Hello, Restore, Restored, Saved
 from skep_shared.manifests import plain_manifest
-from skep_shared.scripts import Claim
+from skep_shared.script_replies import Claim
 from skep_workers.host.backoff import persist
 from skep_workers.host.checkpoints import CheckpointWriter, SavedState
 from skep_workers.host.chunk_places import ChunkPlaces

@@ -1,0 +1,136 @@
+"""The scripts that a session's owner calls, as typed functions: each carries its claim, and is refused without it."""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from skep_shared.errors import EventGap, Fenced
+from skep_shared.script_replies import CellCommit, Claim, Pruned
+from skep_shared.script_source import ScriptCalls, load_scripts
+
+INLINE_REPLY_BYTES: Final = 256 * 1024
+
+
+class OwnerScripts(ScriptCalls):
+    """What only the owner of a session may write. All methods raise what the driver raises when Redis is away."""
+
+    sources = load_scripts("emit", "commit", "save", "prune", "rehead", "confirm", "release")
+
+    async def emit(self, claim: Claim, first_event: int, events: Sequence[bytes], *, said: str = "") -> int:
+        """Append events from number `first_event` on; gives the last event. Raises Fenced, EventGap.
+
+        said: which attempts of pending cells have been told of, as emit.lua says.
+        """
+        k, sid = self.keys, claim.session_id
+        reply = await self._call(
+            "emit", (k.session(sid), k.events(sid)), (claim.token, claim.epoch, first_event, said, *events)
+        )
+        _raise_refusal(reply, sid, first_event)
+        last: int = reply[1]
+        return last
+
+    async def commit(
+        self,
+        claim: Claim,
+        *,
+        cursor: int,
+        first_event: int,
+        cells: Sequence[CellCommit],
+        reply_ttl_ms: int,
+        inline_bytes: int = INLINE_REPLY_BYTES,
+    ) -> int:
+        """Make the cells after `cursor` done; gives the last event. Raises Fenced, EventGap."""
+        k, sid = self.keys, claim.session_id
+        args: list[str | bytes | int] = [
+            k.prefix, sid, claim.token, claim.epoch, cursor, first_event, reply_ttl_ms, inline_bytes,
+        ]  # fmt: skip
+        for cell in cells:
+            args += (cell.cell_id, cell.first_event, len(cell.events), cell.manifest, len(cell.blobs), *cell.events)
+            for blob in cell.blobs:
+                args += blob
+        keys = (k.session(sid), k.events(sid), k.cells(sid), k.ids(sid), k.checkpoints(sid), k.blobs(sid))
+        reply = await self._call("commit", keys, args)
+        _raise_refusal(reply, sid, first_event)
+        last: int = reply[1]
+        return last
+
+    async def save(
+        self,
+        claim: Claim,
+        seq: int,
+        manifest: bytes,
+        blobs: Sequence[tuple[bytes, bytes]] = (),
+        *,
+        is_void: bool = False,
+    ) -> int:
+        """Write the checkpoint after the committed cell of `seq`; gives the last cell that is saved.
+
+        is_void: the cell had no effect, so it is saved if the one before it is. Raises Fenced, EventGap.
+        """
+        k, sid = self.keys, claim.session_id
+        args: list[str | bytes | int] = [claim.token, claim.epoch, seq, manifest, "void" if is_void else ""]
+        for blob in blobs:
+            args += blob
+        reply = await self._call("save", (k.session(sid), k.checkpoints(sid), k.blobs(sid)), args)
+        _raise_refusal(reply, sid, seq)
+        saved: int = reply[1]
+        return saved
+
+    async def prune(
+        self, claim: Claim, seqs: Sequence[int], garbage: Sequence[bytes], *, number: int = 0, newest: int = 0
+    ) -> Pruned:
+        """Remove these checkpoints and the chunks that only they named, or nothing. Raises Fenced, EventGap.
+
+        number: 1, 2 … for each request of an owner, so that one is done once however often it is sent. newest: the
+        latest checkpoint that the owner knows.
+        """
+        k, sid = self.keys, claim.session_id
+        keys = (k.session(sid), k.checkpoints(sid), k.blobs(sid), k.names(sid), k.pins(sid))
+        reply = await self._call("prune", keys, (claim.token, claim.epoch, number, newest, len(seqs), *seqs, *garbage))
+        _raise_refusal(reply, sid, 0)
+        return Pruned(reply[0] == b"OK", reply[1], frozenset(reply[2:]))
+
+    async def rehead(self, claim: Claim, cursor: int, seq: int) -> int | None:
+        """Make an earlier checkpoint the state; gives the head before, None if unknown. Raises Fenced, EventGap."""
+        k, sid = self.keys, claim.session_id
+        reply = await self._call(
+            "rehead", (k.session(sid), k.checkpoints(sid)), (claim.token, claim.epoch, cursor, seq)
+        )
+        _raise_refusal(reply, sid, cursor)
+        return None if reply[0] == b"UNKNOWN" else int(reply[1])
+
+    async def confirm(self, claim: Claim) -> int:
+        """Take the owner's session off the waiting list; gives its last seq. Raises Fenced."""
+        k, sid = self.keys, claim.session_id
+        reply = await self._call("confirm", (k.session(sid), k.waiting), (sid, claim.token, claim.epoch, k.prefix))
+        _raise_refusal(reply, sid, 0)
+        seq: int = reply[1]
+        return seq
+
+    async def release(
+        self,
+        claim: Claim,
+        worker_id: str,
+        *,
+        closing_event: bytes = b"",
+        first_event: int = 0,
+        was_started: bool = False,
+    ) -> int:
+        """Give the session back, or end it with its closing event; gives the number of cells still pending.
+
+        was_started: the first pending cell has been started here; its next start is another attempt. Raises Fenced,
+        EventGap. With a closing event and pending cells nothing is done.
+        """
+        k, sid = self.keys, claim.session_id
+        keys = (k.session(sid), k.owned(worker_id), k.waiting, k.events(sid))
+        reply = await self._call(
+            "release", keys, (sid, claim.token, claim.epoch, closing_event, first_event, int(was_started))
+        )
+        _raise_refusal(reply, sid, first_event)
+        return 0 if reply[0] == b"DUP" else reply[1]
+
+
+def _raise_refusal(reply: list[Any], session_id: str, expected: int) -> None:
+    if reply[0] == b"FENCED":
+        raise Fenced(session_id, reply[1])
+    if reply[0] == b"GAP":
+        raise EventGap(session_id, expected, reply[1])
