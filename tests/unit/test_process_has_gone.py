@@ -26,6 +26,6 @@ def test_sending_to_a_process_that_has_just_gone_is_no_error():
         process.control(Interrupt(1, 1))
         process.ping(0.0)
         await process.send_state(Blob(b"name", b"data"))
-        process._hello.cancel()
+        process._incoming.hello.cancel()
 
     uvloop.run(send_to_what_has_gone())
