@@ -1,4 +1,4 @@
-"""A session process from fork to exit: descriptors, streams, loop, and the order in which cells run.
+"""A session process from fork to exit: what comes on its cell socket, and the order in which cells run.
 
 The main thread lives in the event loop and leaves it only to run a blocking cell. Between cells it reads the cell
 socket itself; frames that come while a cell runs wait in a queue. The loop is never closed and never replaced, whatever
@@ -17,42 +17,19 @@ from collections import deque
 from collections.abc import Iterable
 from functools import partial
 from platform import python_version
-from typing import Any, Final, NoReturn
+from typing import Final, NoReturn
 
 from skep_shared.errors import ProtocolError
-from skep_shared.flushed_text import FlushedText
 from skep_shared.frame_codec import PROTOCOL_VERSION, FrameDecoder
 from skep_shared.frames import Blob, Configure, Execute, Fault, Hello, Restore, Twin, Twinned
-from skep_shared.interrupt_page import INTERRUPT_SIGNAL, InterruptPage
+from skep_shared.interrupt_page import INTERRUPT_SIGNAL
 from skep_shared.states import CellStatus
-from skep_workers.session.asking import DEFAULT_DEADLINE_SECONDS, Asker
-from skep_workers.session.attribution import install_thread_hook
-from skep_workers.session.capture import STREAMS, CellStream, PipeReader, install_streams
-from skep_workers.session.checkpoint.keeping import Keeper
 from skep_workers.session.children import adopt_orphans
-from skep_workers.session.company import Hooks, reason_to_stay
-from skep_workers.session.control import (
-    PROTOCOL_EXIT,
-    START_FAILED_EXIT,
-    Controls,
-    ControlThread,
-    leave_with_everyone,
-)
-from skep_workers.session.descriptors import Descriptors, arrange
-from skep_workers.session.displays import DisplayPublisher, install_publisher
-from skep_workers.session.engine import Engine
-from skep_workers.session.inspection import Inspector
-from skep_workers.session.interrupts import Interrupter
-from skep_workers.session.ladder import DEFAULT_GRACE_SECONDS, Ladder
-from skep_workers.session.link import DEFAULT_OUTPUT_LIMIT_BYTES, CellLink
-from skep_workers.session.loop import SessionLoop
-from skep_workers.session.operations import Operations
+from skep_workers.session.control import PROTOCOL_EXIT, START_FAILED_EXIT, leave_with_everyone
+from skep_workers.session.descriptors import Descriptors, Ends, arrange
+from skep_workers.session.parts import Parts
 from skep_workers.session.prepared import Ending, Prepared
-from skep_workers.session.renewal import renew
-from skep_workers.session.shield import Shield
-from skep_workers.session.sources import install_class_sources
 from skep_workers.session.twinning import Given, Refused, fork, receive
-from skep_workers.session.workspace_calls import WorkspaceCalls
 from skep_workers.session.writer import Writer
 
 RECEIVE_BYTES: Final = 256 * 1024
@@ -63,19 +40,11 @@ CAPABILITIES: Final = ["interrupt", "inputs", "input", "operations", "display", 
 class SessionMain:
     """The main thread's work."""
 
-    def __init__(
-        self,
-        cell_socket: socket.socket,
-        control_socket: socket.socket,
-        snapshot_socket: socket.socket,
-        pipes: tuple[int, int],
-        interrupt_page: InterruptPage,
-        flushed: FlushedText,
-    ) -> None:
-        self._socket = cell_socket
-        self._snapshot_socket = snapshot_socket
-        self._page = interrupt_page
-        self._flushed = flushed
+    def __init__(self, ends: Ends) -> None:
+        self._parts = parts = Parts(ends, self._on_snapshot_done)
+        self._loop, self._link, self._reader = parts.loop, parts.link, parts.reader
+        self._engine, self._keeper = parts.engine, parts.keeper
+        self._socket = ends.cells
         self._pid = os.getpid()
         self._decoder = FrameDecoder()
         self._queue: deque[Execute] = deque()
@@ -85,29 +54,12 @@ class SessionMain:
         self._is_leaving = False
         self._saving: asyncio.TimerHandle | None = None
         self._wanted_twins: deque[Twin] = deque()
-        self._shield = shield = Shield()
-        self._loop = SessionLoop(shield)
-        self._link = CellLink(cell_socket, shield, flushed)
-        self._reader = PipeReader(self._link, shield, *pipes)
-        self._streams = [CellStream(name, fd, self._link, self._reader) for fd, name in enumerate(STREAMS, start=1)]
-        self._interrupter = Interrupter(self._loop, shield, interrupt_page.read)
-        self._ladder = Ladder(self._interrupter)
-        self._asker = Asker(self._link)
-        self._publisher = DisplayPublisher(self._link)
-        self._engine = Engine(self._loop, self._link, self._interrupter, shield, self._publisher, self._reader.drain)
-        self._keeper = Keeper(self._engine.namespace, snapshot_socket, self._on_snapshot_done)
-        self._engine.keep_with(self._keeper)
-        self._control = ControlThread(control_socket, self._link, self._reader)
-        self._files = WorkspaceCalls(self._engine.namespace, os.getcwd())  # noqa: PTH109 - compared as text
-        handlers = {**Inspector(self._engine.namespace).handlers, **self._files.handlers}
-        self._handlers = handlers
-        self._operations = Operations(handlers, self._control.answer)
 
     def run(self) -> None:
         """Serve until told to leave."""
         asyncio.set_event_loop(self._loop)
         self._say_hello()
-        self._take_over_process()
+        self._parts.take_over_process()
         self._listen()
         try:
             self._serve()
@@ -121,16 +73,14 @@ class SessionMain:
         self._link.send(Hello(PROTOCOL_VERSION, CAPABILITIES, self._pid, python_version()))
 
     def _listen(self) -> None:
-        self._control.start(
-            Controls(self._ladder, self._asker, self._operations, self._withdrawn.add, self._request_leave)
-        )
+        self._parts.listen(self._withdrawn.add, self._request_leave)
         self._socket.setblocking(True)  # sends wait for the host; reads happen only when there is something
         self._loop.add_reader(self._socket.fileno(), self._receive)
 
     def rehearse(self, cells: Iterable[str]) -> None:
         """Run these cells one by one, each as the last one of a session, with nothing taken over; see rehearsal.py."""
         asyncio.set_event_loop(self._loop)
-        self._configure({})
+        self._parts.configure({})
         self._is_leaving = True  # the loop stops when the cell has ended
         for seq, code in enumerate(cells, start=1):
             self._queue.append(Execute(seq, 1, "rehearsal", code, None, None))
@@ -140,8 +90,7 @@ class SessionMain:
 
     def forget(self) -> None:
         """Close what a rehearsal has opened."""
-        asyncio.SelectorEventLoop.close(self._loop)
-        os.close(self._link.wake_fd)
+        self._parts.forget()
 
     def _serve(self) -> None:
         while not self._is_leaving:
@@ -158,37 +107,6 @@ class SessionMain:
             while self._wanted_twins:
                 self._answer_twin(self._wanted_twins.popleft())
 
-    def _take_over_process(self) -> None:
-        install_thread_hook(self._link.close_short_way)
-        install_class_sources()
-        install_publisher(self._publisher)
-        os.register_at_fork(after_in_child=self._link.become_forked_copy)
-        os.register_at_fork(after_in_child=self._reader.become_forked_copy)
-        self._install_names()
-
-    def _install_names(self) -> None:
-        """Put in place what user code finds, and may have replaced."""
-        install_streams(self._streams)
-        for name in ("display", "update_display", "clear_output"):
-            setattr(sys.modules["builtins"], name, getattr(self._publisher, name))
-        self._asker.install()
-        self._interrupter.install()
-        self._reader.watch()
-        self._engine.install()
-        self._keeper.install()
-        self._files.install()
-        self._hooks = Hooks()
-
-    def _configure(self, options: dict[str, Any]) -> None:
-        self._engine.configure(
-            options.get("detection") or {}, options.get("tla_timeout"), options.get("ast_cache_size")
-        )
-        self._asker.allow_input = bool(options.get("allow_input", True))
-        self._asker.deadline_seconds = float(options.get("input_timeout") or DEFAULT_DEADLINE_SECONDS)
-        self._ladder.grace_seconds = float(options.get("interrupt_grace") or DEFAULT_GRACE_SECONDS)
-        self._keeper.configure(options)
-        self._link.output_limit_bytes = int(options.get("output_limit") or DEFAULT_OUTPUT_LIMIT_BYTES)
-
     def _receive(self) -> None:
         data = self._socket.recv(RECEIVE_BYTES, socket.MSG_DONTWAIT)
         if not data:
@@ -196,7 +114,7 @@ class SessionMain:
         try:
             for frame in self._decoder.feed(data):
                 if isinstance(frame, Configure):
-                    self._configure(frame.options)
+                    self._parts.configure(frame.options)
                 elif isinstance(frame, Blob):
                     self._keeper.put(frame)
                 elif isinstance(frame, Restore):
@@ -284,7 +202,7 @@ class SessionMain:
         given = None
         is_twin = False
         try:
-            given = receive(self._snapshot_socket)
+            given = receive(self._parts.ends.snapshots)
             if reason := self._reason_to_stay(wanted, given):
                 raise Refused(reason)
             is_twin = fork(wanted.request, given, self._keeper, self._link)
@@ -297,17 +215,9 @@ class SessionMain:
         self._loop.call_soon(self._start_next)
 
     def _reason_to_stay(self, wanted: Twin, given: Given) -> str:
-        if self._is_busy or self._queue or not self._operations.is_idle:
+        if self._is_busy or self._queue or not self._parts.operations.is_idle:
             return "it is at work"
-        own = {sock.fileno() for sock in (self._socket, self._control.socket, self._snapshot_socket)}
-        own |= {
-            self._link.wake_fd,
-            *self._reader.streams,
-            *self._loop.descriptors,
-            *self._keeper.descriptors,
-            *given.all,
-        }
-        return self._keeper.reason_against(wanted.manifest) or reason_to_stay(self._loop, self._hooks, own)
+        return self._parts.reason_to_stay(wanted.manifest, given)
 
     def _become_twin(self, given: Given) -> None:
         try:
@@ -317,47 +227,14 @@ class SessionMain:
             os._exit(START_FAILED_EXIT)
 
     def _begin_as_twin(self, given: Given) -> None:
-        """Let go of what is the parent's, and make every part anew on ends of its own."""
+        """Go on as the process of another session, of which nothing has come yet."""
         self._pid = os.getpid()
-        os.setsid()
-        for sock in (self._socket, self._control.socket, self._snapshot_socket):
-            sock.close()
-        for fd in (self._link.wake_fd, *self._reader.streams):
-            os.close(fd)
-        self._page.close()
-        self._flushed.close()
-        cells, controls, snapshots, out, err, page = arrange(given.own)
-        os.fchdir(given.directory)
-        for fd in (given.directory, given.adopted):
-            os.close(fd)
-        adopt_orphans()
-        self._socket, self._snapshot_socket = socket.socket(fileno=cells), socket.socket(fileno=snapshots)
-        self._flushed = FlushedText(page)
-        self._page = InterruptPage(page)
-        self._loop.renew()
-        asyncio.set_event_loop(self._loop)
-        renew(self._shield)
-        renew(self._link, self._socket, self._shield, self._flushed)
-        renew(self._reader, self._link, self._shield, out, err)
-        for fd, (name, stream) in enumerate(zip(STREAMS, self._streams, strict=True), start=1):
-            renew(stream, name, fd, self._link, self._reader)
-        sys.unraisablehook = sys.__unraisablehook__  # the interrupter's comes before it
-        renew(self._interrupter, self._loop, self._shield, self._page.read)
-        renew(self._ladder, self._interrupter)
-        renew(self._asker, self._link)
-        renew(self._control, socket.socket(fileno=controls), self._link, self._reader)
-        renew(self._operations, self._handlers, self._control.answer)
-        directory = os.getcwd()  # noqa: PTH109 - compared as text
-        self._engine.begin_as_twin()
-        self._keeper.begin_as_twin(self._snapshot_socket, directory)
-        self._files.begin_as_twin(directory)
+        self._parts.begin_as_twin(given)
+        self._socket = self._parts.ends.cells
         self._decoder = FrameDecoder()
         self._withdrawn.clear()
         self._wanted_twins.clear()
         self._saving = None
-        self._hooks.drop_new_finalizers()
-        sys.argv = [""]
-        self._install_names()
         self._say_hello()
         self._listen()
 
@@ -375,20 +252,12 @@ def run_session(descriptors: Descriptors, directory: str) -> None:
     signal.signal(INTERRUPT_SIGNAL, signal.SIG_IGN)  # it could come before its handler is there, and would kill
     os.setsid()  # a process group of its own, so that all of it can be killed
     adopt_orphans()
-    cell_socket, control_socket, snapshot_socket, stdout_read, stderr_read, page = arrange(descriptors)
+    ends = arrange(descriptors)
     os.chdir(directory)
     sys.path.insert(0, "")
     sys.argv = [""]
     faulthandler.enable(file=2, all_threads=False)
-    flushed = FlushedText(page)
     numpy = sys.modules.get("numpy")
     if numpy is not None:  # the random module does this by itself after a fork
         numpy.random.seed()
-    SessionMain(
-        socket.socket(fileno=cell_socket),
-        socket.socket(fileno=control_socket),
-        socket.socket(fileno=snapshot_socket),
-        (stdout_read, stderr_read),
-        InterruptPage(page),
-        flushed,
-    ).run()
+    SessionMain(ends).run()

@@ -14,6 +14,7 @@ import tempfile
 
 from skep_shared.flushed_text import FlushedText
 from skep_shared.interrupt_page import InterruptPage, make_page
+from skep_workers.session.descriptors import Ends
 from skep_workers.session.process import SessionMain
 
 CELLS = ("x = 1\nx", "y = [x, 'text']\nprint", "x += 1")
@@ -34,11 +35,10 @@ def rehearse(scratch: str) -> None:
             stack.callback(os.close, fd)
         page = make_page()
         flushed = FlushedText(page)
-        stack.callback(flushed.close)
-        interrupts = InterruptPage(page)
-        stack.callback(interrupts.close)
-        cell_socket, control_socket, snapshot_socket = (theirs for _, theirs in pairs)
-        main = SessionMain(cell_socket, control_socket, snapshot_socket, pipes, interrupts, flushed)
+        cells, control, snapshots = (theirs for _, theirs in pairs)
+        ends = Ends(cells, control, snapshots, pipes, InterruptPage(page), flushed)
+        stack.callback(ends.close)
+        main = SessionMain(ends)
         stack.callback(asyncio.set_event_loop, None)
         stack.callback(main.forget)
         main.rehearse(CELLS)

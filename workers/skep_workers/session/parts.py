@@ -1,0 +1,141 @@
+"""The parts of a session process and how they are joined: once at its start, and anew in a twin.
+
+A twin keeps the parts themselves, of which user code may hold one, see renewal.py: they are made anew in place, on ends
+of its own.
+"""
+
+import asyncio
+import os
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from skep_workers.session.asking import DEFAULT_DEADLINE_SECONDS, Asker
+from skep_workers.session.attribution import install_thread_hook
+from skep_workers.session.capture import STREAMS, CellStream, PipeReader, install_streams
+from skep_workers.session.checkpoint.keeping import Keeper
+from skep_workers.session.children import adopt_orphans
+from skep_workers.session.company import Hooks, reason_to_stay
+from skep_workers.session.control import Controls, ControlThread
+from skep_workers.session.descriptors import Ends, arrange
+from skep_workers.session.displays import DisplayPublisher, install_publisher
+from skep_workers.session.engine import Engine
+from skep_workers.session.inspection import Inspector
+from skep_workers.session.interrupts import Interrupter
+from skep_workers.session.ladder import DEFAULT_GRACE_SECONDS, Ladder
+from skep_workers.session.link import DEFAULT_OUTPUT_LIMIT_BYTES, CellLink
+from skep_workers.session.loop import SessionLoop
+from skep_workers.session.operations import Operations
+from skep_workers.session.renewal import renew
+from skep_workers.session.shield import Shield
+from skep_workers.session.sources import install_class_sources
+from skep_workers.session.twinning import Given
+from skep_workers.session.workspace_calls import WorkspaceCalls
+from skep_workers.session.writer import Writer
+
+
+class Parts:
+    """All of a session process but the order in which cells run."""
+
+    def __init__(self, ends: Ends, on_snapshot_done: Callable[[], None]) -> None:
+        self.ends = ends
+        self._shield = shield = Shield()
+        self.loop = SessionLoop(shield)
+        self.link = CellLink(ends.cells, shield, ends.flushed)
+        self.reader = PipeReader(self.link, shield, *ends.pipes)
+        self._streams = [CellStream(name, fd, self.link, self.reader) for fd, name in enumerate(STREAMS, start=1)]
+        self._interrupter = Interrupter(self.loop, shield, ends.page.read)
+        self._ladder = Ladder(self._interrupter)
+        self._asker = Asker(self.link)
+        self._publisher = DisplayPublisher(self.link)
+        self.engine = Engine(self.loop, self.link, self._interrupter, shield, self._publisher, self.reader.drain)
+        self.keeper = Keeper(self.engine.namespace, ends.snapshots, on_snapshot_done)
+        self.engine.keep_with(self.keeper)
+        self._control = ControlThread(ends.control, self.link, self.reader)
+        self._files = WorkspaceCalls(self.engine.namespace, os.getcwd())  # noqa: PTH109 - compared as text
+        self._handlers = {**Inspector(self.engine.namespace).handlers, **self._files.handlers}
+        self.operations = Operations(self._handlers, self._control.answer)
+
+    def configure(self, options: dict[str, Any]) -> None:
+        """Take the session's options, by name."""
+        self.engine.configure(options.get("detection") or {}, options.get("tla_timeout"), options.get("ast_cache_size"))
+        self._asker.allow_input = bool(options.get("allow_input", True))
+        self._asker.deadline_seconds = float(options.get("input_timeout") or DEFAULT_DEADLINE_SECONDS)
+        self._ladder.grace_seconds = float(options.get("interrupt_grace") or DEFAULT_GRACE_SECONDS)
+        self.keeper.configure(options)
+        self.link.output_limit_bytes = int(options.get("output_limit") or DEFAULT_OUTPUT_LIMIT_BYTES)
+
+    def take_over_process(self) -> None:
+        """Put in place what acts in the whole process, for good, and what user code finds."""
+        install_thread_hook(self.link.close_short_way)
+        install_class_sources()
+        install_publisher(self._publisher)
+        os.register_at_fork(after_in_child=self.link.become_forked_copy)
+        os.register_at_fork(after_in_child=self.reader.become_forked_copy)
+        self._install_names()
+
+    def _install_names(self) -> None:
+        """Put in place what user code finds, and may have replaced."""
+        install_streams(self._streams)
+        for name in ("display", "update_display", "clear_output"):
+            setattr(sys.modules["builtins"], name, getattr(self._publisher, name))
+        self._asker.install()
+        self._interrupter.install()
+        self.reader.watch()
+        self.engine.install()
+        self.keeper.install()
+        self._files.install()
+        self._hooks = Hooks()
+
+    def listen(self, withdraw: Callable[[Writer], None], leave: Callable[[], None]) -> None:
+        """Hear what the host asks for while a cell runs."""
+        self._control.start(Controls(self._ladder, self._asker, self.operations, withdraw, leave))
+
+    def forget(self) -> None:
+        """Close what no end of the process closes."""
+        asyncio.SelectorEventLoop.close(self.loop)
+        os.close(self.link.wake_fd)
+
+    def reason_to_stay(self, manifest: bytes, given: Given) -> str:
+        """Say what stands against a twin that begins at this checkpoint; '' if nothing does."""
+        own = {sock.fileno() for sock in (self.ends.cells, self.ends.control, self.ends.snapshots)}
+        own |= {
+            self.link.wake_fd,
+            *self.reader.streams,
+            *self.loop.descriptors,
+            *self.keeper.descriptors,
+            *given.all,
+        }
+        return self.keeper.reason_against(manifest) or reason_to_stay(self.loop, self._hooks, own)
+
+    def begin_as_twin(self, given: Given) -> None:
+        """Let go of what is the parent's, and make every part anew on ends of its own."""
+        os.setsid()
+        for fd in (self.link.wake_fd, *self.reader.streams):
+            os.close(fd)
+        self.ends.close()
+        self.ends = ends = arrange(given.own)
+        os.fchdir(given.directory)
+        for fd in (given.directory, given.adopted):
+            os.close(fd)
+        adopt_orphans()
+        self.loop.renew()
+        asyncio.set_event_loop(self.loop)
+        renew(self._shield)
+        renew(self.link, ends.cells, self._shield, ends.flushed)
+        renew(self.reader, self.link, self._shield, *ends.pipes)
+        for fd, (name, stream) in enumerate(zip(STREAMS, self._streams, strict=True), start=1):
+            renew(stream, name, fd, self.link, self.reader)
+        sys.unraisablehook = sys.__unraisablehook__  # the interrupter's comes before it
+        renew(self._interrupter, self.loop, self._shield, ends.page.read)
+        renew(self._ladder, self._interrupter)
+        renew(self._asker, self.link)
+        renew(self._control, ends.control, self.link, self.reader)
+        renew(self.operations, self._handlers, self._control.answer)
+        directory = os.getcwd()  # noqa: PTH109 - compared as text
+        self.engine.begin_as_twin()
+        self.keeper.begin_as_twin(ends.snapshots, directory)
+        self._files.begin_as_twin(directory)
+        self._hooks.drop_new_finalizers()
+        sys.argv = [""]
+        self._install_names()
