@@ -166,6 +166,7 @@ class World:
         self._cell_ids = 0
         self._snapshot: Any = None
         self._readers: list[_Reader] = []
+        self._clients: list[Machine] = []
 
     # --- what is told
 
@@ -263,18 +264,20 @@ class World:
         for session in self._sessions:
             for number in range(2):
                 self._readers.append(_Reader(self, f"r{number}-{session}", session, late=bool(number)))
-        readers = [loop.create_task(reader.run(), context=reader.machine.context) for reader in self._readers]
+        for reader in self._readers:
+            loop.create_task(reader.run(), context=reader.machine.context)
         clients = []
         for number in range(scenario.clients):
             machine = Machine(f"c{number}", scenario.rates.tame())
             client = _Client(self, machine, scenario.cells // scenario.clients)
-            clients.append((machine, loop.create_task(client.run(), context=machine.context)))
+            self._clients.append(machine)
+            clients.append(loop.create_task(client.run(), context=machine.context))
         nemesis = loop.create_task(self._nemesis())
         await asyncio.sleep(scenario.fault_seconds)
         nemesis.cancel()
-        self._heal([machine for machine, _ in clients])
-        await asyncio.wait([task for _, task in clients])
-        for _, task in clients:
+        self._heal()
+        await asyncio.wait(clients)
+        for task in clients:
             task.result()
         healed = loop.time()
         is_drained = await self._drained(healed + DRAIN_SECONDS)
@@ -285,22 +288,24 @@ class World:
             if machine.name in self.workers:
                 self.note("unhandled", machine, "it was told to drain, and is still there")
         self._finish()
+
+    def end(self) -> None:
+        """End whatever still runs, as when every machine is switched off; nothing of it is told."""
         self._is_ending = True
-        for reader in readers:
-            reader.cancel()
-        for name, task in list(self.tasks.items()):
-            if name in self.workers:
-                self.workers[name].is_dead = True
-            task.cancel()
+        for machine in self._machines():
+            machine.is_dead = True
         for process in self.processes:
             process.vanish()
-        await asyncio.wait([*readers, *self.tasks.values()])
+        self.loop.end()
 
-    def _heal(self, clients: list[Machine]) -> None:
+    def _machines(self) -> list[Machine]:
+        return [*self.workers.values(), *self._clients, *(reader.machine for reader in self._readers)]
+
+    def _heal(self) -> None:
         self._is_healed = True
         self.network.down_until = 0.0
         self.start_failures = 0.0
-        for machine in [*self.workers.values(), *clients, *(reader.machine for reader in self._readers)]:
+        for machine in self._machines():
             machine.calm_down()
         self.say("nemesis", "--- healed")
 
@@ -695,17 +700,28 @@ def quiet_logs(tell: Callable[[str], None] | None = None) -> Iterator[None]:
 
 
 def simulate(
-    scenario: Scenario, *, bugs: frozenset[str] = frozenset(), tell: Callable[[str], None] | None = None
+    scenario: Scenario,
+    *,
+    bugs: frozenset[str] = frozenset(),
+    tell: Callable[[str], None] | None = None,
+    max_steps: int = MAX_STEPS,
 ) -> World:
-    """Run a scenario to its end, and give its world with the history."""
+    """Run a scenario to its end, and give its world with the history; nothing of it runs on."""
     world = World(scenario, bugs=bugs, tell=tell)
+    live(world, max_steps=max_steps)
+    return world
+
+
+def live(world: World, *, max_steps: int = MAX_STEPS) -> None:
+    """Let a world run, and end it; that it didn't come to an end by itself is put into its history."""
     with _played(world):
         main = world.loop.create_task(world.run(), name="world", context=Context())
         try:
-            world.loop.run_until_done(main, max_steps=MAX_STEPS)
+            world.loop.run_until_done(main, max_steps=max_steps)
             main.result()
         except Stalled as exc:
             world.history.add({"op": "fault", "kind": "stalled", "node": "", "at": 0, "seconds": 0, "text": str(exc)})
+        finally:
+            world.end()
     for text in world.loop.faults:
         world.history.add({"op": "fault", "kind": "unhandled", "node": "", "at": 0, "seconds": 0, "text": text})
-    return world

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from .network import CALM, MemoryClient
-from .simulation import Scenario, World, _played, quiet_logs
+from .simulation import Scenario, World, live, quiet_logs
 
 SECONDS_OVER_THE_LEASE = 1.0
 SEEDS = range(10)
@@ -38,8 +38,8 @@ def takeover_ms(monkeypatch, seed, lease_seconds):
 
     monkeypatch.setattr(MemoryClient, "enqueue_job", lose_the_first_one)
     world.network.on_claim = on_claim
-    with quiet_logs(), _played(world):
-        world.loop.run_until_done(world.loop.create_task(world.run()), max_steps=400_000)
+    with quiet_logs():
+        live(world)
     [kill] = [op["at"] for op in world.history.ops if op["op"] == "fault" and op["kind"] == "kill"]
     claims = [op["at"] for op in world.history.ops if op["op"] == "claim" and op["at"] > kill]
     assert lost

@@ -3,6 +3,9 @@
 Time jumps to the next timer whenever nothing is ready, so waiting costs nothing and a run is the same each time. What
 runs belongs to the `Node` that its context names: callbacks, timers and tasks inherit it from where they were made. A
 paused node's callbacks are kept until it goes on, while everybody else's time passes: SIGSTOP, as the others see it.
+
+The loop holds on to its tasks and ends them itself. Left to the garbage collector, a task that nobody holds would end
+when memory happens to be looked through: in the middle of this run or of a later one.
 """
 
 import asyncio
@@ -15,6 +18,8 @@ from contextvars import Context, ContextVar, copy_context
 from typing import Any
 
 NODE: ContextVar["Node | None"] = ContextVar("NODE", default=None)
+END_ROUNDS = 20  # a task that is cancelled so often, and goes on, never ends
+END_STEPS = 20_000  # a round
 
 
 class Stalled(Exception):
@@ -46,6 +51,14 @@ class VirtualLoop(asyncio.AbstractEventLoop):
         self._numbers = itertools.count()
         self.steps = 0
         self.faults: list[str] = []
+        self._tasks: list[asyncio.Task[Any]] = []
+        self._most_tasks = 1000  # until those that have ended are let go
+        self._paused: dict[Node, None] = {}
+
+    @property
+    def pending(self) -> list[asyncio.Task[Any]]:
+        """The tasks that have not ended, oldest first."""
+        return [task for task in self._tasks if not task.done()]
 
     def time(self) -> float:
         return self._now
@@ -74,7 +87,16 @@ class VirtualLoop(asyncio.AbstractEventLoop):
         return asyncio.Future(loop=self)
 
     def create_task(self, coro: Any, *, name: str | None = None, context: Context | None = None) -> asyncio.Task[Any]:
-        return asyncio.Task(coro, loop=self, name=name, context=context)
+        if len(self._tasks) > self._most_tasks:
+            self._let_go()
+        task = asyncio.Task(coro, loop=self, name=name, context=context)
+        self._tasks.append(task)
+        return task
+
+    def _let_go(self) -> None:
+        """Forget the tasks that have ended, but for those whose error nobody has looked at yet."""
+        self._tasks = [task for task in self._tasks if not task.done() or task._log_traceback]
+        self._most_tasks = 2 * len(self._tasks) + 1000
 
     def run_in_executor(self, executor: Any, func: Callable[..., Any], *args: Any) -> asyncio.Future[Any]:
         future = self.create_future()
@@ -97,11 +119,13 @@ class VirtualLoop(asyncio.AbstractEventLoop):
         """Freeze a node; a pause that is already under way is kept."""
         if not node.is_paused:
             node.is_paused = True
+            self._paused[node] = None
             self.call_later(seconds, self.resume, node, context=Context())
 
     def resume(self, node: Node) -> None:
         """Let a node go on, with what came due meanwhile in order."""
         node.is_paused = False
+        self._paused.pop(node, None)
         parked, node.parked = node.parked, []
         self._ready.extend(parked)
 
@@ -130,7 +154,39 @@ class VirtualLoop(asyncio.AbstractEventLoop):
                     continue
                 self.steps += 1
                 if self.steps > limit:
+                    ready.appendleft(handle)  # its task would never wake up, not even to its end
                     raise Stalled(f"at {self._now:.3f}: {max_steps} steps, and no end")
                 handle._run()
         finally:
             events._set_running_loop(before)
+
+    def end(self) -> None:
+        """Cancel whatever has not ended, as often as it takes; no time passes, no timer comes.
+
+        What doesn't end, and errors that nobody has looked at, are added to the faults.
+        """
+        before = events._get_running_loop()
+        events._set_running_loop(self)
+        try:
+            for node in list(self._paused):
+                self.resume(node)
+            for _ in range(END_ROUNDS):
+                pending = self.pending
+                for task in pending:
+                    task.cancel()
+                self._timers.clear()
+                for _ in range(END_STEPS if pending else 0):
+                    if not self._ready:
+                        break
+                    handle = self._ready.popleft()
+                    if not handle._cancelled:
+                        handle._run()
+        finally:
+            events._set_running_loop(before)
+        for task in self._tasks:
+            if not task.done():
+                self.faults.append(f"{task.get_name()} does not end: {task.get_coro()!r}")
+            elif task._log_traceback:
+                self.faults.append(f"the error of {task.get_name()} was never looked at: {task.exception()!r}")
+        self._ready.clear()
+        self._tasks.clear()
