@@ -212,3 +212,27 @@ async def test_a_drain_gives_back_what_a_claim_on_its_way_still_brings(start_wor
     assert await worker.stop() == 0
     info = await shard.session("s").info()
     assert (info.owner, info.epoch, info.pending) == (None, 1, 1)
+
+
+class Unanswered(Ruler):
+    """Requests of these names get no answer."""
+
+    def __init__(self, *names):
+        self.names = names
+        self.has_happened = asyncio.Event()
+
+    def fate(self, link, requests):
+        if not any(request.name in self.names for request in requests):
+            return PASS
+        self.has_happened.set()
+        return Fate(hold_seconds=3600)
+
+
+async def test_a_worker_ends_though_redis_stands_still_while_it_looks_at_a_job(start_worker, shard):
+    """The driver, cancelled behind a WATCH, says UNWATCH, and raises that this was not answered instead of the cancel."""
+    ruler = Unanswered("exists", "unwatch")
+    worker = await start_worker(ruler, "--command-timeout-seconds", "0.5")
+    await shard.session("s").submit("1")
+    await ruler.has_happened.wait()
+
+    assert await worker.stop() == 0

@@ -20,6 +20,7 @@ from redis.asyncio import Redis
 from skep_shared.activation import ACTIVATE_JOB, SUBMIT_JOB, pack_job, unpack_job
 from skep_shared.keys import Keys
 from skep_workers.host.backoff import RETRIABLE, backoff_delays
+from skep_workers.host.cancelling import was_cancelled
 
 log = structlog.get_logger()
 
@@ -88,6 +89,8 @@ class Dispatcher:
             try:
                 await worker.async_run()
             except RETRIABLE as exc:
+                if was_cancelled():
+                    raise asyncio.CancelledError from exc
                 log.warning("dispatcher.restart", error=repr(exc))
             finally:
                 for task in (*worker.tasks.values(), *worker.job_tasks.values()):

@@ -31,6 +31,7 @@ from skep_shared.scripts import Scripts
 from skep_shared.settings import WorkerSettings
 from skep_shared.submission import append_cells, cell_from_options
 from skep_workers.host.backoff import RETRIABLE
+from skep_workers.host.cancelling import cancel_until_ended
 from skep_workers.host.clock import RedisClock
 from skep_workers.host.dispatch import Dispatcher
 from skep_workers.host.facilities import Host
@@ -148,8 +149,7 @@ class WorkerHost:
                 await self._lease.beat()  # the others hear that there is no room here, before sessions come to them
         log.info("worker.draining", resident=len(residents), grace_seconds=self._settings.grace_seconds)
         await residents.drain(self._settings.grace_seconds)
-        for service in services:
-            service.cancel()
+        await cancel_until_ended([dispatching, *services])
         with contextlib.suppress(*RETRIABLE):
             await self._scripts.leave(self.worker_id)
         log.info("worker.left", worker_id=self.worker_id)
