@@ -27,6 +27,7 @@ from .soak_parts import Parts
 from .soak_reading import KEYS, complaints, read_session
 
 DRAIN_SECONDS = 60.0
+FIRST_ROUND_SECONDS = 60.0  # on a busy machine a short soak may be over before each kind of fault had its turn
 SEEN_SECONDS = 20.0
 GONE_SECONDS = 5.0
 SERVICES = 2
@@ -35,7 +36,10 @@ SUBMITTERS = 3
 
 @dataclass(frozen=True)
 class Plan:
-    """What a soak is to do. Times in seconds; means of exponential distributions."""
+    """What a soak is to do. Times in seconds; means of exponential distributions.
+
+    It takes longer than `seconds` until each kind of fault has happened once.
+    """
 
     seed: int
     seconds: float
@@ -123,6 +127,9 @@ class Soak:
             ]
             nemesis = group.create_task(self._nemesis.run(plan.fault_every))
             await asyncio.sleep(plan.seconds)
+            with contextlib.suppress(TimeoutError):  # what has not happened by then is missing from the history
+                async with asyncio.timeout(FIRST_ROUND_SECONDS):
+                    await self._nemesis.each_has_happened.wait()
             nemesis.cancel()
             await self._nemesis.heal()
             healed = now_ms()

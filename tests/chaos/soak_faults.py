@@ -66,6 +66,7 @@ class Nemesis(Ruler):
         self._rng = random.Random(f"requests {seed}")
         self._log = log
         self._hibernate = hibernate
+        self.each_has_happened = asyncio.Event()  # each kind, once at least
         self._armed: dict[str, Failpoint] = {}
         self._points: list[Failpoint] = []
         self._is_reply_doomed = False
@@ -81,11 +82,15 @@ class Nemesis(Ruler):
         """
         kinds, weights = zip(*RATES, strict=True)
         due = self._plan.sample(kinds, len(kinds))
+        while due:
+            await asyncio.sleep(self._plan.expovariate(1 / mean_seconds))
+            begun = next((kind for kind in due if self._begin(kind)), None)
+            if begun is not None:
+                due.remove(begun)
+        self.each_has_happened.set()
         while True:
             await asyncio.sleep(self._plan.expovariate(1 / mean_seconds))
-            kind = due[-1] if due else self._plan.choices(kinds, weights)[0]
-            if self._begin(kind) and due:
-                due.pop()
+            self._begin(self._plan.choices(kinds, weights)[0])
 
     def _begin(self, kind: str) -> bool:
         """Let it happen; False if it can't."""
