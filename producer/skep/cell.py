@@ -61,14 +61,14 @@ class Cell:
         cell nobody submitted, CellForgotten if Redis has lost it, EventsTrimmed if retention has removed its events,
         RedisUnavailable if Redis stays away.
         """
+        if timeout is None:
+            await self._locate()
+            return await self._replies.outcome(self._ticket)
         seconds = timeout.total_seconds() if isinstance(timeout, timedelta) else timeout
         try:
             async with asyncio.timeout(seconds):
-                await self._locate()
-                return await self._replies.outcome(self._ticket)
+                return await self.outcome()
         except TimeoutError as exc:
-            if seconds is None:
-                raise
             raise WaitTimeout(f"the end of cell {self.id!r} of session {self.session_id!r}", seconds) from exc
 
     async def events(self) -> AsyncIterator[Event]:
@@ -78,7 +78,7 @@ class Cell:
         """
         await self._locate()
         if self._is_deferred:  # not in the session yet: where its events will begin isn't known
-            await asyncio.shield(self._ticket.reply)
+            await self._ticket.wait()
         placed = self._placed
         if self._ticket.reply.done() and not self._ticket.reply.cancelled():
             placed = self._ticket.reply.result().placed

@@ -37,6 +37,8 @@ _ERROR_CLASSES: Final[dict[CellStatus, type[CellError]]] = {
     CellStatus.CANCELLED: CellCancelled,
 }
 
+NO_PART_OF_OUTCOMES: Final = frozenset({"cell.queued", "cell.started"})  # kinds that say nothing of how a cell ended
+
 
 @dataclass(frozen=True, slots=True)
 class CellFault:

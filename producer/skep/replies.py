@@ -16,10 +16,10 @@ from weakref import WeakValueDictionary
 from redis.exceptions import RedisError
 
 from skep.link import ShardLink
-from skep.outcome import Outcome, fold_outcome
+from skep.outcome import NO_PART_OF_OUTCOMES, Outcome, fold_outcome
 from skep.reader import stored_events
 from skep_shared.errors import CellForgotten, EventsTrimmed, OperationFailed, SkepError
-from skep_shared.events import EVENT_FIELD, Event, ResetEvent, TrimmedEvent, event_number, unpack_event
+from skep_shared.events import EVENT_FIELD, Event, ResetEvent, TrimmedEvent, event_number, unpack_events
 from skep_shared.script_replies import Placed, Watched
 from skep_shared.values import decode_value
 
@@ -43,27 +43,52 @@ class Ticket:
         self.seq: int | None = None
         self.outcome: Outcome | None = None  # once somebody has waited for it: its events may go from Redis
         self.reply: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+        self._waiters: list[asyncio.Future[asyncio.Future[Reply]]] = []
 
     @property
     def has_failed(self) -> bool:
         """Tell whether nothing will come to this ticket."""
         return self.reply.done() and (self.reply.cancelled() or self.reply.exception() is not None)
 
+    async def wait(self) -> Reply:
+        """Wait for the reply; a wait that is cancelled leaves the others alone. Raises what `fail` was given."""
+        reply = self.reply
+        if not reply.done():
+            waiter: asyncio.Future[asyncio.Future[Reply]] = asyncio.get_running_loop().create_future()
+            self._waiters.append(waiter)  # not asyncio.shield: that takes another turn of the loop for each reply
+            try:
+                reply = await waiter  # as it is then: it may have been opened again before
+            finally:
+                self._waiters.remove(waiter)
+        return reply.result()
+
     def reopen(self) -> None:
         """Wait again: what the reply said doesn't hold any more."""
         if self.reply.done():
             self.reply = asyncio.get_running_loop().create_future()
+
+    def cancel(self) -> None:
+        """Let waits end with CancelledError."""
+        self.reply.cancel()
+        self._wake()
 
     def fail(self, exc: SkepError) -> None:
         """Let waits end with this error, if there is no reply yet."""
         if not self.reply.done():
             self.reply.set_exception(exc)
             self.reply.exception()  # seen: nobody may be waiting
+            self._wake()
 
     def settle(self, reply: Reply) -> None:
         """Take the reply; the first one counts."""
         if not self.reply.done():
             self.reply.set_result(reply)
+            self._wake()
+
+    def _wake(self) -> None:
+        for waiter in self._waiters:
+            if not waiter.done():
+                waiter.set_result(self.reply)
 
 
 class Operation:
@@ -121,7 +146,7 @@ class ReplyReader:
     async def aclose(self) -> None:
         """Stop reading; waits for outcomes end with CancelledError."""
         for ticket in list(self._tickets.values()):
-            ticket.reply.cancel()
+            ticket.cancel()
         task = self._task
         if task is not None:
             task.cancel()
@@ -136,7 +161,7 @@ class ReplyReader:
     async def outcome(self, ticket: Ticket) -> Outcome:
         """Wait for the cell's outcome. Raises EventsTrimmed, CellForgotten, RedisUnavailable if Redis stays away."""
         while True:
-            reply = await asyncio.shield(ticket.reply)
+            reply = await ticket.wait()
             if ticket.outcome is not None:
                 return ticket.outcome
             events = await self._events(ticket, reply)
@@ -153,7 +178,7 @@ class ReplyReader:
         sid, placed = ticket.session_id, reply.placed
         first, final = placed.first_event or 1, placed.final_event or 0
         if reply.events:
-            return [unpack_event(sid, f"{first + i}-0", packed) for i, packed in enumerate(reply.events)]
+            return list(unpack_events(sid, list(enumerate(reply.events, start=first)), but=NO_PART_OF_OUTCOMES))
         events: list[Event] = []
         async for event in stored_events(self._link, sid, first - 1, final):
             if isinstance(event, TrimmedEvent):
@@ -169,6 +194,7 @@ class ReplyReader:
             async for entries in self._link.follow_replies(self.client_id):
                 for _, fields in entries:
                     self._take(fields)
+                await asyncio.sleep(0)  # first whoever got a reply, perhaps with the next cell; then the next read
                 # While replies keep coming too: one of them may have been trimmed.
                 if not entries or time.monotonic() > asked_at + ASK_SECONDS:
                     await self._ask_again()

@@ -1,7 +1,7 @@
 """A handle on one session: what a service does with it."""
 
 import asyncio
-import uuid
+import os
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import fields
 from datetime import datetime, timedelta
@@ -68,7 +68,7 @@ class Session:
         self.id: Final = check_session_id(session_id)
         self._link = link
         self._replies = replies
-        self._options = options or SessionOptions()
+        self._packed_options = (options or SessionOptions()).pack()
         self.files: Final = SessionFiles(self.submit_many, self._operate)
 
     def __repr__(self) -> str:
@@ -107,7 +107,7 @@ class Session:
                 requests,
                 max_pending=self._link.settings.max_pending_cells,
                 client_id=self._replies.client_id,
-                options=self._options.pack(),
+                options=self._packed_options,
             )
         )
         if submitted.needs_activation:
@@ -326,4 +326,4 @@ def _read_request(cell: str | CellRequest) -> tuple[str, CellSpec]:
     given = {name: value for name, value in request.items() if name not in {"cell_id", "code"}}
     cell_id = request.get("cell_id")
     spec = build_cell(request["code"], **given)  # type: ignore[arg-type]
-    return (uuid.uuid4().hex if cell_id is None else check_cell_id(cell_id)), spec
+    return (os.urandom(16).hex() if cell_id is None else check_cell_id(cell_id)), spec

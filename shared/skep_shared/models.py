@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 
 import msgpack
 from pydantic import BaseModel, ConfigDict, Field
@@ -47,6 +47,18 @@ class CellSpec(_Packed):
     max_attempts: int = Field(default=3, ge=1, le=MAX_ATTEMPTS)
     inputs: bytes | None = None
     labels: dict[str, str] = Field(default_factory=dict)
+
+    def pack(self) -> bytes:
+        """Give the stored form; defaults are left out. Every submit does this, and pydantic takes its time for it."""
+        packed: bytes = msgpack.packb(
+            {name: value for name, value in self if name == "code" or value != _CELL_DEFAULTS[name]}
+        )
+        return packed
+
+
+_CELL_DEFAULTS: Final = {
+    name: field.get_default(call_default_factory=True) for name, field in CellSpec.model_fields.items()
+}
 
 
 class Detection(BaseModel):

@@ -20,6 +20,7 @@ from skep_shared.models import CellSpec, OnWorkerLoss
 from skep_shared.script_replies import SubmitStatus, Submitted
 from skep_shared.values import decode_value
 
+_ON_WORKER_LOSS: Final = tuple(OnWorkerLoss)
 CELL_OPTIONS: Final = ("timeout", "on_worker_loss", "max_attempts", "inputs", "labels")
 
 
@@ -39,7 +40,7 @@ def build_cell(
     check_number("max_attempts", max_attempts, low=1, high=MAX_ATTEMPTS)
     if max_attempts != int(max_attempts):
         raise InvalidArgument("max_attempts", max_attempts, "a whole number is needed")
-    if on_worker_loss not in list(OnWorkerLoss):
+    if on_worker_loss not in _ON_WORKER_LOSS:
         raise InvalidArgument("on_worker_loss", on_worker_loss, f"one of {', '.join(OnWorkerLoss)} is needed")
     return CellSpec(
         code=code,

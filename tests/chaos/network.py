@@ -324,6 +324,9 @@ class MemoryClient:
                 return await self._call("hvals", lambda: list((self._store.get(key) or {}).values()))
             case "HLEN" | "SCARD" | "ZCARD":
                 return await self._call(name.lower(), lambda: len(self._store.get(key) or ()))
+            case "XRANGE":
+                low, high, most = encoded(args[1]), encoded(args[2]), int(args[4])
+                return await self._call("xrange", lambda: self._store.xrange(key, low, high, most))
             case "EXISTS":
                 return await self._call("exists", lambda: int(self._store.exists(key)))
             case "ZREVRANGE":

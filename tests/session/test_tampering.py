@@ -100,7 +100,8 @@ async def test_a_cell_whose_task_is_cancelled_before_it_began_fails_and_the_next
         "import asyncio\nloop = asyncio.get_running_loop()\nturns = iter(range(20))\n"
         "def hook():\n    for task in asyncio.all_tasks(): task.cancel()\n    if next(turns, None) is not None: loop.call_soon(hook)"
     )
-    cells = session.submit_all("loop.call_soon(hook)", *["ran = True\n1"] * 30)
+    # Behind a blocking cell, which runs while the loop doesn't, a task has to wait for its first turn.
+    cells = session.submit_all("loop.call_soon(hook)", *["import time\ntime.sleep(0)", "ran = True\n1"] * 15)
     await cells[-1].ended()
     statuses = [cell.status for cell in cells]
 

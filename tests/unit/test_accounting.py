@@ -1,23 +1,28 @@
 """What is kept of a finished cell: the line in the log, with the cell's id, and the worker's counters."""
 
-from collections import Counter
+import asyncio
 
 import pytest
 from structlog.testing import capture_logs
 
 from skep_shared.frames import Done
 from skep_shared.models import CellSpec
-from skep_workers.host.accounting import account_for
+from skep_workers.host.accounting import LOG_SECONDS, Accounting
 from skep_workers.host.intake import QueuedCell
 
 CELL = QueuedCell(7, "job-7", CellSpec(code="1"), 0.0)
 
 
 def accounted(mode="blocking_sync", **detected):
-    counters = Counter()
+    accounting = Accounting()
+
+    async def end_a_cell():
+        accounting.add("s", CELL, Done(7, 1, "finished", 1500, mode, detected))
+        accounting.log()
+
     with capture_logs() as lines:
-        account_for("s", CELL, Done(7, 1, "finished", 1500, mode, detected), counters)
-    return lines, counters
+        asyncio.run(end_a_cell())
+    return lines, accounting.counters
 
 
 def test_what_was_detected_is_logged_with_the_cell_and_counted():
@@ -53,3 +58,15 @@ def test_a_mode_that_nobody_knows_is_unknown():
 
     assert lines[0]["mode"] == "unknown"
     assert counters["mode.unknown"] == 1
+
+
+@pytest.mark.anyio
+async def test_the_line_comes_after_what_the_loop_has_to_do_now():
+    accounting = Accounting()
+    with capture_logs() as lines:
+        accounting.add("s", CELL, Done(7, 1, "finished", 1500, "simple_sync", {}))
+        accounting.add("s", CELL, Done(8, 1, "failed", 1500, "simple_sync", {}))
+        await asyncio.sleep(0)
+        assert lines == []
+        await asyncio.sleep(2 * LOG_SECONDS)  # timers of a loop fire in their order
+    assert [line["status"] for line in lines] == ["finished", "failed"]

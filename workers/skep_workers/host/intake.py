@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import msgpack
-from redis.asyncio import Redis
 
 from skep_shared.keys import Keys
+from skep_shared.lane import Commands
 from skep_shared.models import CellSpec
 from skep_workers.host.backoff import persist
 
@@ -34,8 +34,10 @@ class QueuedCell:
 class CellIntake:
     """Cells that wait to be run; `known` is the highest seq that has come in."""
 
-    def __init__(self, redis: Redis, keys: Keys, session_id: str, *, after: int, on_cells: Callable[[], None]) -> None:
-        self._redis = redis
+    def __init__(
+        self, reads: Commands, keys: Keys, session_id: str, *, after: int, on_cells: Callable[[], None]
+    ) -> None:
+        self._reads = reads
         self._stream = keys.cells(session_id)
         self._on_cells = on_cells
         self._wanted = after
@@ -73,11 +75,12 @@ class CellIntake:
 
     async def _read_page(self) -> bool:
         before = self.known
-        start = f"{before + 1}-0"
-        page = await persist(lambda: self._redis.xrange(self._stream, min=start, count=PAGE_CELLS), "cells")
-        for entry_id, fields in page:
+        command = ("XRANGE", self._stream, f"{before + 1}-0", "+", "COUNT", PAGE_CELLS)
+        page = await persist(lambda: self._reads.execute_command(*command), "cells")
+        for entry_id, flat in page:
             seq = int(entry_id.partition(b"-")[0])
             if seq == self.known + 1:
+                fields = dict(zip(flat[::2], flat[1::2], strict=True))
                 self._take(seq, fields[b"c"].decode(), fields[b"b"], float(fields[b"t"]))
         if self.known > before:
             self._on_cells()

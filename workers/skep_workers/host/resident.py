@@ -19,7 +19,6 @@ from skep_shared.frames import Blob, Done, Frame, Hello, Reply, Restored, Saved
 from skep_shared.script_replies import Claim, Mark
 from skep_shared.states import CellStatus, ResidentState, ResidentStep, next_resident
 from skep_shared.values import decode_value
-from skep_workers.host.accounting import account_for
 from skep_workers.host.awaited import all_awaited
 from skep_workers.host.backoff import persist
 from skep_workers.host.checkpoints import SavedState
@@ -69,7 +68,7 @@ class Resident:
         self._journal = Journal(host.scripts, claim, host.settings, self._on_written, self._on_checkpoint)
         self._reporter = Reporter(self._journal, host.clock, claim.epoch)
         self.intake: Final = CellIntake(
-            host.redis, host.scripts.keys, claim.session_id, after=claim.cursor, on_cells=self._on_cells
+            host.reads, host.scripts.keys, claim.session_id, after=claim.cursor, on_cells=self._on_cells
         )
         self._operations = HostOperations(host.redis, host.scripts.keys, host.settings.reply_ttl_seconds)
         self._unresponsive: CellRun | None = None
@@ -370,7 +369,7 @@ class Resident:
             self._changed.set()
 
     def _on_done(self, cell: QueuedCell, done: Done) -> None:
-        account_for(self.session_id, cell, done, self._host.counters)
+        self._host.accounting.add(self.session_id, cell, done)
 
     def _on_written(self) -> None:
         self._runs.on_written()

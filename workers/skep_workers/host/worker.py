@@ -12,7 +12,6 @@ import secrets
 import shutil
 import socket
 import tempfile
-from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -30,6 +29,7 @@ from skep_shared.models import WorkerFacts
 from skep_shared.scripts import Scripts
 from skep_shared.settings import WorkerSettings
 from skep_shared.submission import append_cells, cell_from_options
+from skep_workers.host.accounting import Accounting
 from skep_workers.host.backoff import RETRIABLE
 from skep_workers.host.cancelling import cancel_until_ended
 from skep_workers.host.clock import RedisClock
@@ -63,6 +63,7 @@ class WorkerHost:
         self._blocking = open_redis(settings, blocking=True)
         self._arq = open_arq(settings)
         self._lane = Lane(self._redis, settings.command_timeout_seconds)
+        self._reading_lane = Lane(self._redis, settings.command_timeout_seconds)
         self._mail_lane = Lane(self._blocking, settings.block_seconds + BLOCK_MARGIN_SECONDS)
         self._scripts = Scripts(self._lane, self._keys)
         self._clock = RedisClock()
@@ -71,7 +72,7 @@ class WorkerHost:
         self._store = open_store(settings)
         self._residents: Residents | None = None
         self._stopping = asyncio.Event()
-        self._counters: Counter[str] = Counter()
+        self._accounting = Accounting()
         self._reminders = Reminders()
 
     async def run(self) -> None:
@@ -93,8 +94,9 @@ class WorkerHost:
             async with asyncio.TaskGroup() as group:
                 await self._serve(group, directory, zygote)
         finally:
+            self._accounting.log()
             await zygote.stop()
-            for client in (self._lane, self._mail_lane, self._redis, self._blocking, self._arq):
+            for client in (self._lane, self._reading_lane, self._mail_lane, self._redis, self._blocking, self._arq):
                 with contextlib.suppress(*RETRIABLE):
                     await client.aclose()
             await asyncio.to_thread(shutil.rmtree, directory, ignore_errors=True)
@@ -110,11 +112,12 @@ class WorkerHost:
             self.worker_id,
             self._settings,
             self._redis,
+            self._reading_lane,
             self._scripts,
             self._clock,
             zygote,
             directory,
-            self._counters,
+            self._accounting,
             self._store,
         )
         residents = self._residents = Residents(host, group, self._activate_elsewhere)
@@ -163,7 +166,7 @@ class WorkerHost:
             started_at=self._started_at,
             capacity=0 if self._stopping.is_set() else self._settings.max_resident,
             resident=len(self._residents) if self._residents is not None else 0,
-            counters=dict(self._counters),
+            counters=dict(self._accounting.counters),
             labels=self._settings.worker_labels,
         )
 

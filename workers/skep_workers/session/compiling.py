@@ -12,10 +12,9 @@ import io
 import linecache
 import tokenize
 from collections import OrderedDict
-from dataclasses import dataclass
 from inspect import CO_COROUTINE
 from types import CodeType
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from skep_workers.session.analysis import Analysis, CodeAnalyzer
 from skep_workers.session.transforms import rewrite_awaits
@@ -31,20 +30,18 @@ MAX_COMPILED: Final = 100
 _Parts = tuple[CodeType | None, CodeType | None]
 
 
-@dataclass(frozen=True, slots=True)
-class CompiledCell:
-    """What to exec, then what to eval; either may be missing. `rewrites` says what had to be changed to compile it."""
+class CompiledCell(NamedTuple):
+    """What to exec, then what to eval; either may be missing.
+
+    awaits: running it gives a coroutine. rewrites: what had to be changed to compile it.
+    """
 
     body: CodeType | None
     last: CodeType | None
+    awaits: bool
     shows_value: bool
     analysis: Analysis
     rewrites: tuple[str, ...] = ()
-
-    @property
-    def awaits(self) -> bool:
-        """Tell whether running it gives a coroutine."""
-        return any(code is not None and code.co_flags & CO_COROUTINE for code in (self.body, self.last))
 
     def evaluate(self, names: dict[str, Any]) -> Any:
         """Run a cell that doesn't await; gives the last expression's value. Raises what the code raises."""
@@ -82,7 +79,8 @@ class CellCompiler:
             rewrites = rewritten.changes
         self.future_flags = flags
         shows_value = last is not None and not ends_with_semicolon(source)
-        return CompiledCell(body, last, shows_value, analysis, rewrites)
+        awaits = bool(_flags_of(body) & CO_COROUTINE or _flags_of(last) & CO_COROUTINE)
+        return CompiledCell(body, last, awaits, shows_value, analysis, rewrites)
 
     def _compiled(self, tree: ast.Module, filename: str, flags: int) -> _Parts:
         """Compile a cell; of one whose source has come before only the file name is new."""
@@ -97,6 +95,10 @@ class CellCompiler:
         if len(self._parts) > MAX_COMPILED:
             self._parts.popitem(last=False)
         return parts
+
+
+def _flags_of(code: CodeType | None) -> int:
+    return code.co_flags if code is not None else 0
 
 
 def _own_future_flags(tree: ast.Module) -> int:

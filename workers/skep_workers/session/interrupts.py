@@ -17,12 +17,11 @@ import sys
 from _signal import getsignal  # type: ignore[import-not-found]  # signal's own makes an enum of it, at 30 times the price
 from asyncio import _get_running_loop, current_task  # bound early: user code may patch asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from threading import Condition, get_ident  # bound early: user code may patch threading
 from types import FrameType
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from skep_shared.interrupt_page import INTERRUPT_SIGNAL
 from skep_workers.session.clock import monotonic
@@ -47,8 +46,7 @@ class Reason(StrEnum):
     TIMEOUT = "timeout"
 
 
-@dataclass(frozen=True, slots=True)
-class RunningCell:
+class RunningCell(NamedTuple):
     """The cell that runs, in `task` or (None) outside of the loop; times are of the monotonic clock."""
 
     cell: Writer

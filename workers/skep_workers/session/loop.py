@@ -85,6 +85,14 @@ class SessionLoop(asyncio.SelectorEventLoop):
             sock.close()
         renew(self, self._shield)
 
+    def run_latest(self) -> None:
+        """Run what was scheduled last, at once instead of in the loop's next turn, unless that is its first one."""
+        if not self.is_running():
+            return
+        handle = self._ready.pop()  # type: ignore[attr-defined]
+        if not handle.cancelled():
+            handle._run()  # noqa: SLF001 - as the loop does it
+
     def share(self) -> None:
         """Let what the calling thread schedules wake the loop, which another thread is going to run.
 

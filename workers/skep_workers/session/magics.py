@@ -8,8 +8,7 @@ string or a longer expression is ever taken for a magic, and line numbers stay.
 import ast
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 Place = tuple[str, int, int, str]  # as SyntaxError takes it: file, line, column, text
 
@@ -22,8 +21,7 @@ class UnknownMagic(SyntaxError):
     __module__ = "builtins"  # tracebacks then name it without a module, which tells its readers nothing
 
 
-@dataclass(frozen=True, slots=True)
-class Translated:
+class Translated(NamedTuple):
     """Python source, and whether the whole cell is to be timed."""
 
     source: str

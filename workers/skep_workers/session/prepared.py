@@ -1,7 +1,6 @@
 """What the engine makes of a cell before it runs, and after."""
 
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from skep_shared.frames import Execute, Failure, Frame
 from skep_shared.states import CellStatus
@@ -14,8 +13,7 @@ from skep_workers.session.writer import Writer
 NO_ROUTE: Final = Route(ExecutionMode.UNKNOWN)
 
 
-@dataclass(frozen=True, slots=True)
-class Prepared:
+class Prepared(NamedTuple):
     """A cell ready to run, or (`ending`) one that has ended before it could."""
 
     cell: Execute
@@ -32,8 +30,7 @@ class Prepared:
         return self.route.mode is ExecutionMode.BLOCKING_SYNC
 
 
-@dataclass(frozen=True, slots=True)
-class Ending:
+class Ending(NamedTuple):
     """How a cell ended: its status, and the frame that says more, if there is one."""
 
     status: CellStatus

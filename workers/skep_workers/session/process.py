@@ -151,7 +151,7 @@ class SessionMain:
                 self._outside = prepared
                 self._loop.stop()
             else:
-                self._engine.spawn(prepared).add_done_callback(partial(self._on_task_done, prepared))
+                self._engine.spawn(prepared, partial(self._on_task_done, prepared))
 
     def _on_task_done(self, prepared: Prepared, task: asyncio.Task[None]) -> None:
         if task.cancelled():
@@ -160,7 +160,7 @@ class SessionMain:
             self._fail(failure)
         self._on_cell_done()
         if not self._is_leaving:
-            self._start_next()  # a task, so that others have their turn before it
+            self._start_next()  # others had their turn: this was scheduled behind them
 
     def _on_cell_done(self) -> None:
         if os.getpid() != self._pid:

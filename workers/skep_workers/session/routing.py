@@ -3,9 +3,8 @@
 import builtins
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
 from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from skep_workers.session.analysis import Analysis, Body, Chain
 from skep_workers.session.detection import DetectionPolicy, ExecutionMode
@@ -17,8 +16,7 @@ _RENAMED: Final = {
 }  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class Route:
+class Route(NamedTuple):
     """How a cell runs; one that `runs_loop` drives the session's own loop, which must then not run elsewhere."""
 
     mode: ExecutionMode

@@ -1,7 +1,7 @@
 """What a snapshot is made of, and within which limits."""
 
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from skep_workers.session.checkpoint.workspace import Entry
 
@@ -10,8 +10,7 @@ DEFAULT_MEMORY_BYTES: Final = 4 * 1024 * 1024 * 1024
 DEFAULT_STATE_BYTES: Final = 1024 * 1024 * 1024
 
 
-@dataclass(frozen=True, slots=True)
-class State:
+class State(NamedTuple):
     """A session after a cell.
 
     names: variable -> value. ambient: see ambient.py. files: what is below the working directory; contents: bytes of

@@ -49,6 +49,7 @@ class Workspace:
     def __init__(self, directory: str) -> None:
         self._directory = directory
         self._seen: dict[str, _Seen] = {}
+        self._empty: tuple[int, ...] | None = None  # the directory's signature when nothing was in it
         self._stored: frozenset[Digest] = frozenset()
         self.unstored: dict[Digest, bytes] = {}  # content that no saved checkpoint has yet
         self.lost: dict[str, str] = {}
@@ -59,6 +60,9 @@ class Workspace:
         self.lost = {}
         seen, self._seen = self._seen, {}
         entries: list[Entry] = []
+        directory = self._look_at_directory()
+        if directory is not None and directory == self._empty:
+            return entries
         room = self.quota_bytes
         for path, found in self._walk(self._directory, ""):
             if len(entries) >= MAX_ENTRIES:
@@ -68,7 +72,16 @@ class Workspace:
             if entry is not None:
                 entries.append(entry)
                 room -= entry.size
+        self._empty = None if entries or self.lost else directory
         return entries
+
+    def _look_at_directory(self) -> tuple[int, ...] | None:
+        """Give what changes when something comes into the session's directory; None if that can't be said for sure."""
+        try:
+            status = os.stat(self._directory)
+        except OSError:
+            return None
+        return None if _is_racy(status) else _signature(status)
 
     def saved(self, digests: frozenset[Digest]) -> None:
         """Forget content that a checkpoint has saved."""
@@ -167,14 +180,12 @@ class Workspace:
         if seen is not None and seen.signature == signature and not seen.is_racy:
             self._seen[path] = seen
             return seen.chunks
-        now = time_ns()
+        is_racy = _is_racy(status)
         names = []
         for name, part in split(_content(place)):
             if name not in self._stored and name not in self.unstored:
                 self.unstored[name] = bytes(part)
             names.append(name)
-        # A clock that was set back makes it look as if from the future: racy too.
-        is_racy = max(status.st_mtime_ns, status.st_ctime_ns) > now - RACY_NS
         self._seen[path] = _Seen(signature, tuple(names), is_racy)
         return tuple(names)
 
@@ -219,6 +230,12 @@ def _copy_range(source: int, target: int, size: int) -> int:
         if exc.errno not in {errno.EXDEV, errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP}:
             raise
     return os.sendfile(target, source, None, size)
+
+
+def _is_racy(status: os.stat_result) -> bool:
+    """Tell whether a later change could leave the same times; said before what it is about is looked at."""
+    # A clock that was set back makes it look as if from the future: racy too.
+    return max(status.st_mtime_ns, status.st_ctime_ns) > time_ns() - RACY_NS
 
 
 def _signature(status: os.stat_result) -> tuple[int, ...]:
