@@ -8,37 +8,34 @@ does not end the stay: the next cell starts another one.
 import asyncio
 import contextlib
 import time
-from collections.abc import Awaitable, Callable
-from contextlib import AsyncExitStack
+from collections.abc import Callable
 from typing import Final
 
 import structlog
 
 from skep_shared.errors import EventGap, Fenced, StartError
-from skep_shared.frames import Blob, Done, Frame, Hello, Reply, Restored, Saved
+from skep_shared.frames import Blob, Done, Frame, Reply, Restored, Saved
 from skep_shared.script_replies import Claim, Mark
 from skep_shared.states import CellStatus, ResidentState, ResidentStep, next_resident
 from skep_shared.values import decode_value
 from skep_workers.host.awaited import all_awaited
-from skep_workers.host.backoff import persist
 from skep_workers.host.checkpoints import SavedState
+from skep_workers.host.departure import Departure, StayParts
 from skep_workers.host.facilities import Host
-from skep_workers.host.housing import Housing
 from skep_workers.host.intake import CellIntake, QueuedCell
 from skep_workers.host.journal import Journal
-from skep_workers.host.live_fork import LiveForking, NotLive
+from skep_workers.host.live_fork import NotLive
 from skep_workers.host.operations import HostOperations, OperationRequest
 from skep_workers.host.process import SessionProcess
 from skep_workers.host.reporter import CellRun, Reporter
 from skep_workers.host.runs import CellRuns
+from skep_workers.host.session_processes import SessionProcesses
 from skep_workers.host.state_keeping import StateKeeping
 
 log = structlog.get_logger()
 
 MAX_STARTS: Final = 3
 HOST_OPERATIONS: Final = frozenset({"hibernate", "rollback"})
-INTERRUPT_GRACE_SECONDS: Final = 2.0
-SAVE_SECONDS: Final = 5.0
 
 
 class Resident:
@@ -52,16 +49,9 @@ class Resident:
         self._log = log.bind(session_id=claim.session_id, epoch=claim.epoch)
         self._state = ResidentState.CLAIMED
         self._changed = asyncio.Event()
-        self._process: SessionProcess | None = None
-        self._housing = Housing(host.zygote, host.directory, claim.session_id, host.settings.start_seconds)
-        seconds = host.settings.start_seconds
-        self._live_forking = LiveForking(claim, host.zygote, self._housing, seconds, find)
         self._is_closing = claim.closing
         self._is_lost = False
         self._gap: EventGap | None = None
-        self._is_replacing = False
-        self._hibernation = ""
-        self._is_hurried = False
         self._idle_since: float | None = None
         self._rollback: tuple[OperationRequest, int] | None = None
         self._writers: list[asyncio.Task[None]] = []
@@ -82,6 +72,13 @@ class Resident:
             self._on_done,
         )
         self._keeping = StateKeeping(host, claim, self._journal, self._reporter, self._on_saved)
+        self._processes = SessionProcesses(
+            host, claim, self._journal, self._keeping, find, self._on_frame, self._on_exit
+        )
+        parts = StayParts(
+            self.intake, self._runs, self._journal, self._reporter, self._keeping, self._processes, self._changed
+        )
+        self._departure = Departure(host, claim, parts)
         for seq, kind in claim.requests:
             (self.interrupt if kind == "interrupt" else self.cancel)(seq)
 
@@ -104,7 +101,7 @@ class Resident:
     @property
     def can_hibernate(self) -> bool:
         """Tell whether the session loses nothing when its process goes."""
-        return self._runs.is_kept or self._process is None
+        return self._runs.is_kept or self._processes.current is None
 
     @property
     def is_idle(self) -> bool:
@@ -143,7 +140,7 @@ class Resident:
             self._step(ResidentStep.FENCE)
             self._log.error("session.gap", error=str(group_exc.exceptions[0]))
             with contextlib.suppress(Fenced):
-                pending = await self._release()
+                pending = self._released(await self._departure.release())
         finally:
             await self._leave()
         return pending
@@ -164,8 +161,8 @@ class Resident:
         """Start an operation, and a process for it if there is none."""
         if request.kind in HOST_OPERATIONS:
             self._operate_here(request)
-        elif self._process is not None:
-            self._process.control(self._operations.begin(request))
+        elif self._processes.current is not None:
+            self._processes.current.control(self._operations.begin(request))
         else:
             self._operations.waiting.append(request)
             self._changed.set()
@@ -177,23 +174,22 @@ class Resident:
             self._operations.refuse(request, "cells are running or waiting: await them, or interrupt and cancel them")
         elif request.kind == "hibernate":
             self._operations.answer(request, None)
-            self._hibernation = "it was asked for"
-            self.drain()
+            self.hibernate("it was asked for")
         else:
             self._rollback = (request, int(question["seq"]))
             self._changed.set()
 
     def hibernate(self, reason: str) -> None:
         """Let the session go while it is idle; its next cell brings it back."""
-        self._hibernation = reason
+        self._departure.hibernation = reason
         self.drain()
 
     def ping(self, now: float) -> None:
         """Ask a process that has been busy for long for a sign of life."""
-        head = self._runs.head
-        if head is None or self._process is None:
+        head, process = self._runs.head, self._processes.current
+        if head is None or process is None:
             return
-        silence = self._process.ping(now)
+        silence = process.ping(now)
         if silence >= self._host.settings.unresponsive_seconds and head is not self._unresponsive:
             self._unresponsive = head
             self._log.warning("session.unresponsive", seq=head.cell.seq, silence_seconds=round(silence, 1))
@@ -238,8 +234,7 @@ class Resident:
 
     def hurry(self) -> None:
         """End a drain: interrupt what runs, and leave to the next owner what doesn't end by that."""
-        self._is_hurried = True
-        self._changed.set()
+        self._departure.hurry()
 
     def _introduce(self) -> None:
         previous = self.claim.previous_owner
@@ -258,12 +253,15 @@ class Resident:
             if self._gap is not None:
                 raise self._gap
             if self._is_closing:
-                return await self._end_session()
+                await self._departure.close()
+                self._state = ResidentState.RELEASED
+                self._log.info("session.closed")
+                return 0
             if self._rollback is not None:
                 await self._roll_back(*self._rollback)
                 self._rollback = None
             if self._state is ResidentState.DRAINING:
-                return await self._release_when_quiet()
+                return self._released(await self._departure.release_when_quiet())
             if self._state is ResidentState.CLAIMED and (self.intake.waiting or self._operations.waiting):
                 try:
                     await self._start_process()
@@ -283,31 +281,19 @@ class Resident:
         if before is None:
             self._operations.refuse(request, f"no checkpoint {seq}-0 is kept")
             return
-        process = self._process
-        if process is not None:
-            self._is_replacing = True
-            await process.stop()
-            self._is_replacing = False
+        await self._processes.stop()
         self._journal.head = seq
         self._reporter.session_event("session.rolled_back", checkpoint=f"{seq}-0", from_checkpoint=f"{before}-0")
         self._operations.answer(request, None)
 
     async def _start_process(self) -> None:
         self._step(ResidentStep.START)
-        async with AsyncExitStack() as stack:
-            try:
-                live = await self._start_live()
-                if live is None:
-                    await stack.enter_async_context(self._keeping.reading_ahead())
-                process, hello = live or await self._housing.start_process(self._on_frame, self._on_exit)
-            except StartError:
+        try:
+            process = await self._processes.start(self._runs.configuration(), is_lagging=self._runs.is_lagging)
+        except StartError:
+            if self._state is ResidentState.STARTING:  # else its end has been told already
                 self._step(ResidentStep.EXIT)
-                raise
-            self._process = process
-            process.execute([self._runs.configuration()])
-            await self._keeping.fill(process, hello, is_lagging=self._runs.is_lagging, is_live=live is not None)
-        if process.gone.is_set():
-            raise StartError("session process", "it ended before its first cell")
+            raise
         self._step(ResidentStep.HELLO)
         self._runs.attach(process)
         waiting, self._operations.waiting = self._operations.waiting, []
@@ -315,25 +301,18 @@ class Resident:
             self.operate(request)
         self._on_cells()
 
-    async def _start_live(self) -> tuple[SessionProcess, Hello] | None:
-        """Start the process as a fork of the origin's, if that is here; else None."""
-        source = self._live_forking.source(self._journal.head)
-        manifest = await self._keeping.head_manifest() if source is not None else None
-        if source is None or manifest is None:
-            return None
-        return await self._live_forking.start(source, self._journal.head, manifest, self._on_frame, self._on_exit)
-
     def live_process(self, seq: int) -> SessionProcess:
         """Give the process for another session to be a fork of, if it is at this checkpoint. Raises NotLive."""
-        if self._process is None or self._state is not ResidentState.READY or self._is_closing:
+        process = self._processes.current
+        if process is None or self._state is not ResidentState.READY or self._is_closing:
             raise NotLive("its origin has no process now")
         if not self.is_idle or self._rollback is not None:
             raise NotLive("cells run or wait in its origin")
         if self._journal.head != seq:
             raise NotLive("its origin has gone on from there")
-        if not self._process.can_have_twin:
+        if not process.can_have_twin:
             raise NotLive("the zygote of its origin's process has ended")
-        return self._process
+        return process
 
     def _on_saved(self, state: SavedState) -> None:
         self._runs.on_saved(state)
@@ -356,7 +335,7 @@ class Resident:
         if isinstance(frame, Reply):
             self._operations.end(frame)
         elif isinstance(frame, Blob | Saved):
-            self._keeping.take(frame, self._process)
+            self._keeping.take(frame, self._processes.current)
         elif isinstance(frame, Restored):
             self._keeping.restored(frame)
         else:
@@ -376,113 +355,24 @@ class Resident:
         if self._state is ResidentState.READY and not self._is_closing:
             self._runs.pump()
 
-    def _on_exit(self, cause: str, left: list[tuple[str, str]]) -> None:
-        if self._process is None:
-            return  # it never said hello: its start has failed, and is told there
-        self._process = None
+    def _on_exit(self, cause: str, left: list[tuple[str, str]], is_wanted: bool) -> None:
         self._keeping.ended(cause)
         if self._runs.is_saving:
             self._keeping.drop()  # what it sent last belongs to cells that will run again
         self._operations.abandon(f"the session process ended: {cause}")
         if self._state in {ResidentState.RELEASED, ResidentState.FENCED}:
             return
-        if self._is_replacing:
+        if is_wanted:
             self._runs.detach()
             self._step(ResidentStep.EXIT)
             return
         head = self._runs.head
         self._log.warning("session.crashed", cause=cause, seq=head.cell.seq if head else None)
-        self._runs.on_exit(cause, left, keep_head=self._is_hurried)
+        self._runs.on_exit(cause, left, keep_head=self._departure.is_hurried)
         self._step(ResidentStep.EXIT)
         self._changed.set()
 
-    async def _end_session(self) -> int:
-        """Close: cancel what waits, interrupt what runs, and say that it is over."""
-        release, pending = self._host.scripts.release, 1
-        while pending:  # a cell that ended without its checkpoint may have come back meanwhile
-            await self._persist(self._learn_last_seq)
-            await self._end_cells()
-            await self._journal.written()
-            event, first = self._reporter.pack("session.closed"), self._journal.last_event + 1
-            pending = await self._persist(
-                lambda: release(self.claim, self._host.worker_id, closing_event=event, first_event=first)  # noqa: B023
-            )
-        self._state = ResidentState.RELEASED
-        self._log.info("session.closed")
-        return 0
-
-    async def _end_cells(self) -> None:
-        while True:
-            self._changed.clear()
-            while self.intake.waiting and self._runs.is_settled:
-                reason = "the session was closed before the cell started"
-                self._runs.refuse_next(CellStatus.CANCELLED, "SessionClosed", reason)
-            if self._runs.is_settled and self.intake.is_complete:
-                return
-            for run in list(self._runs):
-                if run is self._runs.head:
-                    self._runs.interrupt(run.cell.seq)
-                else:
-                    self._runs.cancel(run.cell.seq)
-            if not await self._changes_within(INTERRUPT_GRACE_SECONDS) and self._process is not None and self._runs:
-                self._process.kill()
-                await self._process.gone.wait()
-
-    async def _learn_last_seq(self) -> int:
-        key = self._host.scripts.keys.session(self.session_id)
-        reply = await self._host.redis.execute_command("HGET", key, "seq")
-        self.intake.expect(int(reply or 0))
-        return self.intake.known
-
-    async def _release_when_quiet(self) -> int:
-        while self._runs and not self._is_hurried:
-            self._changed.clear()
-            await self._changed.wait()
-        head = self._runs.head
-        if head is not None:
-            self._runs.interrupt(head.cell.seq)
-            await self._until(lambda: self._runs.head is not head, INTERRUPT_GRACE_SECONDS)
-            # What has ended must not be thrown away: without its checkpoint it would run again, elsewhere.
-            await self._until(lambda: self._runs.is_saved, SAVE_SECONDS)
-        if self._runs and self._process is not None:
-            self._process.kill()
-            await self._process.gone.wait()
-        if self._process is not None and self._runs.is_lagging:
-            await self._save_rest(self._process)
-        if self._hibernation:
-            self._reporter.session_event("session.hibernated", worker_id=self._host.worker_id, reason=self._hibernation)
-        await self._journal.written()
-        return await self._release()
-
-    async def _save_rest(self, process: SessionProcess) -> None:
-        """End the process, which leaves with a last snapshot of what it has not saved yet."""
-        self._is_replacing = True
-        await process.stop(self._host.settings.snapshot_seconds)
-        self._is_replacing = False
-        await self._keeping.settled()
-
-    async def _until(self, holds: Callable[[], bool], seconds: float) -> None:
-        """Wait until it holds, at most so long."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                while not holds():
-                    self._changed.clear()
-                    await self._changed.wait()
-
-    async def _changes_within(self, seconds: float) -> bool:
-        """Wait for the next change, at most so long; False if none came."""
-        self._changed.clear()
-        try:
-            async with asyncio.timeout(seconds):
-                await self._changed.wait()
-        except TimeoutError:
-            return False
-        return True
-
-    async def _release(self) -> int:
-        was_started = self._runs.started_seq > self._journal.cursor
-        release = self._host.scripts.release
-        pending = await self._persist(lambda: release(self.claim, self._host.worker_id, was_started=was_started))
+    def _released(self, pending: int) -> int:
         if self._state is ResidentState.DRAINING:
             self._step(ResidentStep.RELEASE)
         self._log.info("session.released", pending=pending)
@@ -490,10 +380,7 @@ class Resident:
 
     async def _leave(self) -> None:
         self._runs.detach()
-        await self._housing.vacate(self._process, at_once=self._state is ResidentState.FENCED)
-
-    async def _persist(self, call: Callable[[], Awaitable[int]]) -> int:
-        return await persist(call, "residency", session_id=self.session_id)
+        await self._processes.leave(at_once=self._state is ResidentState.FENCED)
 
     def _step(self, step: ResidentStep) -> None:
         self._state = next_resident(self._state, step)
