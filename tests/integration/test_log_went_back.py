@@ -12,6 +12,7 @@ import pytest
 import skep
 from skep_shared.events import pack_event
 from skep_shared.script_replies import Claim
+from skep_shared.scripts import Scripts
 from skep_shared.settings import Settings
 
 from .earlier_state import Past
@@ -46,7 +47,7 @@ async def shard(redis_server):
 @pytest.fixture
 async def writer(shard):
     """Somebody who owns the session `s`, and writes its events as they are told to."""
-    scripts = shard._link.scripts
+    scripts = Scripts(shard._link.redis, shard._link.keys)
     await scripts.submit("s", [("c", b"x")], max_pending=10)
 
     class Writer:

@@ -9,6 +9,7 @@ import pytest
 import skep
 from skep_shared.events import pack_event
 from skep_shared.script_replies import Claim
+from skep_shared.scripts import Scripts
 from skep_shared.settings import Settings
 
 pytestmark = pytest.mark.anyio
@@ -21,7 +22,7 @@ READERS = 1000
 
 async def write(shard, session_id, texts):
     """Have somebody own the session, and write a line per text."""
-    scripts = shard._link.scripts
+    scripts = Scripts(shard._link.redis, shard._link.keys)
     await scripts.submit(session_id, [("c", b"x")], max_pending=10)
     await scripts.heartbeat("w", LONG_MS, b"", patience_ms=LONG_MS)
     claim = await scripts.claim(session_id, "w", secrets.token_hex(8))
