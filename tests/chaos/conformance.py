@@ -343,8 +343,8 @@ class Histories:
         return keys, (self._kept(session), self._rng.choice(("", "a", "b", "c")), 2)
 
     def wait_ms(self) -> int:
-        """Draw how long nothing happens."""
-        return self._rng.choice((1, 7, 500, 6_000, 6_000, 25_000, 70_000)) if self._rng.random() < 0.15 else 0
+        """Draw how long nothing happens; sometimes the clock is set back."""
+        return self._rng.choice((1, 7, 500, 6_000, 6_000, 25_000, 70_000, -9_000)) if self._rng.random() < 0.15 else 0
 
 
 def compare(seed: int, client: Redis, calls: int) -> None:

@@ -113,6 +113,10 @@ class MemoryRedis:
         self.ends[key] = self.clock() + ms
         return 1
 
+    def pttl(self, key: bytes) -> float:
+        """PTTL, of a key that has an end."""
+        return self.ends[key] - self.clock() if self.exists(key) else -2
+
     def _drop_empty(self, key: bytes, value: Any) -> None:
         if not value:
             self.delete(key)
@@ -167,6 +171,11 @@ class MemoryRedis:
         """ZRANGEBYSCORE key -inf score."""
         value = self.get(key) or {}
         return [member for found, member in sorted((s, m) for m, s in value.items() if s <= score)]
+
+    def beyond(self, key: bytes, score: float) -> list[bytes]:
+        """ZRANGEBYSCORE key (score +inf."""
+        value = self.get(key) or {}
+        return [member for found, member in sorted((s, m) for m, s in value.items() if s > score)]
 
     # --- streams
 

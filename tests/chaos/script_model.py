@@ -322,13 +322,14 @@ class ScriptModel:
         lease = int(lease_text)
         alive = r.pexpire(marker, lease)
         now = r.clock()
-        r.hset(marker, {b"facts": facts, b"at": now})
+        r.hset(marker, {b"facts": facts, b"at": now, b"lease": lease})
         r.pexpire(marker, lease)
         r.zadd(workers, now, wid)
         neglected, soon = 0, []
         for key, bound in ((workers, lease), (waiting, int(patience))):
-            neglected += len(r.up_to(key, now - bound))
-            later = [score for score in (r.get(key) or {}).values() if score > now - bound]
+            scores = (r.get(key) or {}).values()
+            neglected += len(r.up_to(key, now - bound)) + sum(score > now for score in scores)
+            later = [score for score in scores if score > now - bound]
             soon += [min(later) + bound - now] if later else []
         return [now, alive, neglected, math.ceil(min(soon)) + 1]
 
@@ -344,6 +345,14 @@ class ScriptModel:
         r, (workers, waiting), prefix = self.redis, keys, args[0]
         silence, page, patience = int(args[1]), int(args[2]), int(args[3])
         now, dead = r.clock(), 0
+        for sid in r.beyond(waiting, now)[:page]:
+            r.zadd(waiting, now - patience, sid, "XX")
+        for wid in r.beyond(workers, now)[:page]:
+            marker = prefix + b":worker:" + wid
+            lease = int(r.hget(marker, b"lease") or silence)
+            if r.pttl(marker) > lease:
+                r.pexpire(marker, lease)
+            r.zadd(workers, now, wid, "XX")
         for wid in r.up_to(workers, now - silence)[:page]:
             base = prefix + b":worker:" + wid
             if r.exists(base):

@@ -135,7 +135,7 @@ class World:
         self.scenario = scenario
         self.rng = random.Random(scenario.seed)
         self.loop = VirtualLoop()
-        self.store = MemoryRedis(lambda: EPOCH_MS + int(self.loop.time() * 1000))
+        self.store = MemoryRedis(lambda: EPOCH_MS + int(self.loop.time() * 1000) + self._clock_off_ms)
         self.model = ScriptModel(self.store, bugs)
         self.network = Network(
             self.loop,
@@ -162,6 +162,7 @@ class World:
         self._draining: list[Machine] = []
         self._has_crashed_new = False
         self._is_healed = False
+        self._clock_off_ms = 0
         self._sessions = [f"s{number}" for number in range(scenario.sessions)]
         self._cell_ids = 0
         self._snapshot: Any = None
@@ -172,6 +173,11 @@ class World:
 
     def now_ms(self) -> float:
         return EPOCH_MS + self.loop.time() * 1000
+
+    def step_clock(self, by_ms: int) -> None:
+        """Set Redis' clock, and nobody else's."""
+        self.note("clock", Machine("redis"), f"{by_ms:+d} ms")
+        self._clock_off_ms += by_ms
 
     def say(self, who: str, what: str) -> None:
         """Tell whoever watches."""

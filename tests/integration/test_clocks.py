@@ -4,6 +4,7 @@ import asyncio
 import time
 
 import pytest
+from tests.redis_clock import HOUR_MS, step_clock
 
 from skep_shared.activation import enqueue_activation, jobs_due
 
@@ -59,6 +60,38 @@ async def test_a_worker_whose_clock_is_off_runs_cells_and_takes_over(shard, run_
 
     outcome = await running.outcome(20)
     assert (outcome.value, (await session.info()).epoch) == ([1, 2], 2)
+
+
+@pytest.mark.parametrize("by_ms", [HOUR_MS, -HOUR_MS], ids=["ahead", "back"])
+async def test_a_dead_workers_cells_go_on_though_redis_clock_is_set_to_another_hour(
+    shard, redis, start_worker, gate, by_ms
+):
+    worker = await start_worker()
+    session = shard.session("s")
+    assert (await session.run("order = [1]", wait=20)).ok
+    running = [await session.submit(f"{gate.wait}\norder.append(2)"), await session.submit("order")]
+    assert (await session.info()).owner == worker.worker_id
+    await start_worker()
+    await worker.kill()
+    await step_clock(redis, shard._link.keys, by_ms)
+    gate.open(2)
+
+    assert [(await cell.outcome(20)).value for cell in running] == [None, [1, 2]]
+    assert (await shard.session("new").run("6 * 7", wait=20)).value == 42
+
+
+@pytest.mark.parametrize("by_ms", [HOUR_MS, -HOUR_MS], ids=["ahead", "back"])
+async def test_a_session_lives_on_though_redis_clock_is_set_to_another_hour(shard, redis, start_worker, by_ms):
+    await start_worker()
+    session = shard.session("s")
+    assert (await session.run("order = [1]", wait=20)).ok
+    await step_clock(redis, shard._link.keys, by_ms)
+
+    assert [(await session.run("order.append(len(order) + 1)\norder", wait=20)).value for _ in range(2)] == [
+        [1, 2],
+        [1, 2, 3],
+    ]
+    assert (await session.info()).epoch == 1
 
 
 async def test_a_lease_does_not_depend_on_the_clocks(shard, run_off, start_worker, offset):

@@ -1,6 +1,7 @@
 """recover.lua: dead workers lose their sessions, and who wants an owner is named."""
 
 import pytest
+from tests.redis_clock import step_clock
 
 from skep_shared.script_replies import CellCommit, Recovered
 
@@ -187,3 +188,31 @@ async def test_what_a_leaving_worker_still_owned_is_named(shard, recover, own):
     await shard.scripts.leave("w1")
 
     assert await recover() == Recovered(1, ("s",))
+
+
+async def test_after_the_clock_was_set_back_a_silent_workers_lease_ends_all_the_same(shard, recover, own):
+    await own("w1", "s")
+    await shard.beat("w1", lease_ms=50_000)
+    await step_clock(shard.redis, shard.keys, -HOUR_MS)
+    assert await shard.redis.pttl(shard.keys.worker("w1")) > 50_000
+
+    assert (await recover()).dead == 0  # it may live
+    assert 0 < await shard.redis.pttl(shard.keys.worker("w1")) <= 50_000
+    assert await shard.redis.zscore(shard.keys.workers, "w1") <= (await shard.beat("w2")).now_ms
+
+
+async def test_after_the_clock_was_set_back_a_worker_that_beats_has_its_lease(shard, recover, own):
+    await own("w1", "s")
+    await step_clock(shard.redis, shard.keys, -HOUR_MS)
+    await shard.beat("w1")
+    before = await shard.redis.pttl(shard.keys.worker("w1"))
+    await recover()
+
+    assert before - 10_000 < await shard.redis.pttl(shard.keys.worker("w1")) <= before
+
+
+async def test_after_the_clock_was_set_back_who_waits_is_named(shard, recover):
+    await shard.submit("a")
+    await step_clock(shard.redis, shard.keys, -HOUR_MS)
+
+    assert (await recover(patience_ms=500)).waiting == ("s",)

@@ -1,6 +1,9 @@
 """heartbeat.lua and leave.lua: how a worker comes, stays and goes."""
 
 import pytest
+from tests.redis_clock import step_clock
+
+from .conftest import LEASE_MS
 
 pytestmark = pytest.mark.anyio
 
@@ -10,7 +13,7 @@ async def test_the_first_heartbeat_makes_a_worker_alive(shard):
 
     assert not beat.was_alive
     marker = await shard.redis.hgetall(shard.keys.worker("w1"))
-    assert marker == {b"facts": b"facts", b"at": str(beat.now_ms).encode()}
+    assert marker == {b"facts": b"facts", b"at": str(beat.now_ms).encode(), b"lease": b"%d" % LEASE_MS}
     assert await shard.redis.zscore(shard.keys.workers, "w1") == beat.now_ms
 
 
@@ -114,6 +117,14 @@ async def test_who_is_silent_already_is_no_reason_to_look_again_soon(shard):
     await shard.redis.zadd(shard.keys.workers, {"w1": 1})
 
     assert (await shard.beat("w2", lease_ms=60_000)).next_ms == 60_001
+
+
+async def test_a_heartbeat_counts_whoever_the_clock_has_still_to_come_to_since_it_was_set_back(shard):
+    await shard.submit("a")
+    await shard.join("w2")
+    await step_clock(shard.redis, shard.keys, -3_600_000)
+
+    assert (await shard.beat("w1")).neglected == 2
 
 
 async def test_recovery_leaves_nobody_neglected(shard):

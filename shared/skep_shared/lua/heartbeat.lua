@@ -4,17 +4,18 @@
 -- ARGV 1 worker id  2 lease (ms)  3 facts (msgpack)  4 how long a session may wait unnoticed (ms)
 -- Returns {now (ms), was alive 0|1, silent workers and forgotten sessions: recover.lua has work if it isn't 0,
 --      in how many ms the next worker or session may be one of them}
--- Invariant: the marker lives one lease from the last heartbeat, by Redis' clock.
+-- Invariant: the marker lives one lease from the last heartbeat, by Redis' clock. What that clock has not come to yet
+--      was written before it was set back: recover.lua has work then, too.
 local alive = redis.call('PEXPIRE', KEYS[1], ARGV[2])
 local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
-redis.call('HSET', KEYS[1], 'facts', ARGV[3], 'at', now)
+redis.call('HSET', KEYS[1], 'facts', ARGV[3], 'at', now, 'lease', ARGV[2])
 redis.call('PEXPIRE', KEYS[1], ARGV[2])
 redis.call('ZADD', KEYS[2], now, ARGV[1])
 local neglected, soon = 0, nil
 for _, looked in ipairs({{KEYS[2], ARGV[2]}, {KEYS[3], ARGV[4]}}) do
   local key, bound = looked[1], tonumber(looked[2])
-  neglected = neglected + redis.call('ZCOUNT', key, '-inf', now - bound)
+  neglected = neglected + redis.call('ZCOUNT', key, '-inf', now - bound) + redis.call('ZCOUNT', key, '(' .. now, '+inf')
   local first = redis.call('ZRANGEBYSCORE', key, '(' .. now - bound, '+inf', 'WITHSCORES', 'LIMIT', 0, 1)
   if first[2] then soon = math.min(soon or 2 ^ 40, tonumber(first[2]) + bound - now) end
 end

@@ -8,10 +8,21 @@
 -- Invariant: only a worker whose marker has expired counts as dead; its sessions keep their owner and epoch until a
 --      claim changes both. One that was only asleep has them still, but not in its set: whoever gives it work, or finds
 --      that it lives, puts the session back there. So a session with work is always in `waiting` or in its owner's set.
+--      After a step of Redis' clock, too, a worker that is silent for its lease is dead.
 local workers, waiting = KEYS[1], KEYS[2]
 local prefix, silence, page, patience = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
 local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
+-- Written before the clock was set back, perhaps by an hour: until it gets there, nobody would be dead, and nobody wait.
+for _, sid in ipairs(redis.call('ZRANGEBYSCORE', waiting, '(' .. now, '+inf', 'LIMIT', 0, page)) do
+  redis.call('ZADD', waiting, 'XX', now - patience, sid)
+end
+for _, wid in ipairs(redis.call('ZRANGEBYSCORE', workers, '(' .. now, '+inf', 'LIMIT', 0, page)) do
+  local marker = prefix .. ':worker:' .. wid
+  local lease = tonumber(redis.call('HGET', marker, 'lease') or silence)
+  if redis.call('PTTL', marker) > lease then redis.call('PEXPIRE', marker, lease) end
+  redis.call('ZADD', workers, 'XX', now, wid)
+end
 local dead = 0
 local suspects = redis.call('ZRANGEBYSCORE', workers, '-inf', now - silence, 'LIMIT', 0, page)
 for _, wid in ipairs(suspects) do
