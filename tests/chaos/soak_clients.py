@@ -37,7 +37,9 @@ for line in range(lines):
     print(cell_id, line)
     time.sleep(seconds / lines)
 state = n + 1, hashlib.sha256((h + cell_id).encode()).hexdigest()[:16]
-place.write_text(f"{h} {n}|{state[1]} {state[0]}")  # both: an interrupt may come before the next line
+new = pathlib.Path("state.new")
+new.write_text(f"{h} {n}|{state[1]} {state[0]}")  # both: an interrupt may come before the next line
+new.replace(place)  # at once: one that came in the middle of writing would leave an empty file
 n, h = state
 if has_ballast:
     mark, ballast = None, hashlib.shake_256(h.encode()).digest(200_000)
