@@ -6,8 +6,8 @@ ends the exchange. Every other fault (unknown code, wrong count or type of field
 after which the connection is of no more use: the host kills the process, never itself.
 """
 
-from collections.abc import Iterator
-from types import NoneType
+from collections.abc import Callable, Iterator
+from types import UnionType
 from typing import Any, Final, NamedTuple, get_args, get_type_hints
 
 import msgpack
@@ -18,11 +18,17 @@ from skep_shared.frames import FRAME_CODES, Blob, Frame, Hello
 PROTOCOL_VERSION: Final = 1
 MAX_FRAME_BYTES: Final = 16 * 1024 * 1024
 HEADER_BYTES: Final = 4
+_BLOB_NAME_BYTES: Final = 16
+_BLOB_START: Final = bytes([0x93, FRAME_CODES[Blob], 0xC4, _BLOB_NAME_BYTES])  # an array of three, and the name's head
+_LONG_DATA: Final = b"\xc6"  # msgpack's bin 32
+BLOB_HEAD_BYTES: Final = HEADER_BYTES + len(_BLOB_START) + _BLOB_NAME_BYTES + len(_LONG_DATA) + 4  # before its data
+
+Place = Callable[[bytes, int], memoryview | None]
 
 
 def _accepted_types(annotation: Any) -> tuple[type, ...]:
     """Give the types a decoded field may have; containers are checked one level deep."""
-    options = get_args(annotation) if NoneType in get_args(annotation) else (annotation,)
+    options = get_args(annotation) if isinstance(annotation, UnionType) else (annotation,)
     return tuple(getattr(option, "__origin__", option) for option in options)
 
 
@@ -52,13 +58,13 @@ def encode_frame(frame: Frame, *, max_bytes: int = MAX_FRAME_BYTES) -> bytes:
     return len(body).to_bytes(HEADER_BYTES, "big") + body
 
 
-def encode_blob(blob: Blob) -> tuple[bytes, bytes]:
+def encode_blob(blob: Blob) -> tuple[bytes, bytes | memoryview]:
     """Give the frame of a chunk in two parts, the second being its data: megabytes are better not copied.
 
     Raises FrameTooLarge.
     """
     start = _packb((FRAME_CODES[Blob], blob.name, b""))[: -len(_packb(b""))]
-    length = b"\xc6" + len(blob.data).to_bytes(4, "big")  # msgpack's bin 32, whatever the length
+    length = _LONG_DATA + len(blob.data).to_bytes(4, "big")  # whatever the length
     size = len(start) + len(length) + len(blob.data)
     if size > MAX_FRAME_BYTES:
         raise FrameTooLarge(size, MAX_FRAME_BYTES)
@@ -71,9 +77,16 @@ class FrameDecoder:
     After it has raised it stays raised: what follows a bad frame can't be trusted.
     """
 
-    def __init__(self, *, max_bytes: int = MAX_FRAME_BYTES) -> None:
+    def __init__(self, *, max_bytes: int = MAX_FRAME_BYTES, place: Place | None = None) -> None:
+        """`place` gives where the data of a chunk belongs, by its name and size, or None where that isn't known.
+
+        Such a chunk, once its head has come, is to be received there: see `rest`.
+        """
         self._buffer = bytearray()
         self._max_bytes = max_bytes
+        self._place = place
+        self._arriving = Blob(b"", b"")
+        self.rest: memoryview | None = None  # where the next bytes of the stream belong, instead of being fed
         self._broken: MalformedFrame | FrameTooLarge | VersionMismatch | None = None
 
     def feed(self, data: bytes | bytearray | memoryview) -> Iterator[Frame]:
@@ -91,8 +104,17 @@ class FrameDecoder:
             self._buffer.clear()
             raise
 
+    def took(self, count: int) -> Iterator[Blob]:
+        """Note that so many bytes were received into `rest`; yield the chunk if it is whole, its data in its place."""
+        if self.rest is not None:
+            self.rest = self.rest[count:] or None
+            if self.rest is None:
+                yield self._arriving
+
     def check_finished(self) -> None:
         """Raise MalformedFrame if the bytes ended inside a frame."""
+        if self.rest is not None:
+            raise MalformedFrame(f"the stream ended {len(self.rest)} bytes before the end of a chunk")
         if self._buffer:
             raise MalformedFrame(f"the stream ended {len(self._buffer)} bytes into a frame")
 
@@ -105,6 +127,8 @@ class FrameDecoder:
                     raise FrameTooLarge(size, self._max_bytes)
                 end = start + HEADER_BYTES + size
                 if len(buffer) < end:
+                    if self._place is not None and self._begin_to_place(self._place, start):
+                        start = len(buffer)
                     break
                 with (
                     memoryview(buffer) as view,
@@ -115,6 +139,26 @@ class FrameDecoder:
                 yield frame
         finally:
             del buffer[:start]
+
+    def _begin_to_place(self, place: Place, start: int) -> bool:
+        """Tell whether the frame that has begun is a chunk whose place is known; what there is of it is put there."""
+        head = self._buffer[start : start + BLOB_HEAD_BYTES]
+        body = head[HEADER_BYTES:]
+        name_at = len(_BLOB_START)
+        length_at = name_at + _BLOB_NAME_BYTES
+        if not body.startswith(_BLOB_START) or not body.startswith(_LONG_DATA, length_at):
+            return False
+        name, size = bytes(body[name_at:length_at]), int.from_bytes(body[length_at + len(_LONG_DATA) :], "big")
+        if len(body) + size != int.from_bytes(head[:HEADER_BYTES], "big"):
+            return False
+        view = place(name, size)
+        if view is None:
+            return False
+        data = self._buffer[start + BLOB_HEAD_BYTES :]
+        view[: len(data)] = data
+        self._arriving = Blob(name, view)
+        self.rest = view[len(data) :]
+        return True
 
 
 def _decode_body(body: memoryview) -> Frame:

@@ -166,7 +166,7 @@ class Blob(NamedTuple):
     """A chunk of a checkpoint, by the name of its content; either way."""
 
     name: bytes
-    data: bytes
+    data: bytes | memoryview
 
 
 class Saved(NamedTuple):
@@ -180,6 +180,12 @@ class Saved(NamedTuple):
     manifest: bytes
     blobs: dict[bytes, bytes]
     behind: int = 0
+
+
+class Expect(NamedTuple):
+    """The chunks that this manifest names will be sent now: large ones can be received where they will stay."""
+
+    manifest: bytes
 
 
 class Restore(NamedTuple):
@@ -239,6 +245,7 @@ Frame = (
     Hello | Configure | Execute | Withdraw | Interrupt | Shutdown | Ping | Pong | Request | Reply
     | Answer | Output | Truncated | Display | Cleared | InputRequest | Result | Failure | Notice
     | Done | Blob | Saved | Restore | Restored | Fault | Twin | Twinned
+    | Expect
 )  # fmt: skip
 
 FRAME_CODES: Final[dict[type, int]] = {
@@ -246,4 +253,5 @@ FRAME_CODES: Final[dict[type, int]] = {
     Request: 8, Reply: 9, Answer: 10, Output: 11, Truncated: 12, Display: 13, Cleared: 14,
     InputRequest: 15, Result: 16, Failure: 17, Notice: 18, Done: 19, Blob: 20, Saved: 21,
     Restore: 22, Restored: 23, Fault: 24, Twin: 25, Twinned: 26,
+    Expect: 27,
 }  # fmt: skip

@@ -49,7 +49,7 @@ def read_origins(text: str) -> tuple[Origin, ...]:
 
 def plain_manifest(packed: bytes) -> bytes:
     """Give a manifest as a session process reads it. Raises ValueError."""
-    return from_stored(packed) if packed[:1] == ZSTD else packed
+    return bytes(from_stored(packed)) if packed[:1] == ZSTD else packed
 
 
 def read_manifest(packed: bytes) -> dict[str, Any]:

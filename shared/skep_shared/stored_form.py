@@ -29,11 +29,11 @@ def to_stored(chunks: Sequence[bytes]) -> list[bytes]:
     return [_packed(compressor, chunk) for chunk in chunks]
 
 
-def from_stored(stored: bytes) -> bytes:
-    """Give the chunk back. Raises DamagedChunk."""
+def from_stored(stored: bytes) -> bytes | memoryview:
+    """Give the chunk back, as a part of what is stored if that is plain. Raises DamagedChunk."""
     kind, body = stored[:1], memoryview(stored)[1:]
     if kind == PLAIN:
-        return bytes(body)
+        return body
     if kind != ZSTD:
         raise DamagedChunk(f"unknown form {kind!r}")
     try:
@@ -52,7 +52,7 @@ async def to_stored_aside(chunks: Sequence[bytes]) -> list[bytes]:
     return await asyncio.to_thread(to_stored, chunks)
 
 
-async def from_stored_aside(stored: Sequence[bytes | None]) -> list[bytes | None]:
+async def from_stored_aside(stored: Sequence[bytes | None]) -> list[bytes | memoryview | None]:
     """Give chunks back, beside the event loop if it takes long; None for what is missing or damaged."""
     if sum(len(data) for data in stored if data is not None) <= THREAD_BYTES:
         return [_whole(data) for data in stored]
@@ -67,7 +67,7 @@ def _packed(compressor: zstandard.ZstdCompressor, chunk: bytes) -> bytes:
     return PLAIN + chunk
 
 
-def _whole(stored: bytes | None) -> bytes | None:
+def _whole(stored: bytes | None) -> bytes | memoryview | None:
     try:
         return None if stored is None else from_stored(stored)
     except DamagedChunk:

@@ -23,6 +23,7 @@ from skep_shared.frames import (
     Configure,
     Done,
     Execute,
+    Expect,
     Failure,
     Frame,
     Hello,
@@ -157,11 +158,11 @@ class SimulatedProcess:
             for frame in held:
                 self._hand_over_snapshot(frame)
 
-    async def send_state(self, frame: Blob | Restore) -> None:
+    async def send_state(self, frame: Blob | Expect | Restore) -> None:
         """Take a part of a checkpoint."""
         if isinstance(frame, Blob):
             self._restoring[frame.name] = frame.data
-        else:
+        elif isinstance(frame, Restore):
             self._loop.call_later(self._rng.random() * 0.01, self._restore, frame, context=NET)
 
     async def stop(self, patience_seconds: float = KILL_SECONDS) -> None:

@@ -28,6 +28,7 @@ VALUES = {
     float: st.floats(allow_nan=False) | st.integers(0, 1000),
     str: any_text,
     bytes: st.binary(max_size=50),
+    memoryview: st.nothing(),  # what is sent may be one, what comes is bytes
     list[str]: st.lists(any_text, max_size=3),
     dict[str, str]: st.dictionaries(any_text, any_text, max_size=3),
     dict[bytes, bytes]: st.dictionaries(st.binary(max_size=16), st.binary(max_size=50), max_size=3),
@@ -92,6 +93,49 @@ def test_a_chunk_in_two_parts_comes_back_as_it_went_and_its_data_is_not_copied(b
 
     assert data is blob.data
     assert typed(decode(start, data)) == [(Blob, blob)]
+
+
+@given(
+    sent=st.lists(frames | st.builds(Blob, st.binary(min_size=16, max_size=16), st.binary(max_size=300)), max_size=6),
+    taken=st.randoms(use_true_random=False),
+    data=st.data(),
+)
+def test_chunks_that_are_received_in_their_place_come_in_their_turn_and_whole(sent, taken, data):
+    places = []
+
+    def place(name, size):
+        if taken.random() < 0.3:
+            return None
+        places.append(memoryview(bytearray(size)))
+        return places[-1]
+
+    decoder, decoded = FrameDecoder(place=place), []
+    parts = b"".join(
+        part for frame in sent for part in (encode_blob(frame) if type(frame) is Blob else [encode_frame(frame)])
+    )
+    for piece in data.draw(cut(parts)):
+        rest = memoryview(piece)
+        while rest:
+            if decoder.rest is None:
+                decoded += decoder.feed(rest)
+                break
+            count = min(len(rest), len(decoder.rest))
+            decoder.rest[:count] = rest[:count]
+            decoded += decoder.took(count)
+            rest = rest[count:]
+    decoder.check_finished()
+
+    assert typed(decoded) == typed(sent)
+    assert all(any(place is frame.data for frame in decoded if type(frame) is Blob) for place in places)
+
+
+def test_a_stream_that_ends_inside_a_chunk_with_a_place_is_malformed():
+    start, data = encode_blob(Blob(b"n" * 16, b"x" * 300))
+    decoder = FrameDecoder(place=lambda _, size: memoryview(bytearray(size)))
+    assert list(decoder.feed(start + data[:100])) == []
+
+    with pytest.raises(MalformedFrame, match="200 bytes before the end"):
+        decoder.check_finished()
 
 
 def test_a_chunk_too_large_for_a_frame_is_refused():

@@ -116,7 +116,7 @@ class CheckpointWriter:
             size = 0
             frame = await self._queue.get()
             while isinstance(frame, Blob):
-                batch[frame.name] = frame.data
+                batch[frame.name] = bytes(frame.data)
                 self._brought.append(frame.name)
                 size += len(frame.data)
                 if size >= BATCH_BYTES or self._queue.empty():

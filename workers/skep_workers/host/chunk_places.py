@@ -48,13 +48,13 @@ class ChunkPlaces:
             await persist_within(self._outage_seconds, lambda: store.put(self._folders[0], by_place[False]), "store")
         return chunks
 
-    async def get(self, chunks: Sequence[Chunk]) -> list[bytes | None]:
+    async def get(self, chunks: Sequence[Chunk]) -> list[bytes | memoryview | None]:
         """Give chunks in this order, None for one that is missing or damaged. Raises StoreUnavailable."""
 
         def place(index: int) -> tuple[int, bool]:
             return chunks[index].home, chunks[index].epoch == IN_REDIS
 
-        found: dict[int, bytes | None] = {}
+        found: dict[int, bytes | memoryview | None] = {}
         for (home, is_in_redis), group in groupby(sorted(range(len(chunks)), key=place), key=place):
             indexes = list(group)
             names = [StoredName(chunks[index].name, chunks[index].epoch) for index in indexes]

@@ -14,6 +14,7 @@ from skep_shared.frames import (
     Blob,
     Configure,
     Execute,
+    Expect,
     Fault,
     Frame,
     Hello,
@@ -45,6 +46,7 @@ _HOSTS_OWN: Final = (
     Request,
     Reply,
     Answer,
+    Expect,
     Restore,
     Twin,
 )

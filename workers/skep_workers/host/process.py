@@ -20,6 +20,7 @@ from skep_shared.frames import (
     Blob,
     Configure,
     Execute,
+    Expect,
     Frame,
     Hello,
     Interrupt,
@@ -154,7 +155,7 @@ class SessionProcess:
             elif not paused and not self._snapshots.is_reading():
                 self._snapshots.resume_reading()
 
-    async def send_state(self, frame: Blob | Restore) -> None:
+    async def send_state(self, frame: Blob | Expect | Restore) -> None:
         """Send a part of a checkpoint to restore; waits while much is on its way."""
         transport = self._transport
         while _is_open(transport) and transport.get_write_buffer_size() > SEND_BUFFER_BYTES:  # noqa: ASYNC110
@@ -233,7 +234,7 @@ class SessionProcess:
         self._on_exit(cause, left)
 
 
-def _send(transport: asyncio.Transport | None, parts: Sequence[bytes]) -> None:
+def _send(transport: asyncio.Transport | None, parts: Sequence[bytes | memoryview]) -> None:
     """Write, unless the other end has gone, which is told by itself: where asyncio says nothing, uvloop raises."""
     if _is_open(transport):
         transport.writelines(parts)

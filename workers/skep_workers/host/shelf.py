@@ -10,8 +10,8 @@ from typing import Final
 import structlog
 from redis.asyncio import Redis
 
-from skep_shared.frames import Blob
-from skep_shared.manifests import Chunk, chunks_of, read_manifest
+from skep_shared.frames import Blob, Expect
+from skep_shared.manifests import Chunk, chunks_of, plain_manifest, read_manifest
 from skep_shared.owner_scripts import OwnerScripts
 from skep_shared.script_replies import Claim, Pruned
 from skep_shared.settings import WorkerSettings
@@ -154,12 +154,17 @@ class CheckpointShelf:
             if manifest is not None:
                 yield seq, manifest
 
-    async def hand_on(self, manifest: bytes, take: Callable[[Blob], Awaitable[None]]) -> None:
-        """Give the chunks that a manifest names, but missing ones, to `take`. Raises StoreUnavailable, ValueError."""
+    async def hand_on(self, manifest: bytes, take: Callable[[Blob | Expect], Awaitable[None]]) -> None:
+        """Give the chunks that a manifest names, but missing ones, to `take`; if they are many, after what to expect.
+
+        Raises StoreUnavailable, ValueError.
+        """
         reading = await self._ahead[1] if self._ahead is not None else None
         if reading is None or reading.manifest is not manifest:
             reading = _Reading(manifest, self._places.get)
         try:
+            if reading.is_long:
+                await take(Expect(plain_manifest(manifest)))
             while (page := await reading.next_page()) is not None:
                 for blob in page:
                     await take(blob)
@@ -170,13 +175,16 @@ class CheckpointShelf:
 class _Reading:
     """The chunks that a manifest names, page by page; the next pages are read while one is handed on."""
 
-    def __init__(self, manifest: bytes, get: Callable[[Sequence[Chunk]], Awaitable[list[bytes | None]]]) -> None:
+    def __init__(
+        self, manifest: bytes, get: Callable[[Sequence[Chunk]], Awaitable[list[bytes | memoryview | None]]]
+    ) -> None:
         """Begin. Raises ValueError, TypeError for what is no manifest."""
         self.manifest: Final = manifest
         self._get = get
         chunks = chunks_of(read_manifest(manifest))
         self._pages = deque(chunks[start : start + PAGE_CHUNKS] for start in range(0, len(chunks), PAGE_CHUNKS))
         self._read: deque[asyncio.Task[list[Blob]]] = deque()
+        self.is_long: Final = len(self._pages) > 1
         self._read_on()
 
     async def next_page(self) -> list[Blob] | None:

@@ -10,7 +10,6 @@ import contextlib
 import faulthandler
 import os
 import signal
-import socket
 import sys
 import traceback
 from collections import deque
@@ -20,19 +19,19 @@ from platform import python_version
 from typing import Final, NoReturn
 
 from skep_shared.errors import ProtocolError
-from skep_shared.frame_codec import PROTOCOL_VERSION, FrameDecoder
-from skep_shared.frames import Blob, Configure, Execute, Fault, Hello, Restore, Twin, Twinned
+from skep_shared.frame_codec import PROTOCOL_VERSION
+from skep_shared.frames import Blob, Configure, Execute, Expect, Fault, Hello, Restore, Twin, Twinned
 from skep_shared.interrupt_page import INTERRUPT_SIGNAL
 from skep_shared.states import CellStatus
 from skep_workers.session.children import adopt_orphans
-from skep_workers.session.control import PROTOCOL_EXIT, START_FAILED_EXIT, leave_with_everyone
+from skep_workers.session.control import PROTOCOL_EXIT, START_FAILED_EXIT
 from skep_workers.session.descriptors import Descriptors, Ends, arrange
 from skep_workers.session.parts import Parts
 from skep_workers.session.prepared import Ending, Prepared
+from skep_workers.session.receiving import Receiver
 from skep_workers.session.twinning import Given, Refused, fork, receive
 from skep_workers.session.writer import Writer
 
-RECEIVE_BYTES: Final = 256 * 1024
 MAX_FAULT_CHARS: Final = 1000
 CAPABILITIES: Final = ["interrupt", "inputs", "input", "operations", "display", "twin"]
 
@@ -46,7 +45,7 @@ class SessionMain:
         self._engine, self._keeper = parts.engine, parts.keeper
         self._socket = ends.cells
         self._pid = os.getpid()
-        self._decoder = FrameDecoder()
+        self._receiver = Receiver(self._socket, self._keeper.place)
         self._queue: deque[Execute] = deque()
         self._withdrawn: set[Writer] = set()
         self._is_busy = False
@@ -108,15 +107,14 @@ class SessionMain:
                 self._answer_twin(self._wanted_twins.popleft())
 
     def _receive(self) -> None:
-        data = self._socket.recv(RECEIVE_BYTES, socket.MSG_DONTWAIT)
-        if not data:
-            leave_with_everyone()  # the host has gone
         try:
-            for frame in self._decoder.feed(data):
+            for frame in self._receiver.receive():
                 if isinstance(frame, Configure):
                     self._parts.configure(frame.options)
                 elif isinstance(frame, Blob):
                     self._keeper.put(frame)
+                elif isinstance(frame, Expect):
+                    self._keeper.expect(frame)
                 elif isinstance(frame, Restore):
                     restored, self._engine.future_flags = self._keeper.restore(frame)
                     self._link.send(restored)
@@ -231,7 +229,7 @@ class SessionMain:
         self._pid = os.getpid()
         self._parts.begin_as_twin(given)
         self._socket = self._parts.ends.cells
-        self._decoder = FrameDecoder()
+        self._receiver = Receiver(self._socket, self._keeper.place)
         self._withdrawn.clear()
         self._wanted_twins.clear()
         self._saving = None

@@ -7,16 +7,18 @@ megabytes of state never stand in the way of a cell's output.
 import os
 import socket
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from contextvars import Context
 from typing import Any, Final
 
-from skep_shared.frames import Blob, Frame, Restore, Restored
+from skep_shared.frames import Blob, Expect, Frame, Restore, Restored
 from skep_workers.session.checkpoint.ambient import Ambient
+from skep_workers.session.checkpoint.chunk_store import ChunkStore, DamagedCheckpoint
 from skep_workers.session.checkpoint.lost import LostName, LostNames
 from skep_workers.session.checkpoint.manifest import Manifest
 from skep_workers.session.checkpoint.pickling import registry
 from skep_workers.session.checkpoint.recipes import Recipes
-from skep_workers.session.checkpoint.restoring import ChunkStore, DamagedCheckpoint, restore
+from skep_workers.session.checkpoint.restoring import restore
 from skep_workers.session.checkpoint.state import (
     DEFAULT_MEMORY_BYTES,
     DEFAULT_SNAPSHOT_SECONDS,
@@ -123,6 +125,17 @@ class Keeper:
         self._snapshots.join()
         return frames
 
+    def expect(self, frame: Expect) -> None:
+        """Make room for what is large in the checkpoint whose chunks come now."""
+        # What there is no room for, or can't be read, is told when it is to be restored.
+        with suppress(MemoryError, ValueError, KeyError, TypeError):
+            manifest = Manifest.unpack(frame.manifest)
+            self._store.expect(manifest.runs(), manifest.sizes)
+
+    def place(self, name: bytes, size: int) -> memoryview | None:
+        """Give where a chunk of the checkpoint to restore can be received."""
+        return self._store.place(name, size)
+
     def put(self, blob: Blob) -> None:
         """Take a chunk of the checkpoint to restore."""
         self._store.put(blob.name, blob.data)
@@ -137,6 +150,8 @@ class Keeper:
             result = restore(manifest, store, self._namespace.names, self._ambient, self._workspace)
         except (DamagedCheckpoint, ValueError, KeyError, TypeError) as exc:
             return Restored(f"{type(exc).__name__}: {exc}", {}, []), 0
+        finally:
+            store.release()
         self._recipes.follow(self._namespace.names, result.lost)
         checkpoint = f"{manifest.seq}-0"
         self.lost.remember([LostName(name, reason, checkpoint) for name, reason in result.lost.items()])

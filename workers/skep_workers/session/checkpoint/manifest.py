@@ -4,6 +4,7 @@ The host looks at `blobs` and `lost` only; the rest is between session processes
 """
 
 import platform
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -31,9 +32,9 @@ class Group:
     buffers: list[Buffer] = field(default_factory=list)
     named: list[str] = field(default_factory=list)
 
-    def digests(self) -> list[bytes]:
-        """Give the names of all of its chunks."""
-        return [*self.chunks, *(chunk for buffer in self.buffers for chunk in buffer.chunks)]
+    def runs(self) -> list[list[bytes]]:
+        """Give the names of its chunks, those of each stream and buffer by themselves."""
+        return [self.chunks, *(buffer.chunks for buffer in self.buffers)]
 
     def pack(self) -> dict[str, Any]:
         """Give the form that a manifest holds."""
@@ -49,6 +50,7 @@ class Manifest:
     variable -> key of its definition. lost: variable, or "./" and the path of a file -> why it could not be saved.
     files: what is below the working directory. is_remade: what a restore gives may be something else than what was
     there, since code of cells has a say in what is saved of an object, or made of that, or a cache was left out.
+    sizes: of the chunks, as far as the host has noted them, in bytes.
     """
 
     seq: int
@@ -61,6 +63,7 @@ class Manifest:
     files: list[Entry] = field(default_factory=list)
     is_remade: bool = False
     python: str = field(default_factory=platform.python_version)
+    sizes: dict[bytes, int] = field(default_factory=dict)
 
     @property
     def names(self) -> set[str]:
@@ -68,13 +71,15 @@ class Manifest:
         groups = [*self.groups, *([self.definitions] if self.definitions is not None else [])]
         return {name for group in groups for name in group.names}.union(self.bindings)
 
-    def digests(self) -> list[bytes]:
-        """Give the name of every chunk, each once."""
+    def runs(self) -> list[Sequence[bytes]]:
+        """Give the names of all chunks, those of each stream, buffer and file by themselves."""
         optional = (self.definitions, self.sources)
         groups = [*self.groups, self.ambient, *(group for group in optional if group is not None)]
-        found = dict.fromkeys(chunk for group in groups for chunk in group.digests())
-        found.update(dict.fromkeys(chunk for entry in self.files for chunk in entry.chunks))
-        return list(found)
+        return [*(run for group in groups for run in group.runs()), *(entry.chunks for entry in self.files)]
+
+    def digests(self) -> list[bytes]:
+        """Give the name of every chunk, each once."""
+        return list(dict.fromkeys(name for run in self.runs() for name in run))
 
     def pack(self) -> bytes:
         """Give the manifest's bytes."""
@@ -113,6 +118,7 @@ class Manifest:
             files=unpack_entries(raw["files"]),
             is_remade=bool(raw.get("remade")),  # those of version 0.1.0 don't say
             python=raw["python"],
+            sizes=dict(zip(raw["blobs"], raw["stored"][0], strict=True)) if "stored" in raw else {},
         )
 
 

@@ -13,14 +13,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from skep_workers.session.checkpoint.ambient import Ambient
-from skep_workers.session.checkpoint.chunks import digest
+from skep_workers.session.checkpoint.chunk_store import ChunkStore
 from skep_workers.session.checkpoint.manifest import Group, Manifest
 from skep_workers.session.checkpoint.pickling import registry
 from skep_workers.session.checkpoint.workspace import Workspace
-
-
-class DamagedCheckpoint(Exception):
-    """A chunk is missing, or isn't what its name says."""
 
 
 @dataclass(slots=True)
@@ -31,29 +27,6 @@ class Restored:
     lost: dict[str, str]
     notes: list[str] = field(default_factory=list)
     future_flags: int = 0
-
-
-class ChunkStore:
-    """The chunks that the host has sent for one restore."""
-
-    def __init__(self) -> None:
-        self._chunks: dict[bytes, bytes] = {}
-
-    def put(self, name: bytes, data: bytes) -> None:
-        """Take a chunk."""
-        self._chunks[name] = data
-
-    def joined(self, names: list[bytes]) -> bytearray:
-        """Give the bytes of these chunks, checked. Raises DamagedCheckpoint."""
-        parts = []
-        for name in names:
-            data = self._chunks.get(name)
-            if data is None:
-                raise DamagedCheckpoint(f"chunk {name.hex()} is missing")
-            if digest(data) != name:
-                raise DamagedCheckpoint(f"chunk {name.hex()} is damaged: its bytes hash to {digest(data).hex()}")
-            parts.append(data)
-        return bytearray().join(parts)
 
 
 def restore(
