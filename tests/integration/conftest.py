@@ -23,6 +23,8 @@ from skep.embedded import WorkerProcess
 from skep.redis_server import RedisServer, find_redis_server
 from skep_shared.settings import Settings
 
+from .earlier_state import Past
+
 TEST_SECONDS = 50.0
 LEASE_SECONDS = 1.0  # a death is noticed soon, and on a busy machine the living still beat in time
 
@@ -212,24 +214,40 @@ def first_output() -> Callable[[skep.Cell], Awaitable[str]]:
 
 
 @pytest.fixture
-async def stoppable_redis() -> AsyncIterator[Callable[..., Awaitable[StoppableRedis]]]:
-    """Give a function that starts a server on files in a directory; it is killed at the end."""
-    servers = []
-
-    async def start(directory: Path, *flags: str) -> StoppableRedis:
-        servers.append(StoppableRedis(directory, *flags))
-        await servers[-1].start()
-        return servers[-1]
-
-    yield start
-    for server in servers:
-        server.kill()
+def redis_flags() -> tuple[str, ...]:
+    """What else a server of the test's own is started with; for modules to replace."""
+    return ()
 
 
 @pytest.fixture
-async def shard(redis_server: RedisServer) -> AsyncIterator[skep.Cluster]:
+async def stoppable_server(tmp_path: Path, redis_flags: tuple[str, ...]) -> AsyncIterator[StoppableRedis]:
+    """A server of the test's own, for modules to have as their `redis_server`; it is killed at the end."""
+    directory = tmp_path / "redis"
+    directory.mkdir()
+    server = StoppableRedis(directory, *redis_flags)
+    await server.start()
+    yield server
+    server.kill()
+
+
+@pytest.fixture
+def past(stoppable_server: StoppableRedis, tmp_path: Path) -> Past:
+    """An earlier state of that server, once it is kept."""
+    return Past(stoppable_server, tmp_path / "redis", tmp_path / "past")
+
+
+@pytest.fixture
+def client_settings() -> dict[str, float]:
+    """How the client of the test's shard differs from others; for modules to replace."""
+    return {}
+
+
+@pytest.fixture
+async def shard(
+    redis_server: RedisServer | StoppableRedis, client_settings: dict[str, float]
+) -> AsyncIterator[skep.Cluster]:
     """A client on a shard without any worker; `start_worker` gives it some."""
-    settings = Settings.load(redis_url=redis_server.url, prefix=f"t-{secrets.token_hex(6)}")
+    settings = Settings.load(redis_url=redis_server.url, prefix=f"t-{secrets.token_hex(6)}", **client_settings)
     async with skep.connect(settings=settings) as cluster:
         yield cluster
 

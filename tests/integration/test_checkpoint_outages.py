@@ -1,12 +1,9 @@
 """Redis does not answer just when a process has ended: the next one has the state of the cells that will commit."""
 
 import asyncio
-import secrets
+from pathlib import Path
 
 import pytest
-
-import skep
-from skep_shared.settings import Settings
 
 pytestmark = pytest.mark.anyio
 
@@ -14,24 +11,23 @@ CRASH = "import os; os._exit(3)"
 
 
 @pytest.fixture
-async def redis_server(tmp_path, stoppable_redis):
+def redis_server(stoppable_server):
     """A server of the test's own, in place of the shared one."""
-    return await stoppable_redis(tmp_path)
+    return stoppable_server
 
 
-@pytest.fixture
-async def shard(redis_server):
-    settings = Settings.load(redis_url=redis_server.url, prefix=f"t-{secrets.token_hex(6)}")
-    async with skep.connect(settings=settings) as cluster:
-        yield cluster
+def has_session_process(zygote):
+    """Tell whether a process of this zygote has said hello: it has the thread then that hears the host."""
+    children = Path(f"/proc/{zygote}/task/{zygote}/children").read_text().split()
+    return any(len(list(Path("/proc").glob(f"{child}/task/*"))) > 1 for child in children)
 
 
 async def test_a_crash_behind_a_cell_whose_commit_is_on_its_way_loses_nothing_of_it(
-    shard, redis_server, start_worker, gate, process_end
+    shard, redis_server, start_worker, gate, process_end, eventually
 ):
     await start_worker("--lease-seconds", "60")
     session = shard.session("s")
-    pid = (await session.run("x = 1; import os; os.getpid()")).value
+    pid, zygote = (await session.run("x = 1; import os; os.getpid(), os.getppid()")).value
     cells = await session.submit_many([f"{gate.wait}; x = 2", CRASH, "x"])
     async for event in cells[0].events():
         if event.kind == "cell.started":
@@ -40,7 +36,7 @@ async def test_a_crash_behind_a_cell_whose_commit_is_on_its_way_loses_nothing_of
     try:
         gate.open()
         await process_end(pid)
-        await asyncio.sleep(0.5)  # the next process is started meanwhile, which nobody outside can hear of
+        await eventually(lambda: asyncio.to_thread(has_session_process, zygote))
     finally:
         redis_server.thaw()
 

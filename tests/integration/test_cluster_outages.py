@@ -8,7 +8,6 @@ from hashlib import sha256
 import pytest
 
 import skep
-from skep_shared.settings import Settings
 
 from .oracle_client import ORACLE_CELL
 
@@ -18,19 +17,15 @@ CELLS = 50
 
 
 @pytest.fixture
-async def redis_server(tmp_path, stoppable_redis):
+def redis_server(stoppable_server):
     """A server of the test's own, in place of the shared one."""
-    return await stoppable_redis(tmp_path)
+    return stoppable_server
 
 
 @pytest.fixture
-async def shard(redis_server):
-    """A client that soon notices when the server doesn't answer."""
-    settings = Settings.load(
-        redis_url=redis_server.url, prefix=f"t-{secrets.token_hex(6)}", command_timeout_seconds=0.5, block_seconds=0.5
-    )
-    async with skep.connect(settings=settings) as cluster:
-        yield cluster
+def client_settings():
+    """It soon notices when the server doesn't answer."""
+    return {"command_timeout_seconds": 0.5, "block_seconds": 0.5}
 
 
 @pytest.fixture

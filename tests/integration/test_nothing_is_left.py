@@ -9,9 +9,9 @@ pytestmark = pytest.mark.anyio
 
 
 @pytest.fixture
-async def redis_server(tmp_path, stoppable_redis):
+def redis_server(stoppable_server):
     """A server of the test's own, so that every key on it is this test's, arq's too."""
-    return await stoppable_redis(tmp_path)
+    return stoppable_server
 
 
 async def all_keys(shard):

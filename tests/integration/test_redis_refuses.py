@@ -3,32 +3,32 @@
 import asyncio
 import contextlib
 import resource
-import secrets
 
 import pytest
 from redis.asyncio import Redis
 from redis.exceptions import RedisError, ResponseError
 
 import skep
-from skep_shared.settings import Settings
 
 pytestmark = pytest.mark.anyio
 
 
 @pytest.fixture
-async def redis_server(tmp_path, stoppable_redis):
-    """A server of the test's own, which writes to its disk once a second: one that has to at once ends if it can't."""
-    return await stoppable_redis(tmp_path, "--appendfsync", "everysec")
+def redis_flags():
+    """It writes to its disk once a second: one that has to at once ends if it can't."""
+    return "--appendfsync", "everysec"
 
 
 @pytest.fixture
-async def shard(redis_server):
-    """A client that notices soon."""
-    settings = Settings.load(
-        redis_url=redis_server.url, prefix=f"t-{secrets.token_hex(6)}", command_timeout_seconds=0.5, block_seconds=0.5
-    )
-    async with skep.connect(settings=settings) as cluster:
-        yield cluster
+def redis_server(stoppable_server):
+    """A server of the test's own, in place of the shared one."""
+    return stoppable_server
+
+
+@pytest.fixture
+def client_settings():
+    """It notices soon."""
+    return {"command_timeout_seconds": 0.5, "block_seconds": 0.5}
 
 
 @pytest.fixture

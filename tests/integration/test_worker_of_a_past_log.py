@@ -2,38 +2,24 @@
 
 import asyncio
 import contextlib
-import secrets
 
 import pytest
 
 import skep
-from skep_shared.settings import Settings
-
-from .earlier_state import Past
 
 pytestmark = pytest.mark.anyio
 
 
 @pytest.fixture
-async def redis_server(tmp_path, stoppable_redis):
+def redis_server(stoppable_server):
     """A server of the test's own, in place of the shared one."""
-    (tmp_path / "redis").mkdir()
-    return await stoppable_redis(tmp_path / "redis")
+    return stoppable_server
 
 
 @pytest.fixture
-def past(redis_server, tmp_path):
-    return Past(redis_server, tmp_path / "redis", tmp_path / "past")
-
-
-@pytest.fixture
-async def shard(redis_server):
-    """A client that soon looks again."""
-    settings = Settings.load(
-        redis_url=redis_server.url, prefix=f"t-{secrets.token_hex(6)}", command_timeout_seconds=1, block_seconds=0.5
-    )
-    async with skep.connect(settings=settings) as cluster:
-        yield cluster
+def client_settings():
+    """It soon looks again."""
+    return {"command_timeout_seconds": 1, "block_seconds": 0.5}
 
 
 @pytest.fixture
