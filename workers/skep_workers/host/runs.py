@@ -8,7 +8,7 @@ back to the queue.
 import asyncio
 from collections import deque
 from collections.abc import Callable, Iterator
-from typing import Any, Final
+from typing import Final
 
 from skep_shared.errors import ProtocolError
 from skep_shared.frames import (
@@ -27,24 +27,15 @@ from skep_shared.models import SessionOptions
 from skep_shared.script_replies import Claim
 from skep_shared.settings import WorkerSettings
 from skep_shared.states import CellStatus
+from skep_workers.host.attempts import Attempts
 from skep_workers.host.checkpoints import SavedState
 from skep_workers.host.clock import RedisClock
 from skep_workers.host.intake import CellIntake, QueuedCell
 from skep_workers.host.journal import Journal
+from skep_workers.host.kill_timer import KillTimer
 from skep_workers.host.process import SessionProcess
 from skep_workers.host.reporter import CellRun, Reporter, Saying
-
-KILL_MARGIN_SECONDS: Final = 0.25
-PROCESS_LIMITS: Final = ("workspace_quota_bytes", "snapshot_seconds", "snapshot_memory_bytes", "state_bytes")
-
-
-def session_configuration(options: SessionOptions, settings: WorkerSettings) -> dict[str, Any]:
-    """Give what a session process is told: the session's options, over the worker's lists for the analysis."""
-    detection = options.detection.model_dump()
-    for name in ("blocking", "not_blocking"):
-        detection[name] = [*settings.detection.get(name, []), *detection[name]]
-    limits = {name: getattr(settings, name) for name in PROCESS_LIMITS}
-    return options.model_dump() | limits | {"detection": detection, "ast_cache_size": settings.ast_cache_size}
+from skep_workers.host.session_configuration import session_configuration
 
 
 class CellRuns:
@@ -72,9 +63,9 @@ class CellRuns:
         self._process: SessionProcess | None = None
         self._runs: deque[CellRun] = deque()
         self._next_seq = claim.cursor + 1
-        self._said = dict(claim.said)
+        self._attempts = Attempts(claim)
         self._announcement: asyncio.TimerHandle | None = None
-        self._kill_timer: asyncio.TimerHandle | None = None
+        self._kill_timer = KillTimer(self._options.interrupt_grace, self._kill_for)
         self._interrupts: set[int] = set()
         self._cancels: set[int] = set()
         self._question: InputRequest | None = None
@@ -83,7 +74,6 @@ class CellRuns:
         self.started_seq = claim.cursor  # the highest one that has been with a process as the one that runs
         self._early: SavedState | None = None
         self._unsaved: dict[int, CellRun] = {}
-        self._again: dict[int, CellRun] = {}
         self._verdicts: dict[int, tuple[CellRun, str]] = {}
         self.is_saving: Final = self._options.durability == "commit"  # a cell waits for its checkpoint
         self.is_lagging: Final = self._options.durability == "relaxed"  # the checkpoint comes after
@@ -129,12 +119,12 @@ class CellRuns:
         while waiting and self._may_send(waiting[0]):
             cell = waiting.popleft()
             verdict = self._verdicts.get(cell.seq)
-            run = verdict[0] if verdict is not None else self._run_of(cell)
+            run = verdict[0] if verdict is not None else self._attempts.next_run(cell)
             attempt = run.attempt
             is_used_up = attempt > 1 and (cell.spec.on_worker_loss == "fail" or attempt > cell.spec.max_attempts)
             if (verdict is not None or is_used_up or cell.fault) and not self.is_settled:
                 if verdict is None:
-                    self._again[cell.seq] = run
+                    self._attempts.go_on_with(run)
                 waiting.appendleft(cell)  # it ends without running, after those before it
                 break
             if verdict is not None:
@@ -163,12 +153,6 @@ class CellRuns:
                 self._process.control(Withdraw(cell.seq, attempt))
         if frames:
             self._process.execute(frames)
-
-    def _run_of(self, cell: QueuedCell) -> CellRun:
-        """Give the next run of a cell: the one that is to go on, or a new one, behind those of the owners before."""
-        losses = self._claim.losses if cell.seq == self._claim.cursor + 1 else 0
-        attempt = max(losses, self._said.get(cell.seq, 0)) + 1
-        return self._again.pop(cell.seq, None) or CellRun(cell, attempt)
 
     def _may_send(self, cell: QueuedCell) -> bool:
         uncommitted = cell.seq - 1 - self._journal.cursor
@@ -279,12 +263,12 @@ class CellRuns:
             else:  # those before it come first
                 self._verdicts[runs[0].cell.seq] = (runs[0], cause)
         for run in back:
-            self._again[run.cell.seq] = run
+            self._attempts.go_on_with(run)
             self._next_seq = min(self._next_seq, run.cell.seq)
         for run in runs:
             # It was sent back once before: the attempt it is at has been told of.
             if run.first_event and run.cell.seq not in self._verdicts:
-                self._again[run.cell.seq] = run
+                self._attempts.go_on_with(run)
         self._intake.waiting.extendleft(run.cell for run in reversed([*back, *runs]))
         if not self.is_kept:
             message = f"the session process ended ({cause}); its names are gone, since durability is none"
@@ -301,7 +285,7 @@ class CellRuns:
 
     def refuse_next(self, status: CellStatus, ename: str, evalue: str) -> None:
         """End the first waiting cell without running it."""
-        self.refuse(self._run_of(self._intake.waiting.popleft()), status, ename, evalue)
+        self.refuse(self._attempts.next_run(self._intake.waiting.popleft()), status, ename, evalue)
 
     def detach(self) -> None:
         """Say nothing more of what runs: the stay is over."""
@@ -315,9 +299,9 @@ class CellRuns:
         delay = self._settings.flush_ms / 1000
         self._announcement = asyncio.get_running_loop().call_later(delay, self._reporter.announce, run)
         if run.is_interrupted:
-            self._kill_later(run, 0.0, CellStatus.INTERRUPTED)
+            self._kill_timer.start(run, 0.0, CellStatus.INTERRUPTED)
         elif run.cell.spec.timeout is not None:
-            self._kill_later(run, run.cell.spec.timeout, CellStatus.TIMED_OUT)
+            self._kill_timer.start(run, run.cell.spec.timeout, CellStatus.TIMED_OUT)
 
     def _send_interrupt(self, run: CellRun) -> None:
         if self._process is None:
@@ -325,20 +309,7 @@ class CellRuns:
         run.is_interrupted = True
         self._process.control(Interrupt(run.cell.seq, run.attempt))
         if run is self.head:
-            self._kill_later(run, 0.0, CellStatus.INTERRUPTED)
-
-    def _kill_later(self, run: CellRun, after_seconds: float, status: CellStatus) -> None:
-        """The third step of an interrupt: the process has two grace periods to end the cell by itself.
-
-        What was said first holds: whoever interrupts again and again would else put it off for ever.
-        """
-        loop = asyncio.get_running_loop()
-        at = loop.time() + after_seconds + 2 * self._options.interrupt_grace + KILL_MARGIN_SECONDS
-        if self._kill_timer is not None:
-            if self._kill_timer.when() <= at:
-                return
-            self._kill_timer.cancel()
-        self._kill_timer = loop.call_at(at, self._kill_for, run, status)
+            self._kill_timer.start(run, 0.0, CellStatus.INTERRUPTED)
 
     def _kill_for(self, run: CellRun, status: CellStatus) -> None:
         if run is self.head and self._process is not None:
@@ -371,7 +342,8 @@ class CellRuns:
         self._on_change()
 
     def _stop_timers(self) -> None:
-        for timer in (self._announcement, self._kill_timer):
-            if timer is not None:
-                timer.cancel()
-        self._announcement = self._kill_timer = None
+        if self._announcement is not None:
+            self._announcement.cancel()
+            self._announcement = None
+        if self._kill_timer.timer is not None:
+            self._kill_timer.stop()
