@@ -67,6 +67,25 @@ async def test_daemons_of_a_session_go_with_it(shard, start_worker, process_end,
         await process_end(pid)
 
 
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("end", [crash, close, kill_worker, stop_worker], ids=lambda end: end.__name__)
+async def test_daemons_go_with_their_session_though_its_zygote_has_died(shard, start_worker, process_end, end, when):
+    worker = await start_worker()
+    session = shard.session("s")
+    zygote = (await session.run("import os; os.getppid()")).value
+    daemons = (await session.run(DAEMONS)).value if when == "after" else []
+    os.kill(zygote, signal.SIGKILL)
+    assert (await shard.session("other").run("1")).ok  # by another zygote
+    daemons += (await session.run(DAEMONS)).value
+    await session.run("1")
+    for pid in daemons:
+        os.kill(pid, 0)  # they live on as their session does
+
+    await end(session, worker)
+    for pid in daemons:
+        await process_end(pid)
+
+
 async def test_a_zygote_that_dies_is_replaced_before_anybody_needs_it(shard, run_logged):
     settings = shard.settings
     worker = await run_logged("-m", "skep_workers", "--redis", settings.redis_url, "--prefix", settings.prefix)

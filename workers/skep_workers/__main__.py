@@ -14,6 +14,7 @@ import uvloop
 from skep_shared import __version__
 from skep_shared.errors import InvalidArgument, SkepError
 from skep_shared.logs import configure_logging
+from skep_shared.orphans import adopt_orphans
 from skep_shared.settings import WorkerSettings
 from skep_workers.host.lease import RedisOutage
 from skep_workers.host.worker import WorkerHost
@@ -86,6 +87,7 @@ def main() -> int:
         print(f"skep worker: {exc}", file=sys.stderr)
         return 2
     configure_logging(settings.log_format, settings.log_level)
+    adopt_orphans()
     try:
         uvloop.run(serve(settings, ready_fd=given.ready_fd, alive_fd=given.alive_fd))
     except BaseExceptionGroup as group:

@@ -11,6 +11,7 @@ from typing import Any
 from skep_shared.activation import open_arq, pack_job, unpack_job
 from skep_shared.keys import Keys
 from skep_shared.logs import configure_logging
+from skep_shared.orphans import adopt_orphans
 from skep_shared.settings import WorkerSettings as Settings
 from skep_workers.host.worker import WorkerHost
 
@@ -19,6 +20,7 @@ _settings = Settings.load()
 
 async def _serve(_ctx: dict[str, Any]) -> None:
     configure_logging(_settings.log_format, _settings.log_level)
+    adopt_orphans()
     worker = WorkerHost(_settings)
     task = asyncio.create_task(worker.run(), name="skep worker")
     while not task.done():

@@ -1,7 +1,7 @@
 """The host's end of the zygote: starts it, asks it for session processes, hears of their ends.
 
 A zygote that dies is replaced at once; the sessions forked from it live on, but how one of them ends is then not known
-any more, and what it leaves is nobody's.
+any more, and what it leaves is the worker's to end (see strays.py).
 """
 
 import asyncio
@@ -21,6 +21,7 @@ import structlog
 
 from skep_shared.errors import StartError
 from skep_workers.host.backoff import backoff_delays
+from skep_workers.host.strays import Strays
 
 PACKET_BYTES: Final = 64 * 1024
 STOP_SECONDS: Final = 2.0
@@ -54,6 +55,7 @@ class Zygote:
         self._requested: dict[int, asyncio.Future[int]] = {}  # pid of a fork; or 1, 0: whether one was adopted
         self._exit_handlers: dict[int, Callable[[int | None], None]] = {}
         self._lost = asyncio.Event()
+        self._strays = Strays(lambda: self._process.pid if self._process is not None else None)
 
     async def ensure_started(self) -> None:
         """Start the zygote if none is running. Raises StartError."""
@@ -147,13 +149,13 @@ class Zygote:
             with contextlib.suppress(OSError):
                 self._socket.send(msgpack.packb(["stop"]))
         self._lose("stopped")
-        if process is None:
-            return
-        try:
-            await asyncio.to_thread(process.wait, STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            await asyncio.to_thread(process.wait)
+        if process is not None:
+            try:
+                await asyncio.to_thread(process.wait, STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                await asyncio.to_thread(process.wait)
+        await self._strays.close()
 
     def _receive(self) -> None:
         assert self._socket is not None  # noqa: S101 - the reader is removed before the socket
@@ -205,5 +207,7 @@ class Zygote:
             if future is not None and not future.done():
                 future.set_exception(error)
         handlers, self._exit_handlers = self._exit_handlers, {}
+        if reason != "stopped":
+            self._strays.take(handlers)
         for handler in handlers.values():
             handler(None)

@@ -1,27 +1,17 @@
 """Child processes of the session, as /proc shows them."""
 
 import contextlib
-import ctypes
 import os
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
+from skep_shared.orphans import children_of
 from skep_workers.session.clock import monotonic, seconds_since_boot
 
+MOST_ROUNDS: Final = 1000  # one that starts others faster than that is not caught by killing
 _TICKS: Final = os.sysconf("SC_CLK_TCK")
-_libc: Final = ctypes.CDLL(None, use_errno=True)
-_PR_SET_CHILD_SUBREAPER: Final = 36  # prctl(2)
-
-
-def adopt_orphans(*, adopts: bool = True) -> None:
-    """Become the parent of descendants whose own parent ends: one that made a daemon of itself is found here.
-
-    With `adopts` off, leave them to the next one above that adopts.
-    """
-    if _libc.prctl(_PR_SET_CHILD_SUBREAPER, int(adopts), 0, 0, 0) != 0:
-        raise OSError(ctypes.get_errno(), "prctl(PR_SET_CHILD_SUBREAPER)")
 
 
 def interrupt_children(*, since: float, while_true: Callable[[], bool]) -> None:
@@ -58,11 +48,17 @@ def is_below(pid: int, ancestor: int) -> bool:
     return any(pid == child or pid in children_of(child) for child in children)
 
 
-def children_of(pid: int) -> list[int]:
-    """Give the children of a process, those of all its threads."""
-    pids: list[int] = []
-    with contextlib.suppress(OSError):
-        for task in Path(f"/proc/{pid}/task").iterdir():
-            with contextlib.suppress(OSError):
-                pids += [int(child) for child in (task / "children").read_text().split()]
-    return pids
+def kill_children() -> None:
+    """End all descendants, whatever group they have: who adopts orphans finds those of the ones that it has killed."""
+    for _ in range(MOST_ROUNDS):
+        with contextlib.suppress(ChildProcessError):
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pass
+        children = children_of(os.getpid())
+        if not children:
+            return
+        for pid in children:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(children[0], 0)

@@ -13,7 +13,7 @@ from threading import _active as _active_threads  # type: ignore[attr-defined]  
 from typing import Any, Final
 
 from skep_shared.interrupt_page import PAGE_NAME
-from skep_workers.session.children import children_of
+from skep_shared.orphans import children_of
 from skep_workers.session.loop import SessionLoop
 
 OWN_THREADS: Final = "skep-"

@@ -21,6 +21,7 @@ from skep_shared.frame_codec import FrameDecoder, encode_frame
 from skep_shared.frames import Answer, Frame, Interrupt, Ping, Pong, Request, Shutdown, Withdraw
 from skep_workers.session.asking import Asker
 from skep_workers.session.capture import PipeReader
+from skep_workers.session.children import kill_children
 from skep_workers.session.clock import monotonic
 from skep_workers.session.ladder import Ladder
 from skep_workers.session.link import CellLink
@@ -119,6 +120,10 @@ class ControlThread:
 
 
 def leave_with_everyone() -> None:
-    """End this process and what it started in its group; there is nobody left to talk to."""
+    """End this process and what it has started; there is nobody left to talk to.
+
+    Its daemons, which have groups of their own, would fall to the zygote; but it may have died before the host.
+    """
+    kill_children()
     os.killpg(0, signal.SIGKILL)
     os._exit(PROTOCOL_EXIT)  # a process that left its group

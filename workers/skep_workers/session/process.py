@@ -22,8 +22,8 @@ from skep_shared.errors import ProtocolError
 from skep_shared.frame_codec import PROTOCOL_VERSION
 from skep_shared.frames import Blob, Configure, Execute, Expect, Fault, Hello, Restore, Twin, Twinned
 from skep_shared.interrupt_page import INTERRUPT_SIGNAL
+from skep_shared.orphans import adopt_orphans
 from skep_shared.states import CellStatus
-from skep_workers.session.children import adopt_orphans
 from skep_workers.session.control import PROTOCOL_EXIT, START_FAILED_EXIT
 from skep_workers.session.descriptors import Descriptors, Ends, arrange
 from skep_workers.session.parts import Parts

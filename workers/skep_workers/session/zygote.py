@@ -37,7 +37,8 @@ from typing import Any, Final
 
 import msgpack
 
-from skep_workers.session.children import adopt_orphans, children_of, is_below
+from skep_shared.orphans import adopt_orphans, children_of
+from skep_workers.session.children import is_below
 from skep_workers.session.control import CLOSED_EXIT, START_FAILED_EXIT
 from skep_workers.session.descriptors import Descriptors
 from skep_workers.session.process import run_session
