@@ -27,7 +27,7 @@ from skep_shared.models import CellSpec, SessionOptions
 from skep_shared.scripts import Scripts
 from skep_shared.settings import WorkerSettings
 from skep_shared.submission import append_cells
-from skep_workers.host import backoff, lease, resident, residents, session_processes, worker
+from skep_workers.host import backoff, lease, placement, resident, residents, session_processes, worker
 from skep_workers.host.backoff import RETRIABLE, backoff_delays
 from skep_workers.host.clock import RedisClock
 
@@ -677,6 +677,7 @@ def _played(world: World) -> Iterator[None]:
         resident: {"time": clock},
         session_processes: {"Housing": housing_for(world)},
         lease: {"time": clock},
+        placement: {"time": clock},
         backoff: {"time": clock, "random": world.rng},
     }
     with contextlib.ExitStack() as stack:

@@ -1,5 +1,8 @@
 """Which worker gets a session: one that has what it requires, and rather the one that had it before."""
 
+import asyncio
+from collections import Counter
+
 import pytest
 
 import skep
@@ -69,3 +72,17 @@ async def test_a_full_worker_with_idle_sessions_makes_room_for_one_that_requires
         session = shard.session(f"s-{number}", options=options)
         assert (await session.run("42")).value == 42
         assert await owner(session) == small.worker_id
+
+
+async def test_new_sessions_spread_over_the_workers(shard, start_worker):
+    """Activations come to whichever worker is quicker; it hands on what others have clearly fewer sessions for."""
+    first = await start_worker()
+    held = [shard.session(f"held-{number}") for number in range(12)]
+    await asyncio.gather(*(session.run("1") for session in held))
+    second = await start_worker()
+    new = [shard.session(f"new-{number}") for number in range(24)]
+    await asyncio.gather(*(session.run("1") for session in new))
+
+    owners = Counter([(await session.info()).owner for session in [*held, *new]])
+    assert set(owners) == {first.worker_id, second.worker_id}
+    assert abs(owners[first.worker_id] - owners[second.worker_id]) <= 8

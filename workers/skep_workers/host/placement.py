@@ -5,9 +5,17 @@ A fork that has lived nowhere yet rather goes where its origin is: there it may 
 arq gives an activation to any worker with room. That one looks here first, and hands a session that suits another
 better on, through the other's mailbox, once: whoever gets it that way keeps it. Requirements are hard, the last place
 is a wish. A session that no live worker suits goes on waiting and is looked at again every few seconds.
+
+A session that has lived nowhere goes to a worker that has clearly fewer sessions, if one of two others, which its id
+chooses, is such a one: who takes activations quicker would else get most of them. Two choices do nearly what looking at
+all of them would (Mitzenmacher, "The power of two choices in randomized load balancing").
 """
 
-from collections.abc import Iterable
+import time
+import zlib
+from asyncio import gather
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -20,6 +28,9 @@ from skep_workers.host.facilities import Host
 log = structlog.get_logger()
 
 WORKERS_LOOKED_AT: Final = 1000
+CHOICES: Final = 2
+CLEARLY_FEWER: Final = 2  # sessions, and an eighth of those that are here
+UNCOUNTED_SECONDS: Final = 0.5  # in which a session that was sent may not be among those that are counted there
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,9 +53,13 @@ class Candidate:
 class Placement:
     """Decides for one worker which sessions come here."""
 
-    def __init__(self, host: Host) -> None:
+    def __init__(self, host: Host, sessions_here: Callable[[], int]) -> None:
+        """`sessions_here` counts those that come, too."""
         self._host = host
         self._keys = host.scripts.keys
+        self._sessions_here = sessions_here
+        self._deciding = 0
+        self._sent: defaultdict[str, deque[float]] = defaultdict(deque)  # when, by worker
 
     async def hand_on(self, session_id: str) -> bool:
         """Send the session to a worker that suits it better, or leave it waiting; False: it is for this one.
@@ -57,9 +72,11 @@ class Placement:
         requires = SessionOptions.unpack(packed or b"").requires
         before = (holder or await self._place_of_origin(origins) or b"").decode()
         is_suited = self._host.settings.worker_labels.items() >= requires.items()
-        if is_suited and before in {"", self._host.worker_id}:
+        if is_suited and before == self._host.worker_id:
             return False
-        if is_suited:
+        if is_suited and not before:
+            found = await self._with_clearly_fewer(session_id, requires)
+        elif is_suited:
             found = [each for each in await self._look_at([before]) if each.suits(requires) and each.has_room]
         else:
             found = [each for each in await self._look_at(await self._live_workers()) if each.suits(requires)]
@@ -69,6 +86,39 @@ class Placement:
         elif not is_suited:
             log.warning("session.unplaceable", session_id=session_id, requires=requires)
         return bool(found) or not is_suited
+
+    async def _with_clearly_fewer(self, session_id: str, requires: dict[str, str]) -> list[Candidate]:
+        """Give the worker, of two others, that has clearly fewer sessions than this one, or nothing."""
+        self._deciding += 1  # as if they stayed: they come in numbers
+        try:
+            if self._most_elsewhere < 0:
+                return []
+            others = [worker_id for worker_id in await self._live_workers() if worker_id != self._host.worker_id]
+            others.sort(key=lambda worker_id: zlib.crc32(f"{session_id} {worker_id}".encode()))
+            found = [each for each in await self._look_at(others[:CHOICES]) if each.suits(requires)]
+            owned = [self._keys.owned(each.worker_id) for each in found]
+            counts = await gather(*(self._host.reads.execute_command("SCARD", key) for key in owned))
+            by_count = {
+                count + self._sent_lately(each.worker_id): each
+                for each, count in zip(found, counts, strict=True)
+                if count + self._sent_lately(each.worker_id) < each.facts.capacity
+            }
+            fewest = min(by_count, default=self._most_elsewhere + 1)
+            return [by_count[fewest]] if fewest <= self._most_elsewhere else []
+        finally:
+            self._deciding -= 1
+
+    @property
+    def _most_elsewhere(self) -> int:
+        """How many sessions a worker may have that is to get this one's next."""
+        here = self._sessions_here() + self._deciding
+        return here - CLEARLY_FEWER - here // 8
+
+    def _sent_lately(self, worker_id: str) -> int:
+        sent = self._sent[worker_id]
+        while sent and sent[0] < time.monotonic() - UNCOUNTED_SECONDS:
+            sent.popleft()
+        return len(sent)
 
     async def _place_of_origin(self, packed: bytes | None) -> bytes | None:
         """Give the worker that has the session which a fork was made from."""
@@ -97,6 +147,7 @@ class Placement:
 
     async def _send(self, worker_id: str, session_id: str) -> None:
         log.info("session.handed_on", session_id=session_id, to_worker_id=worker_id)
+        self._sent[worker_id].append(time.monotonic())
         # Should that worker be gone before it reads this, the session is still waiting, and named again.
         await self._host.redis.xadd(
             self._keys.mailbox(worker_id), {"k": "activate", "s": session_id}, maxlen=100_000, approximate=True

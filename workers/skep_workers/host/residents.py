@@ -34,7 +34,7 @@ class Residents:
         self._host = host
         self._group = group
         self._on_pending = on_pending
-        self._placement = Placement(host)
+        self._placement = Placement(host, lambda: len(self._residents) + len(self._claiming))
         self._arriving: set[asyncio.Task[None]] = set()
         self._looking: set[str] = set()
         self._awaited: set[str] = set()  # whose stay's end an activation waits for
