@@ -284,8 +284,13 @@ class CellRuns:
             self._journal.save_apart(SavedState(run.cell.seq, is_void=True))
 
     def refuse_next(self, status: CellStatus, ename: str, evalue: str) -> None:
-        """End the first waiting cell without running it."""
-        self.refuse(self._attempts.next_run(self._intake.waiting.popleft()), status, ename, evalue)
+        """End the first waiting cell without running it; one whose process has ended with it ends as that says."""
+        cell = self._intake.waiting.popleft()
+        verdict = self._verdicts.pop(cell.seq, None)
+        if verdict is not None:
+            self._end_lost_head(*verdict)
+        else:
+            self.refuse(self._attempts.next_run(cell), status, ename, evalue)
 
     def detach(self) -> None:
         """Say nothing more of what runs: the stay is over."""
