@@ -1,33 +1,33 @@
 """dill and cloudpickle: the whole namespace pickled after a cell and stored under one key, then loaded again."""
 
 import gc
+import importlib
 import time
 import types
 from typing import Any
 
-import cloudpickle
-import dill
 from redis import Redis
 from serving import serve
 from states import states
 
-MODULES = {"dill": dill, "cloudpickle": cloudpickle}
 PIECE_BYTES = 8 * 1024 * 1024
+DATABASE = 5
 
 
 def measure(method: str, name: str, part: int, socket: str) -> dict[str, float]:
-    """Give milliseconds to pickle, until stored, and to load again; and the bytes stored."""
+    """Give milliseconds to pickle, until stored, and to load again; and the bytes stored. What is stored stays."""
     import __main__
 
+    library = importlib.import_module(method)
     state = next(state for state in states(part) if state.name == name)
     namespace = __main__.__dict__  # where classes of cells live, pickled by value
     before = set(namespace)
     exec(compile(state.make, "<cell>", "exec"), namespace)  # noqa: S102 - a cell, as users write them
     exec(compile(state.change, "<cell>", "exec"), namespace)  # noqa: S102
     own = {key: value for key, value in namespace.items() if key not in before and not key.startswith("__")}
-    client = Redis(unix_socket_path=socket, db=5)
+    client = Redis(unix_socket_path=socket, db=DATABASE)
     started = time.perf_counter()
-    pickled: bytes = MODULES[method].dumps({key: value for key, value in own.items() if not _is_module(value)})
+    pickled: bytes = library.dumps({key: value for key, value in own.items() if not _is_module(value)})
     pickled_at = time.perf_counter()
     keys = []
     for first in range(0, len(pickled), PIECE_BYTES):
@@ -36,9 +36,9 @@ def measure(method: str, name: str, part: int, socket: str) -> dict[str, float]:
     stored_at = time.perf_counter()
     gc.collect()
     loading = time.perf_counter()
-    MODULES[method].loads(b"".join(client.mget(keys)))
+    library.loads(b"".join(client.mget(keys)))
     loaded_at = time.perf_counter()
-    client.delete(*keys)
+    client.set(f"{name}:pieces", len(keys))
     return {
         "added": (pickled_at - started) * 1000,
         "durable": (stored_at - started) * 1000,
@@ -47,9 +47,18 @@ def measure(method: str, name: str, part: int, socket: str) -> dict[str, float]:
     }
 
 
+def load(method: str, name: str, socket: str) -> None:
+    """Load what was stored, and remove it."""
+    library = importlib.import_module(method)
+    client = Redis(unix_socket_path=socket, db=DATABASE)
+    keys = [f"{name}:{number * PIECE_BYTES}" for number in range(int(client.get(f"{name}:pieces")))]
+    library.loads(b"".join(client.mget(keys)))
+    client.delete(f"{name}:pieces", *keys)
+
+
 def _is_module(value: Any) -> bool:
     return isinstance(value, types.ModuleType)
 
 
 if __name__ == "__main__":
-    serve({"measure": measure})
+    serve({"measure": measure, "load": load})
