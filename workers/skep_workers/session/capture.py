@@ -73,10 +73,10 @@ class PipeReader:
         with self._shield, self._lock:
             self._read_as_one()
 
-    def _read_as_one(self) -> None:
+    def _read_as_one(self, *, wakes: bool = True) -> None:
         self._reading_thread = get_ident()
         try:
-            self._read_all()
+            self._read_all(wakes=wakes)
         finally:
             self._reading_thread = 0
 
@@ -99,30 +99,33 @@ class PipeReader:
                 self._link.close_short_way()
                 return
             try:
-                self._read_as_one()
+                self._read_as_one(wakes=False)
             except RuntimeError:
                 return  # cut into a look at the pipes, which goes on
             finally:
                 self._lock.release()
-            self._link.flush(may_wait=False)  # in the pipe it would have outlived this process
+            # In the pipe it would have outlived this process. The control thread is woken only for what is left then:
+            # what it has taken and is about to send goes with the process, too.
+            self._link.flush(may_wait=False)
+            self._link.wake_if_pending()
 
-    def _read_all(self) -> None:
+    def _read_all(self, *, wakes: bool) -> None:
         for _ in range(64):  # a bound for a writer that never stops; the next look goes on
             ready = sorted(fd for fd, _ in self._peek.poll.poll(0))
             if not ready:
                 return
             for fd in ready:
-                self._read(fd, self._link.running)
+                self._read(fd, self._link.running, wakes=wakes)
                 if fd in self._ended:
                     self._peek.poll.unregister(fd)
 
-    def _read(self, fd: int, writer: Writer) -> None:
+    def _read(self, fd: int, writer: Writer, *, wakes: bool) -> None:
         try:
             data = os.read(fd, READ_BYTES)
         except BlockingIOError:
             return
         if data:
-            self._link.write(self.streams[fd], self._decoders[fd].decode(data), writer)
+            self._link.write(self.streams[fd], self._decoders[fd].decode(data), writer, wakes=wakes)
         else:  # every writing end has been closed; there is nothing to wait for any more
             self._ended.add(fd)
 

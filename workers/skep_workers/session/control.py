@@ -32,6 +32,7 @@ RECEIVE_BYTES: Final = 64 * 1024
 PROTOCOL_EXIT: Final = 70  # EX_SOFTWARE of sysexits.h
 START_FAILED_EXIT: Final = 71  # EX_OSERR
 CLOSED_EXIT: Final = 74  # EX_IOERR
+PATIENCE_MILLISECONDS: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +73,17 @@ class ControlThread:
         control, wake = self.socket.fileno(), self._link.wake_fd
         for fd in (control, wake, *self._reader.streams):
             poll.register(fd, select.POLLIN)
+        was_written, patient = False, select.poll()
+        for fd in (control, wake):
+            patient.register(fd, select.POLLIN)
         try:
             while True:
                 ready = dict(poll.poll(self._milliseconds_to_wait(controls)))
+                is_written = any(fd in ready for fd in self._reader.streams)
+                if is_written and not was_written:
+                    # The main thread reads and sends this itself as soon as it is back from the call that wrote it. It
+                    # may end the process right after; read here and not sent yet, the text would go with it.
+                    ready.update(patient.poll(PATIENCE_MILLISECONDS))
                 if wake in ready:
                     os.eventfd_read(wake)
                 if control in ready:
@@ -82,8 +91,9 @@ class ControlThread:
                 for fd in self._reader.streams:
                     if ready.get(fd, 0) & (select.POLLHUP | select.POLLERR | select.POLLNVAL):
                         poll.unregister(fd)  # nobody can write there any more
-                if any(fd in ready for fd in self._reader.streams):
+                if is_written:
                     self._reader.drain()
+                was_written = is_written
                 self._link.send()
         except OSError as exc:
             if exc.errno in {errno.EBADF, errno.ENOTSOCK}:

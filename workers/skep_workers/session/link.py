@@ -124,8 +124,8 @@ class CellLink:
                 into.pieces.append(text)
                 self._pending_chars += len(text)
 
-    def write(self, stream: str, text: str, writer: Writer | None = None) -> None:
-        """Collect text; the control thread sends it soon.
+    def write(self, stream: str, text: str, writer: Writer | None = None, *, wakes: bool = True) -> None:
+        """Collect text; the control thread sends it soon, unless it is not woken.
 
         With a `writer` given the caller never waits; else it waits while more than HIGH_WATER_CHARS are pending.
         """
@@ -145,6 +145,8 @@ class CellLink:
                 is_first = self._append(owner, stream, text)
             finally:
                 self._is_inside = outer
+        if not wakes:
+            return
         if is_first and text[-1] != "\n":
             # print() writes its end apart: the line goes out whole if the control thread doesn't get the GIL before.
             write_keeping_gil(self.wake_fd)
@@ -234,6 +236,11 @@ class CellLink:
     def wake(self) -> None:
         """Make the control thread look around."""
         os.eventfd_write(self.wake_fd, 1)
+
+    def wake_if_pending(self) -> None:
+        """Make the control thread send what nobody has sent."""
+        if self._pending:
+            self.wake()
 
     def flush(self, *, may_wait: bool = True) -> None:
         """Hand what was collected to the kernel, where it outlives this process; called by user code.
