@@ -180,6 +180,14 @@ async def test_leaving_ends_the_cell_and_not_the_session(session, code, first_li
     assert await session.value("kept") == 1
 
 
+@pytest.mark.parametrize("code", ["exit()", "quit()", "import sys\nsys.exit()", "raise SystemExit"])
+async def test_leaving_without_a_status_shows_none(session, code):
+    error = (await session.run(code)).error
+
+    assert (error.ename, error.evalue) == ("SystemExit", "")
+    assert error.traceback.endswith("\nSystemExit\n")
+
+
 async def test_stop_iteration_leaves_a_cell_as_itself(session):
     cell = await session.run("next(iter([]))")
 

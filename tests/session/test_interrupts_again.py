@@ -166,12 +166,18 @@ async def test_an_interrupt_of_a_cell_to_come_never_disturbs_the_tasks_of_the_ru
     assert later.status == "interrupted"
 
 
-async def test_an_exception_whose_text_never_ends_is_interrupted(session):
+@pytest.mark.parametrize("method", ["__str__", "__repr__"])
+@pytest.mark.parametrize("calls", [1, 2])
+async def test_an_exception_whose_text_never_ends_is_interrupted(session, method, calls):
+    body = (
+        f"calls.append(1)\n        if len(calls) < {calls}: return ''\n        print('ready')\n        while True: pass"
+    )
+    text = "" if method == "__str__" else "    def __str__(self): return repr(self)\n"
     cell = await session.submit(
-        "class Endless(Exception):\n    def __str__(self):\n        print('ready')\n        while True: pass\nraise Endless"
+        f"calls = []\nclass Endless(Exception):\n{text}    def {method}(self):\n        {body}\nraise Endless"
     ).said("ready")
     session.interrupt(cell)
 
-    assert (await cell.ended()).status == "failed"
+    assert (await cell.ended()).status == "interrupted"
     assert cell.error.ename == "Endless"
     assert await session.value("'next'") == "next"

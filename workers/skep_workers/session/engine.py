@@ -240,20 +240,25 @@ class Engine:
             if limit is not None and perf_counter_ns() - prepared.started_ns >= limit * 1e9:
                 status = CellStatus.TIMED_OUT
                 exc.add_note(f"cell {cell.cell_id} awaited for longer than its tla_timeout of {limit:g} s")
-        return self._described(cell, exc, status)
+        return self._described(prepared, exc, status)
 
-    def _described(self, cell: Execute, exc: BaseException, status: CellStatus) -> Ending:
+    def _described(self, prepared: Prepared, exc: BaseException, status: CellStatus) -> Ending:
         """Give the end of a cell with its exception, whose `__str__` is user code once more: it can be interrupted."""
+        cell, before = prepared.cell, self._interrupter.reason(prepared.writer)
         self._interrupter.is_in_user_code = True
         try:
             try:
-                return failed_ending(cell, exc, status)
+                ending = failed_ending(cell, exc, status)
             finally:
                 self._interrupter.is_in_user_code = False
         except KeyboardInterrupt:
             name = type(exc).__qualname__
             text = f"{name}\n(it was interrupted while its text was made)\n"
-            return Ending(status, Failure(cell.seq, cell.attempt, name, "", text))
+            ending = Ending(status, Failure(cell.seq, cell.attempt, name, "", text))
+        reason = self._interrupter.reason(prepared.writer)
+        if before is None and reason is not None:  # the text was asked to end, whether or not something has caught that
+            return ending._replace(status=_ENDINGS[reason])
+        return ending
 
     def _finish(self, prepared: Prepared, ending: Ending) -> None:
         if self._link.is_forked_copy:

@@ -10,20 +10,34 @@ MAX_VALUE_CHARS: Final = 8 * 1024
 
 
 def describe_exception(exc: BaseException) -> tuple[str, str, str]:
-    """Give the exception's name, its text and its traceback; user code in `__str__` can't break it."""
+    """Give the exception's name, its text and its traceback; user code in `__str__` can't break it.
+
+    Raises KeyboardInterrupt, which ends that code too.
+    """
     kind = type(exc)
     name = kind.__qualname__
     try:
-        text = str(exc)
+        text = _text_of(exc)
+    except KeyboardInterrupt:
+        raise
     except BaseException as inner:  # noqa: BLE001 - user code runs in __str__, and may even raise SystemExit
         text = f"<str() of it raised {type(inner).__name__}>"
     try:
         summary = traceback.TracebackException(kind, exc, exc.__traceback__)
         _drop_engine_frames(summary, set())
+        if not text:
+            summary._str = ""  # type: ignore[attr-defined]  # noqa: SLF001 - it is made from the exception again
         shown = "".join(summary.format())
+    except KeyboardInterrupt:
+        raise
     except BaseException as inner:  # noqa: BLE001 - user code runs in __str__, __repr__ and __notes__
         shown = f"{name}: {text}\n(the traceback can't be shown: {type(inner).__name__})\n"
     return name, shortened(text, MAX_VALUE_CHARS), shortened(shown, MAX_TEXT_CHARS)
+
+
+def _text_of(exc: BaseException) -> str:
+    # `exit()` raises SystemExit(None), whose text would be that None.
+    return "" if type(exc) is SystemExit and exc.code is None else str(exc)
 
 
 def shortened(text: str, limit: int) -> str:
