@@ -193,8 +193,10 @@ async def test_a_cell_of_markup_is_displayed_as_it_is(session, magic, mime):
     assert [display.bundle[mime] for display in cell.displays] == ["<b>'100 %'</b>\n"]
 
 
-async def test_capture_runs_its_cell(session):
-    assert await session.value("%%capture\nx = 5\nx") == 5
+async def test_capture_runs_its_cell_as_any_other(session):
+    await session.run("%%capture\nx = 5\nx")
+
+    assert await session.value("x, _") == (5, 5)
 
 
 @pytest.mark.parametrize("code", ["area?", "?area", "area??", "x = 1\narea?"])
@@ -317,3 +319,83 @@ async def test_leaving_fails_the_cell_with_the_status_it_left_with(session, code
 
     assert (cell.status, cell.error.ename, cell.error.evalue) == ("failed", "SystemExit", text)
     assert await session.value("'the session lives'") == "the session lives"
+
+
+CAPTURED = "(got.stdout, got.stderr, [bundle['text/plain'] for bundle in got.outputs])"
+
+
+async def test_capture_keeps_what_a_cell_puts_out_in_the_name_given(session):
+    cell = await session.run(
+        "%%capture got\nimport sys, os\nprint('one')\nprint('two', file=sys.stderr)\n!echo three\n"
+        "os.write(1, b'four\\n')\ndisplay({'a': 1})\n'five'"
+    )
+
+    assert (cell.status, cell.kinds) == ("finished", ["Done"])
+    assert await session.value(CAPTURED) == ("one\nthree\nfour\n", "two\n", ["{'a': 1}", "'five'"])
+    assert await session.value("str(got)") == "one\nthree\nfour\n"
+    assert (await session.run("got.show()")).text == "one\nthree\nfour\ntwo\n"
+
+
+@pytest.mark.parametrize(
+    ("options", "shown", "kept"),
+    [
+        ("--no-stdout", [("stdout", "out\n")], ("", "err\n", ["1"])),
+        ("--no-stderr", [("stderr", "err\n")], ("out\n", "", ["1"])),
+        ("--no-display", [], ("out\n", "err\n", [])),
+    ],
+)
+async def test_capture_lets_through_what_it_is_told_to(session, options, shown, kept):
+    cell = await session.run(f"%%capture {options} got\nimport sys\nprint('out')\nprint('err', file=sys.stderr)\n1")
+
+    assert cell.outputs == shown
+    assert (cell.result is not None) is (options == "--no-display")
+    assert await session.value(CAPTURED) == kept
+
+
+@pytest.mark.parametrize("wait", ["", "import time; time.sleep(0)", "import asyncio; await asyncio.sleep(0)"])
+async def test_capture_ends_with_its_cell_however_that_ends(session, wait):
+    cell = await session.run(f"%%capture got\nprint('kept')\n{wait}\n1 / 0")
+
+    assert (cell.status, cell.error.ename, cell.text) == ("failed", "ZeroDivisionError", "")
+    assert await session.text("print(got.stdout + 'shown')") == "kept\nshown\n"
+
+
+async def test_capture_ends_with_a_cell_that_is_interrupted(session):
+    cell = await session.submit(
+        "%%capture --no-stderr got\nimport sys\nprint('kept')\nprint('ready', file=sys.stderr)\nwhile True: pass"
+    ).said("ready")
+    session.interrupt(cell)
+
+    assert (await cell.ended()).status == "interrupted"
+    assert await session.text("print(got.stdout + 'shown')") == "kept\nshown\n"
+
+
+async def test_what_a_captured_cell_has_started_puts_out_later_is_shown(session):
+    first = await session.run(
+        "%%capture got\nimport asyncio\nmay_print = asyncio.Event()\nasync def later():\n    await may_print.wait()\n"
+        "    print('later')\ntask = asyncio.create_task(later())\nprint('now')"
+    )
+    cell = await session.run("may_print.set()\nawait task\ngot.stdout")
+
+    assert (cell.value, first.text) == ("now\n", "later\n")
+
+
+async def test_capture_without_a_name_only_hides(session):
+    cell = await session.run("%%capture\nprint('hidden')\n1")
+
+    assert (cell.status, cell.kinds) == ("finished", ["Done"])
+
+
+async def test_a_capture_that_cant_be_read_says_what_it_takes(session):
+    cell = await session.run("%%capture one two\n1")
+
+    assert (cell.status, cell.error.ename) == ("failed", "BadMagic")
+    assert "--no-stdout, --no-stderr, --no-display and one name, not 'two'" in cell.error.evalue
+
+
+async def test_captured_output_is_there_after_a_restore(open_session):
+    session = open_session()
+    (await session.run("%%capture got\nprint('kept')\ndisplay(1)")).raise_for_status()
+    await session.hibernate()
+
+    assert (await session.run(CAPTURED)).value == ("kept\n", "", ["1"])

@@ -6,6 +6,7 @@ They are built-ins of the session: there without an import, and free to be bound
 import contextlib
 import sys
 import uuid
+from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Any
 
@@ -63,7 +64,9 @@ class DisplayPublisher:
 
     def clear_output(self, wait: bool = False) -> None:
         """Hide what the cell has put out so far, now or when more comes."""
-        writer = self._link.writer
+        writer, diversion = self._link.writer, self._link.diversion
+        if diversion is not None and diversion.takes_clearing(writer):
+            return
         self._link.put(Cleared(writer.seq, writer.attempt, bool(wait)))
 
     def show_figures(self) -> None:
@@ -80,11 +83,13 @@ class DisplayPublisher:
             pyplot.close("all")  # one that can't be drawn fails this cell, not the later ones
 
     def _put(self, bundle: dict[str, Any], display_id: str | None, *, updates: bool) -> None:
-        writer = self._link.writer
+        writer, diversion = self._link.writer, self._link.diversion
+        if diversion is not None and diversion.takes_bundle(writer, bundle):
+            return
         self._link.put(Display(writer.seq, writer.attempt, bundle, display_id, updates))
 
 
-class FiguresAtEnd:
+class FiguresAtEnd(AbstractContextManager[None]):
     """Shows the figures that are open when a cell's code ends, also when it fails; a context manager."""
 
     def __init__(self, publisher: DisplayPublisher) -> None:

@@ -9,6 +9,7 @@ import os
 from asyncio import CancelledError, Task, current_task, set_event_loop  # bound early: user code may patch asyncio
 from collections import Counter
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any, Final
 
 from skep_shared.frames import Done, Execute, Failure, Frame, Notice, Result
@@ -16,6 +17,7 @@ from skep_shared.states import CellStatus
 from skep_shared.values import decode_value
 from skep_workers.session.analysis import CodeAnalyzer
 from skep_workers.session.async_executor import AsyncExecutor
+from skep_workers.session.capturing import Capturing
 from skep_workers.session.checkpoint.keeping import Keeper
 from skep_workers.session.clock import perf_counter_ns
 from skep_workers.session.company import has_threads
@@ -62,6 +64,7 @@ class Engine:
         self._async = AsyncExecutor(self.namespace, loop=loop)
         self._threaded = ThreadedExecutor(self.namespace, loop, shield=shield, drain=lambda _seconds: drain())
         self._magics = MagicCalls(self.namespace, publisher)
+        self._capturing = Capturing(link, shield, drain, self.namespace.names)
         self._keeper: Keeper | None = None
         self._finished: Writer | None = None
 
@@ -113,7 +116,7 @@ class Engine:
             current_writer.reset(token)
         if compiled.awaits:  # the compiler knows best
             route = Route(ExecutionMode.TOP_LEVEL_AWAIT)
-        return Prepared(cell, writer, started, compiled, route, translated.is_timed)
+        return Prepared(cell, writer, started, compiled, route, translated.is_timed, translated.capture)
 
     def spawn(self, prepared: Prepared, on_done: Callable[[asyncio.Task[None]], object]) -> None:
         """Run the cell as a task of the loop, which is done when the cell's last frame has been sent.
@@ -173,7 +176,7 @@ class Engine:
                     if prepared.is_timed:
                         self._magics.start_timer()
                     self._link.is_alone = not compiled.awaits
-                    with FiguresAtEnd(self._publisher):
+                    with self._around(prepared):
                         if compiled.awaits:
                             value = await self._async.execute(compiled)
                         else:
@@ -198,7 +201,7 @@ class Engine:
                 if prepared.is_timed:
                     self._magics.start_timer()
                 self._link.is_alone = not carries_loop
-                with FiguresAtEnd(self._publisher):
+                with self._around(prepared):
                     value = self._threaded.execute(compiled, carries_loop=carries_loop)
                     frame = self._after(prepared, compiled, value)
                 self._interrupter.check()
@@ -209,6 +212,13 @@ class Engine:
             return self._fault(prepared, exc)
         return Ending(CellStatus.FINISHED, frame)
 
+    def _around(self, prepared: Prepared) -> AbstractContextManager[None]:
+        """Give what surrounds a cell's code."""
+        figures = FiguresAtEnd(self._publisher)
+        return (
+            figures if prepared.capture is None else self._capturing.around(prepared.capture, prepared.writer, figures)
+        )
+
     def _after(self, prepared: Prepared, compiled: CompiledCell, value: object) -> Frame | None:
         """Show what the cell leaves to be shown; still part of the cell, since user code runs in it."""
         frame = None
@@ -217,7 +227,9 @@ class Engine:
             self._magics.stop_timer()
         if compiled.last is not None and value is not None:
             if compiled.shows_value:
-                frame = Result(cell.seq, cell.attempt, mime_bundle(value), value_as_data(value))
+                bundle, diversion = mime_bundle(value), self._link.diversion
+                if diversion is None or not diversion.takes_bundle(prepared.writer, bundle):
+                    frame = Result(cell.seq, cell.attempt, bundle, value_as_data(value))
             self.namespace.push_result(value)
         for change in compiled.rewrites:
             self._link.put(Notice(cell.seq, cell.attempt, "rewritten", change))

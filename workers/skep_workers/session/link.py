@@ -16,6 +16,7 @@ from typing import Final
 
 from skep_shared.flushed_text import FlushedText
 from skep_shared.frames import Frame, Truncated
+from skep_workers.session.capturing import Diversion
 from skep_workers.session.clock import monotonic
 from skep_workers.session.outgoing import Text, encode
 from skep_workers.session.shield import Shield
@@ -65,6 +66,7 @@ class CellLink:
         self._kept_of: Text | None = None
         self._burst_ends_at = 0.0
         self._burst_flushes = 0
+        self.diversion: Diversion | None = None
         self.is_alone = False  # no code but the running cell's can write on the main thread
         self._partial_lines: dict[str, str] = {}
         self._written: dict[Writer, int] = {}
@@ -168,7 +170,16 @@ class CellLink:
         """Tell whether another thread can make room: not for the one that sends, nor for who has cut into a write."""
         return not self._is_inside and get_ident() != self.sending_thread
 
+    def divert(self, diversion: Diversion | None) -> None:
+        """Have what comes from now on go there, as far as it takes it."""
+        with self._lock:
+            self.close_short_way()
+            self._unspool()
+            self.diversion = diversion
+
     def _append(self, owner: Writer, stream: str, text: str) -> bool:
+        if self.diversion is not None and self.diversion.takes_text(owner, stream, text):
+            return False
         if self._written.get(owner, 0) > self.output_limit_bytes:
             return False
         if self._spooling is not None:

@@ -10,6 +10,8 @@ import re
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
+from skep_workers.session.capturing import Capture
+
 Place = tuple[str, int, int, str]  # as SyntaxError takes it: file, line, column, text
 
 HELPER: Final = "__skep_magic__"  # a built-in name, see magic_calls.py
@@ -21,11 +23,18 @@ class UnknownMagic(SyntaxError):
     __module__ = "builtins"  # tracebacks then name it without a module, which tells its readers nothing
 
 
+class BadMagic(SyntaxError):
+    """What follows a magic can't be read."""
+
+    __module__ = "builtins"  # as above
+
+
 class Translated(NamedTuple):
-    """Python source, and whether the whole cell is to be timed."""
+    """Python source, whether the whole cell is to be timed, and what of its output is to be kept."""
 
     source: str
     is_timed: bool = False
+    capture: Capture | None = None
 
 
 def _call(name: str) -> Callable[[str], str]:
@@ -81,7 +90,6 @@ CELL_MAGICS: Final[dict[str, Callable[[str, str], str]]] = {
     "writefile": lambda rest, body: f"{HELPER}.writefile({rest!r}, {body!r})",
     "file": lambda rest, body: f"{HELPER}.writefile({rest!r}, {body!r})",
     "timeit": lambda rest, body: f"{HELPER}.timeit_cell({rest!r}, {body!r})",
-    "capture": lambda _, body: "\n" + body,
     "html": _markup("text/html"),
     "HTML": _markup("text/html"),
     "javascript": _markup("application/javascript"),
@@ -98,18 +106,26 @@ _HELP: Final = re.compile(r"^(\s*)(\?{1,2})?\s*([^\W\d][\w.]*)\s*(\?{1,2})?\s*$"
 
 def translate(source: str, filename: str = "<cell>") -> Translated:
     """Give Python source for a cell. Raises UnknownMagic; lines that are wrong otherwise come back as they are."""
-    head, is_timed = source.lstrip("\n"), False
+    head, is_timed, capture = source.lstrip("\n"), False, None
     if head.startswith("%%"):
         first, _, body = head.partition("\n")
         name, _, rest = first[2:].strip().partition(" ")
-        if name != "time":
+        if name == "capture":
+            try:
+                source, capture = f"\n{body}", Capture.read(rest)
+            except ValueError as exc:
+                raise BadMagic(str(exc), (filename, 1, 1, first)) from None
+        elif name == "time":
+            source, is_timed = f"{rest.strip()}\n{body}", True
+        else:
             make = CELL_MAGICS.get(name)
             if make is None:
-                raise _unknown(f"%%{name}", [f"%%{known}" for known in (*CELL_MAGICS, "time")], (filename, 1, 1, first))
+                raise _unknown(
+                    f"%%{name}", [f"%%{known}" for known in (*CELL_MAGICS, "capture", "time")], (filename, 1, 1, first)
+                )
             return Translated(make(rest.strip(), body))
-        source, is_timed = f"{rest.strip()}\n{body}", True
     if not any(mark in source for mark in "%!?"):
-        return Translated(source, is_timed)
+        return Translated(source, is_timed, capture)
     lines = source.split("\n")
     for _ in range(len(lines) + 1):
         wrong = _first_wrong_line("\n".join(lines))
@@ -119,7 +135,7 @@ def translate(source: str, filename: str = "<cell>") -> Translated:
         if replaced is None:
             break
         lines[wrong - 1] = replaced
-    return Translated("\n".join(lines), is_timed)
+    return Translated("\n".join(lines), is_timed, capture)
 
 
 def _first_wrong_line(source: str) -> int | None:

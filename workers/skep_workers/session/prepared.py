@@ -4,6 +4,7 @@ from typing import Final, NamedTuple
 
 from skep_shared.frames import Execute, Failure, Frame
 from skep_shared.states import CellStatus
+from skep_workers.session.capturing import Capture
 from skep_workers.session.compiling import CompiledCell
 from skep_workers.session.detection import ExecutionMode
 from skep_workers.session.routing import Route
@@ -22,6 +23,7 @@ class Prepared(NamedTuple):
     compiled: CompiledCell | None = None
     route: Route = NO_ROUTE
     is_timed: bool = False
+    capture: Capture | None = None
     ending: "Ending | None" = None
 
     @property

@@ -24,6 +24,7 @@ from struct import Struct
 from types import MappingProxyType, MethodType
 from typing import Any, Final
 
+from skep_workers.session.capturing import CapturedOutput
 from skep_workers.session.checkpoint.definitions import Reduced, Reducer, is_made_by_c, module_of, registry
 from skep_workers.session.checkpoint.exceptions import make_exception, set_exception_state
 from skep_workers.session.checkpoint.functions import reduce_cell
@@ -153,6 +154,10 @@ def _method(method: MethodType) -> Reduced:
     return MethodType, (method.__func__, method.__self__)
 
 
+def _captured_output(output: CapturedOutput) -> Reduced:
+    return CapturedOutput, (output.stdout, output.stderr, output.outputs)
+
+
 def reduce_engine_object(value: Any) -> Reduced:
     """Save an object of the engine's by the name under which user code gets it. Raises PicklingError."""
     for name, found in vars(builtins).items():
@@ -192,6 +197,7 @@ REMADE_EMPTY: Final = frozenset({functools._lru_cache_wrapper})  # noqa: SLF001 
 _ordered: Final = OrderedDict[Any, Any]()
 
 REDUCERS: Final[dict[type, Reducer]] = {
+    CapturedOutput: _captured_output,
     functools._lru_cache_wrapper: _lru_cache,  # noqa: SLF001 - the type has no public name
     functools.cached_property: _cached_property,
     type(functools.cmp_to_key(operator.is_)): _key_wrapper,
