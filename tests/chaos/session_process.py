@@ -123,6 +123,11 @@ class SimulatedProcess:
 
     # --- what the host calls
 
+    @property
+    def is_ending(self) -> bool:
+        """Tell whether the host has heard of its end."""
+        return self.gone.is_set()
+
     def execute(self, frames: list[Configure | Execute]) -> None:
         """Take cells."""
         cells = [frame for frame in frames if isinstance(frame, Execute)]

@@ -21,6 +21,8 @@ pytestmark = pytest.mark.anyio
 class Process:
     """Takes cells and does nothing."""
 
+    is_ending = False
+
     def execute(self, frames):
         pass
 

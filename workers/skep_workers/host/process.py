@@ -121,6 +121,11 @@ class SessionProcess:
             signal_thread(self.pid, self.pid, INTERRUPT_SIGNAL)
 
     @property
+    def is_ending(self) -> bool:
+        """Tell whether its end has begun: what is sent to it now it never gets."""
+        return self._ending is not None
+
+    @property
     def can_have_twin(self) -> bool:
         """Tell whether its zygote lives, which its twin would fall to."""
         return bool(self.pid) and not self._status.done() and not self._is_stopping

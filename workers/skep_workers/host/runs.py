@@ -113,7 +113,7 @@ class CellRuns:
     def pump(self) -> None:
         """Hand over as many waiting cells as the window allows."""
         waiting = self._intake.waiting
-        if self._process is None:
+        if self._process is None or self._process.is_ending:  # it would count as what has ended it
             return
         frames: list[Configure | Execute] = []
         while waiting and self._may_send(waiting[0]):
