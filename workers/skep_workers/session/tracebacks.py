@@ -2,6 +2,7 @@
 
 import traceback
 from pathlib import Path
+from types import TracebackType
 from typing import Final
 
 _ENGINE_DIRECTORY: Final = str(Path(__file__).parent) + "/"
@@ -23,7 +24,7 @@ def describe_exception(exc: BaseException) -> tuple[str, str, str]:
     except BaseException as inner:  # noqa: BLE001 - user code runs in __str__, and may even raise SystemExit
         text = f"<str() of it raised {type(inner).__name__}>"
     try:
-        summary = traceback.TracebackException(kind, exc, exc.__traceback__)
+        summary = traceback.TracebackException(kind, exc, _behind_engine(exc.__traceback__))
         _drop_engine_frames(summary, set())
         if not text:
             summary._str = ""  # type: ignore[attr-defined]  # noqa: SLF001 - it is made from the exception again
@@ -38,6 +39,13 @@ def describe_exception(exc: BaseException) -> tuple[str, str, str]:
 def _text_of(exc: BaseException) -> str:
     # `exit()` raises SystemExit(None), whose text would be that None.
     return "" if type(exc) is SystemExit and exc.code is None else str(exc)
+
+
+def _behind_engine(trace: TracebackType | None) -> TracebackType | None:
+    """Give the traceback from the first frame of user code on: those before it would only make their files be read."""
+    while trace is not None and trace.tb_frame.f_code.co_filename.startswith(_ENGINE_DIRECTORY):
+        trace = trace.tb_next
+    return trace
 
 
 def shortened(text: str, limit: int) -> str:
