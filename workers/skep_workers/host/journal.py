@@ -31,6 +31,7 @@ GROUP_CELLS: Final = 32  # so many don't wait for more
 MAX_COMMIT_CELLS: Final = 256
 MAX_COMMIT_BYTES: Final = 4 * 1024 * 1024
 MAX_EMIT_EVENTS: Final = 1000
+MAX_EMIT_BYTES: Final = 1024 * 1024  # larger commands would hold up the server, and each is in memory twice
 
 
 @dataclass(slots=True)
@@ -290,8 +291,13 @@ class Journal:
 
     async def _emit(self) -> None:
         chunk = self._open
-        events = chunk.events[:MAX_EMIT_EVENTS]
-        size = sum(map(len, events))
+        events: list[bytes] = []
+        size = 0
+        for event in chunk.events[:MAX_EMIT_EVENTS]:
+            if events and size + len(event) > MAX_EMIT_BYTES:
+                break
+            events.append(event)
+            size += len(event)
         # Taken out before the wait: the cell may end meanwhile, and its commit must carry only what is left.
         del chunk.events[: len(events)]
         chunk.size_bytes -= size
