@@ -19,11 +19,13 @@ if h[1] ~= ARGV[3] or h[2] ~= ARGV[4] then return {'FENCED', tonumber(h[2] or 0)
 local last, cursor = tonumber(h[3]), tonumber(h[4])
 local cursor_before, first = tonumber(ARGV[5]), tonumber(ARGV[6])
 
-local count, written, i, fits = 0, 0, 9, true
+local count, written, i, fits, waiting = 0, 0, 9, true, {}
 while i <= #ARGV do
   local n = tonumber(ARGV[i + 2])
   local entry = redis.call('HGET', ids, ARGV[i]) or ''
-  fits = fits and string.match(entry, '^p:(%d+):') == tostring(cursor_before + count + 1)
+  local seq, clients = string.match(entry, '^p:(%d+):(.*)$')
+  fits = fits and seq == tostring(cursor_before + count + 1)
+  waiting[count + 1] = clients
   local after = i + 5 + n + 2 * tonumber(ARGV[i + 4])
   for j = i + 5 + n, after - 1, 2 do
     if ARGV[j + 1] == '' then fits = fits and redis.call('HEXISTS', KEYS[6], ARGV[j]) == 1 end
@@ -39,6 +41,7 @@ local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
 
 i = 9
+local head -- the last of the checkpoints that come with it
 local tail -- what is behind it is not trimmed: see trim.lua
 while i <= #ARGV do
   local cell, cell_first, n = ARGV[i], ARGV[i + 1], tonumber(ARGV[i + 2])
@@ -57,12 +60,10 @@ while i <= #ARGV do
   end
   if manifest ~= '' then
     redis.call('XADD', KEYS[5], cursor .. '-0', 'm', manifest)
-    redis.call('HSET', session, 'head', cursor)
+    head = cursor
   end
-  local entry = redis.call('HGET', ids, cell)
   redis.call('HSET', ids, cell, 'd:' .. cursor .. ':' .. cell_first .. ':' .. last)
-  local clients = entry and string.match(entry, '^p:%d+:(.*)$') or ''
-  for client in string.gmatch(clients, '[^,]+') do
+  for client in string.gmatch(waiting[cursor - cursor_before], '[^,]+') do
     local reply = {'c', cell, 's', sid, 'q', cursor, 'f', cell_first, 'l', last}
     if tonumber(cell_first) == here and size <= inline and n <= 64 then
       for j = i, i + n - 1 do
@@ -76,5 +77,10 @@ while i <= #ARGV do
   end
   i = i + n + 2 * blobs
 end
-redis.call('HSET', session, 'last', last, 'cursor', cursor, 'tail', tail, 'losses', 0, 'active_at', now)
+local now_so = {'last', last, 'cursor', cursor, 'tail', tail, 'losses', 0, 'active_at', now}
+if head then
+  now_so[#now_so + 1] = 'head'
+  now_so[#now_so + 1] = head
+end
+redis.call('HSET', session, unpack(now_so))
 return {'OK', last, cursor}
