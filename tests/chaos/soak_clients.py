@@ -20,6 +20,7 @@ from .soak_log import SoakLog, now_ms
 
 TRIES = 6
 OUTCOME_SECONDS = 60.0
+AGAIN_SECONDS = 0.1
 CELL_SHARE_WITH_BALLAST = 0.15
 RECONNECT_SECONDS = 15.0  # on average; then a reader goes on where it was, with another connection
 
@@ -135,11 +136,15 @@ class Service:
         return []
 
     async def _await_outcome(self, cell: skep.Cell) -> None:
-        for _ in range(TRIES):
+        while True:  # as long as it takes: the drain has a bound
             try:
                 outcome = await cell.outcome(OUTCOME_SECONDS)
             except skep.RedisUnavailable:
                 self._log.faults["waits that were told that Redis is away"] += 1
+                await asyncio.sleep(AGAIN_SECONDS)
+                continue
+            except skep.WaitTimeout:  # while faults go on, there is no bound on when a cell ends
+                self._log.faults["waits that took a minute"] += 1
                 continue
             except SkepError as exc:
                 self._log.note("unhandled", self.name, text=f"no outcome of {cell}: {exc!r}")
