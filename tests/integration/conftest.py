@@ -25,7 +25,8 @@ from skep_shared.settings import Settings
 
 from .earlier_state import Past
 
-TEST_SECONDS = 50.0
+TEST_SECONDS = 50.0  # of a test that has no timeout of its own
+SECONDS_BEFORE_THE_SIGNAL = 10.0
 LEASE_SECONDS = 1.0  # a death is noticed soon, and on a busy machine the living still beat in time
 
 
@@ -34,10 +35,12 @@ def pytest_itemcollected(item: pytest.Item) -> None:
     and with it the cluster that the module's other tests share."""
     if isinstance(item, pytest.Function) and inspect.iscoroutinefunction(item.obj):
         test = item.obj
+        longer = item.get_closest_marker("timeout")
+        seconds = longer.args[0] - SECONDS_BEFORE_THE_SIGNAL if longer is not None else TEST_SECONDS
 
         @functools.wraps(test)
         async def with_deadline(**arguments: Any) -> None:
-            async with asyncio.timeout(TEST_SECONDS):
+            async with asyncio.timeout(seconds):
                 await test(**arguments)
 
         item.obj = with_deadline
