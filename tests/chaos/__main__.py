@@ -15,8 +15,9 @@ from pathlib import Path
 
 from .checker import Verdict, check
 from .history import History
+from .scenario import Scenario
 from .script_model import SEEDED_BUGS
-from .simulation import Scenario, quiet_logs, simulate
+from .simulation import quiet_logs, simulate
 from .soak import Plan, soak
 
 

@@ -41,7 +41,7 @@ from .network import NET, Machine
 from .oracle import NOTHING, absorb, lines_of
 
 if TYPE_CHECKING:
-    from .simulation import World
+    from .world import World
 
 HOP_SECONDS = 0.0002
 KILL_SECONDS = 2.0

@@ -6,7 +6,9 @@ import pytest
 
 from .checker import check
 from .network import CALM
-from .simulation import Scenario, World, live, quiet_logs
+from .scenario import Scenario
+from .simulation import live, quiet_logs
+from .world import World
 
 HOUR_MS = 3_600_000
 SECONDS_OVER_THE_LEASE = 1.0

@@ -3,8 +3,9 @@
 import pytest
 
 from .checker import check
+from .scenario import Scenario
 from .script_model import EQUIVALENT_BUG, SEEDED_BUGS
-from .simulation import Scenario, quiet_logs, simulate
+from .simulation import quiet_logs, simulate
 
 MOST_SEEDS = 300
 

@@ -9,7 +9,8 @@ import pytest
 
 from .checker import check
 from .history import History
-from .simulation import Scenario, quiet_logs, simulate
+from .scenario import Scenario
+from .simulation import quiet_logs, simulate
 
 pytestmark = pytest.mark.timeout(300)  # of processor time it takes a hundredth; the machine may be busy
 

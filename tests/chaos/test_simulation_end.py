@@ -5,7 +5,10 @@ import sys
 
 import pytest
 
-from .simulation import Scenario, World, quiet_logs, simulate
+from . import world as world_module
+from .scenario import Scenario
+from .simulation import quiet_logs, simulate
+from .world import World
 
 SEED = 6
 CUT_OFF_AT = (100, 500, 1_000, 1_500, 2_000)  # steps: in the middle of claims, faults and hand-overs
@@ -46,7 +49,7 @@ def test_a_run_that_fails_leaves_nothing_to_the_collector(unraisable, monkeypatc
         worlds.append(world)
         raise ZeroDivisionError
 
-    monkeypatch.setattr(World, "_finish", fail)
+    monkeypatch.setattr(world_module, "read_out", fail)
     with quiet_logs():
         with pytest.raises(ZeroDivisionError):
             simulate(Scenario.draw(SEED))

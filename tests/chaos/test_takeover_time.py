@@ -5,7 +5,9 @@ from dataclasses import replace
 import pytest
 
 from .network import CALM, MemoryClient
-from .simulation import Scenario, World, live, quiet_logs
+from .scenario import Scenario
+from .simulation import live, quiet_logs
+from .world import World
 
 SECONDS_OVER_THE_LEASE = 1.0
 SEEDS = range(10)
