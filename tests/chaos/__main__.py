@@ -16,7 +16,7 @@ from pathlib import Path
 from .checker import Verdict, check
 from .history import History
 from .scenario import Scenario
-from .script_model import SEEDED_BUGS
+from .script_base import SEEDED_BUGS
 from .simulation import quiet_logs, simulate
 from .soak import Plan, soak
 

@@ -16,7 +16,8 @@ from skep_shared.keys import Keys
 from skep_shared.scripts import Scripts
 
 from .memory_redis import Hash, Items, Members, MemoryRedis, Scores, ServerError, Stream
-from .script_model import Reply, ScriptModel
+from .script_base import Reply
+from .script_model import ScriptModel
 
 KEYS = Keys("c")
 CLOCK_KEY = "clock"

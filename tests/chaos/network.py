@@ -1,4 +1,4 @@
-"""Clients of the Redis in memory, and everything that can go wrong between them and it.
+"""The way to the Redis in memory, and everything that can go wrong on it.
 
 A request or its reply gets lost, late, or meets its sender's death or sleep: just before it is sent, or just after it
 has been applied. Lost means a timeout or a broken connection, by chance; late means applied long after its sender has
@@ -6,25 +6,22 @@ given up. So a sender never knows more than a real one would.
 """
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextvars import Context
 from dataclasses import dataclass, replace
 from random import Random
-from typing import Any, Self
+from typing import Any
 
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import NoScriptError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from skep_shared.scripts import Scripts
-
-from .memory_redis import MemoryRedis, ServerError, encoded
-from .script_model import Reply, ScriptModel
+from .memory_redis import MemoryRedis, ServerError
+from .script_base import Reply
+from .script_model import ScriptModel
 from .virtual_loop import Node, VirtualLoop
 
 NET = Context()  # no node's: what happens in the network goes on whoever is paused
-_NAME_OF_SHA = {source.sha: name for name, source in Scripts.sources.items()}
-_NAME_OF_TEXT = {source.text: name for name, source in Scripts.sources.items()}
 
 
 @dataclass(frozen=True)
@@ -181,7 +178,7 @@ class Network:
             if future is not None:
                 _fail(future, "Connection lost")
             return
-        if fate == "reply_lost" and isinstance(apply, _Batch):
+        if fate == "reply_lost" and isinstance(apply, Batch):
             apply.count = self.rng.randrange(len(apply.commands) + 1)
         error: Exception | None = None
         reply: Any = None
@@ -272,7 +269,7 @@ def _time_out(future: asyncio.Future[Any]) -> None:
     _settle(future, None, RedisTimeoutError("Timeout reading from socket"))
 
 
-class _Batch:
+class Batch:
     """Commands of a pipeline; when the connection breaks, only the first few may have been done."""
 
     def __init__(self, commands: list[Callable[[], Any]]) -> None:
@@ -281,179 +278,3 @@ class _Batch:
 
     def __call__(self) -> list[Any]:
         return [command() for command in self.commands[: self.count]]
-
-
-def _as_dict(flat: Iterable[bytes]) -> dict[bytes, bytes]:
-    items = iter(flat)
-    return dict(zip(items, items, strict=True))
-
-
-class MemoryClient:
-    """What the host and the clients know as `Redis`, for one machine."""
-
-    def __init__(self, network: Network, node: Machine) -> None:
-        self._network = network
-        self._node = node
-        self._store = network.redis
-
-    async def aclose(self) -> None:
-        """Nothing is open."""
-
-    def _call(self, what: str, apply: Callable[[], Any]) -> Any:
-        return self._network.call(self._node, what, apply)
-
-    async def execute_command(self, name: str, *args: Any) -> Any:
-        """Run a script, or a command that the driver doesn't parse."""
-        if name == "EVALSHA":
-            return await self._evaluate(_NAME_OF_SHA[args[0]], args, knows_text=False)
-        if name == "EVAL":
-            return await self._evaluate(_NAME_OF_TEXT[args[0]], args, knows_text=True)
-        if name == "XREAD":  # of one stream
-            _, count, _, block_ms, _, stream, after = args
-            found = await self._network.read(self._node, encoded(stream), encoded(after), count, block_ms / 1000)
-            return [[encoded(stream), [(entry_id, list(flat)) for entry_id, flat in found]]] if found else None
-        key = encoded(args[0])
-        match name:
-            case "HGET":
-                return await self._call("hget", lambda: self._store.hget(key, encoded(args[1])))
-            case "HMGET":
-                return await self._call("hmget", lambda: self._store.hmget(key, *map(encoded, args[1:])))
-            case "HKEYS" | "SMEMBERS":
-                return await self._call(name.lower(), lambda: list(self._store.get(key) or ()))
-            case "HVALS":
-                return await self._call("hvals", lambda: list((self._store.get(key) or {}).values()))
-            case "HLEN" | "SCARD" | "ZCARD":
-                return await self._call(name.lower(), lambda: len(self._store.get(key) or ()))
-            case "XRANGE":
-                low, high, most = encoded(args[1]), encoded(args[2]), int(args[4])
-                return await self._call("xrange", lambda: self._store.xrange(key, low, high, most))
-            case "EXISTS":
-                return await self._call("exists", lambda: int(self._store.exists(key)))
-            case "ZREVRANGE":
-                most = int(args[2]) + 1
-                return await self._call("zrevrange", lambda: self._store.up_to(key, float("inf"))[::-1][:most])
-            case "HGETALL":
-                return await self._call("hgetall", lambda: dict(self._store.get(key) or {}))
-        raise NotImplementedError(name)
-
-    async def _evaluate(self, name: str, args: tuple[Any, ...], *, knows_text: bool) -> Reply:
-        count = int(args[1])
-        keys = [encoded(key) for key in args[2 : 2 + count]]
-        rest = [encoded(arg) for arg in args[2 + count :]]
-        network = self._network
-        if name == "commit" and "commit in two steps" in network.model.bugs:
-            reply: Reply = await self._call("commit", lambda: network.model._commit(keys, rest, ("events",)))
-            if reply[0] in {b"OK", b"DUP"}:
-                reply = await self._call("commit", lambda: network.model._commit(keys, rest, ("cursor",)))
-            return reply
-
-        def run() -> Reply:
-            if knows_text:
-                network.is_flushed = False
-            elif network.is_flushed:
-                raise NoScriptError("NOSCRIPT No matching script.")
-            reply = network.model.call(name, keys, rest)
-            if name == "claim" and reply[0] == b"OK":
-                network.on_claim(self._node, rest[1].decode(), reply)
-            return reply
-
-        answer: Reply = await self._call(name, run)
-        return answer
-
-    async def xadd(self, key: str, fields: dict[Any, Any], maxlen: int, *, approximate: bool) -> bytes:
-        """XADD."""
-        flat = [encoded(part) for pair in fields.items() for part in pair]
-        return bytes(await self._call("xadd", lambda: self._store.xadd(encoded(key), None, *flat)))
-
-    async def hset(self, key: str, name: Any, value: Any) -> None:
-        """HSET."""
-        await self._call("hset", lambda: self._store.hset(encoded(key), {encoded(name): value}))
-
-    async def exists(self, key: str) -> int:
-        """EXISTS."""
-        return int(await self._call("exists", lambda: self._store.exists(encoded(key))))
-
-    async def delete(self, *keys: str) -> int:
-        """DEL."""
-        return int(await self._call("del", lambda: self._store.delete(*map(encoded, keys))))
-
-    async def xrange(self, key: str, min: str = "-", max: str = "+", count: int | None = None) -> list[Any]:  # noqa: A002 - redis-py's names
-        """XRANGE."""
-        low, high = encoded(min), encoded(max)
-        found = await self._call("xrange", lambda: self._store.xrange(encoded(key), low, high, count))
-        return [(entry_id, _as_dict(flat)) for entry_id, flat in found]
-
-    async def xtrim(self, key: str, *, minid: bytes, approximate: bool) -> int:
-        """XTRIM."""
-        return int(await self._call("xtrim", lambda: self._store.xtrim_minid(encoded(key), minid)))
-
-    def pipeline(self, *, transaction: bool) -> "MemoryPipeline":
-        """A pipeline without MULTI."""
-        assert not transaction
-        return MemoryPipeline(self._network, self._node)
-
-    # --- arq, as far as skep counts on it: a queue that may lose a job with its worker, and may run one twice
-
-    async def enqueue_job(self, name: str, session_id: str, **_: float) -> None:
-        """Put an activation on the queue."""
-        await self._call("enqueue", lambda: self._store.xadd(b"arq", None, b"s", session_id))
-
-    async def zcount(self, *_: Any) -> int:
-        """Count the jobs in the queue, which is a stream here."""
-
-        def count() -> int:
-            stream = self._store.get(b"arq")
-            return len(stream.ids) if stream is not None else 0
-
-        return int(await self._call("zcount", count))
-
-
-class MemoryPipeline:
-    """Commands that travel together."""
-
-    def __init__(self, network: Network, node: Machine) -> None:
-        self._network = network
-        self._node = node
-        self._commands: list[Callable[[], Any]] = []
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *exc: object) -> None:
-        """Nothing to give back."""
-
-    def hmget(self, key: str, names: list[str]) -> None:
-        store = self._network.redis
-        self._commands.append(lambda: store.hmget(encoded(key), *map(encoded, names)))
-
-    def hget(self, key: str, name: str) -> None:
-        store = self._network.redis
-        self._commands.append(lambda: store.hget(encoded(key), encoded(name)))
-
-    def hset(self, key: str, name: bytes, value: bytes) -> None:
-        store = self._network.redis
-        self._commands.append(lambda: store.hset(encoded(key), {name: value}))
-
-    def xadd(self, key: str, fields: dict[Any, Any], maxlen: int, *, approximate: bool) -> None:
-        store = self._network.redis
-        flat = [encoded(part) for pair in fields.items() for part in pair]
-        self._commands.append(lambda: store.xadd(encoded(key), None, *flat))
-
-    def pexpire(self, key: str, ms: int) -> None:
-        store = self._network.redis
-        self._commands.append(lambda: store.pexpire(encoded(key), ms))
-
-    def lpush(self, key: str, value: bytes) -> None:
-        """arq's wake list: whoever waits for the queue is woken by the job itself here."""
-
-    def ltrim(self, key: str, start: int, end: int) -> None:
-        """See `lpush`."""
-
-    def expire(self, key: str, seconds: int) -> None:
-        """See `lpush`."""
-
-    async def execute(self) -> list[Any]:
-        """Send them."""
-        if not self._commands:
-            return []
-        return list(await self._network.call(self._node, "pipeline", _Batch(self._commands)))

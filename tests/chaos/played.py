@@ -13,7 +13,7 @@ from skep_workers.host import backoff, lease, placement, resident, residents, se
 from skep_workers.host.backoff import RETRIABLE, backoff_delays
 from skep_workers.host.clock import RedisClock
 
-from .network import MemoryClient
+from .memory_client import MemoryClient
 from .session_process import housing_for
 from .world import World
 

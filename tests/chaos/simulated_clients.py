@@ -13,7 +13,8 @@ from skep_shared.submission import append_cells
 from skep_workers.host.backoff import RETRIABLE, backoff_delays
 
 from .history import digest
-from .network import Machine, MemoryClient
+from .memory_client import MemoryClient
+from .network import Machine
 from .scenario import KEYS
 from .session_process import Plan
 

@@ -4,7 +4,7 @@ import pytest
 
 from .checker import check
 from .scenario import Scenario
-from .script_model import EQUIVALENT_BUG, SEEDED_BUGS
+from .script_base import EQUIVALENT_BUG, SEEDED_BUGS
 from .simulation import quiet_logs, simulate
 
 MOST_SEEDS = 300

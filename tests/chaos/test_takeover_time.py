@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from .network import CALM, MemoryClient
+from .memory_client import MemoryClient
+from .network import CALM
 from .scenario import Scenario
 from .simulation import live, quiet_logs
 from .world import World

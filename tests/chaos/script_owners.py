@@ -1,0 +1,143 @@
+"""The scripts of workers and what they own, as models."""
+
+import math
+
+from .script_base import Reply, ScriptBase, int_of
+
+
+class OwnerScripts(ScriptBase):
+    """Claim, release, heartbeat, leave, recover, confirm."""
+
+    def _claim(self, keys: list[bytes], args: list[bytes]) -> Reply:
+        r, (session, waiting, own_marker, owned), (prefix, sid, wid, token, has_store) = self.redis, keys, args
+        if not r.exists(own_marker):
+            return [b"NOT_ALIVE"]
+        state, owner, held, epoch_text, cursor, seq, last, losses_text = r.hmget(
+            session, b"state", b"owner", b"token", b"epoch", b"cursor", b"seq", b"last", b"losses"
+        )
+        options, previous, holder, head, requests, created, origins, said = r.hmget(
+            session, b"options", b"previous", b"holder", b"head", b"requests", b"created_at", b"origins", b"said"
+        )
+        r.zrem(waiting, sid)
+        if state is None:
+            return [b"UNKNOWN"]
+        if state == b"closed":
+            return [b"CLOSED"]
+        epoch, losses, previous = int_of(epoch_text), int_of(losses_text), previous or b""
+        if not (owner == wid and held == token):
+            marker = prefix + b":worker:" + (owner or b"")
+            if owner and owner != wid and r.exists(marker):
+                self._post(marker, b"k", b"wake", b"s", sid, b"q", seq)
+                r.sadd(marker + b":sessions", sid)
+                return [b"OWNED", owner]
+            if owner:
+                losses += 1
+                r.srem(marker + b":sessions", sid)
+            epoch, previous = epoch + 1, holder or b""
+            r.hset(
+                session,
+                {
+                    b"owner": wid, b"token": token, b"epoch": epoch, b"losses": losses, b"holder": wid,
+                    b"previous": previous,
+                },
+            )  # fmt: skip
+            if has_store == b"1":
+                r.hset(session, {b"stored": 1})
+        r.sadd(owned, sid)
+        return [
+            b"OK", epoch, int_of(cursor), int_of(seq), int_of(last), losses, previous, state, options, int_of(head),
+            requests or b"", created or b"0", origins or b"", said or b"",
+        ]  # fmt: skip
+
+    def _release(self, keys: list[bytes], args: list[bytes]) -> Reply:
+        r, (session, owned, waiting, events) = self.redis, keys
+        sid, token, epoch, event = args[:4]
+        h = r.hmget(session, b"token", b"epoch", b"owner", b"seq", b"cursor", b"last", b"released", b"state")
+        if h[6] == token:
+            return [b"DUP"]
+        if self._is_stale(h, token, epoch):
+            return [b"FENCED", int_of(h[1])]
+        pending, last = int_of(h[3]) - int_of(h[4]), int_of(h[5])
+        if event:
+            if pending > 0:
+                return [b"PENDING", pending]
+            if last != int(args[4]) - 1:
+                return [b"GAP", last]
+        r.srem(owned, sid)
+        gone = {b"owner": b"", b"token": b"", b"released": token}
+        if event:
+            r.xadd(events, b"%d-0" % (last + 1), b"e", event)
+            r.hset(session, gone | {b"state": b"closed", b"last": last + 1})
+        else:
+            r.hset(session, gone)
+            if args[5] == b"1" and pending > 0:
+                r.hset(session, {b"losses": int_of(r.hget(session, b"losses")) + 1})
+            if pending > 0 or h[7] == b"closing":
+                r.zadd(waiting, r.clock(), sid, "NX")
+        return [b"OK", pending]
+
+    def _heartbeat(self, keys: list[bytes], args: list[bytes]) -> Reply:
+        r, (marker, workers, waiting), (wid, lease_text, facts, patience) = self.redis, keys, args
+        lease = int(lease_text)
+        alive = r.pexpire(marker, lease)
+        now = r.clock()
+        r.hset(marker, {b"facts": facts, b"at": now, b"lease": lease})
+        r.pexpire(marker, lease)
+        r.zadd(workers, now, wid)
+        neglected, soon = 0, []
+        for key, bound in ((workers, lease), (waiting, int(patience))):
+            scores = (r.get(key) or {}).values()
+            neglected += len(r.up_to(key, now - bound)) + sum(score > now for score in scores)
+            later = [score for score in scores if score > now - bound]
+            soon += [min(later) + bound - now] if later else []
+        return [now, alive, neglected, math.ceil(min(soon)) + 1]
+
+    def _leave(self, keys: list[bytes], args: list[bytes]) -> Reply:
+        r, (marker, workers, mailbox, owned) = self.redis, keys
+        left = len(r.get(owned) or ())
+        r.delete(marker, mailbox)
+        if left == 0:
+            r.zrem(workers, args[0])
+        return [left]
+
+    def _recover(self, keys: list[bytes], args: list[bytes]) -> Reply:
+        r, (workers, waiting), prefix = self.redis, keys, args[0]
+        silence, page, patience = int(args[1]), int(args[2]), int(args[3])
+        now, dead = r.clock(), 0
+        for sid in r.beyond(waiting, now)[:page]:
+            r.zadd(waiting, now - patience, sid, "XX")
+        for wid in r.beyond(workers, now)[:page]:
+            marker = prefix + b":worker:" + wid
+            lease = int(r.hget(marker, b"lease") or silence)
+            if r.pttl(marker) > lease:
+                r.pexpire(marker, lease)
+            r.zadd(workers, now, wid, "XX")
+        for wid in r.up_to(workers, now - silence)[:page]:
+            base = prefix + b":worker:" + wid
+            if r.exists(base):
+                continue
+            dead += 1
+            for sid in list(r.get(base + b":sessions") or ())[:page]:
+                h = r.hmget(prefix + b":session:" + sid, b"owner", b"seq", b"cursor", b"state")
+                if h[0] == wid and (h[1] != h[2] or h[3] == b"closing"):
+                    r.zadd(waiting, now - patience, sid, "NX")
+                r.srem(base + b":sessions", sid)
+            if not r.get(base + b":sessions"):
+                r.delete(base + b":mailbox")
+                r.zrem(workers, wid)
+        reply: Reply = [dead]
+        for sid in r.up_to(waiting, now - patience)[:page]:
+            r.zadd(waiting, now, sid, "XX")
+            reply.append(sid)
+        return reply
+
+    def _confirm(self, keys: list[bytes], args: list[bytes]) -> Reply:
+        r, (session, waiting) = self.redis, keys
+        h = r.hmget(session, b"token", b"epoch", b"seq", b"owner")
+        if self._is_stale(h, args[1], args[2]):
+            return [b"FENCED", int_of(h[1])]
+        marker = args[3] + b":worker:" + (h[3] or b"")
+        if r.exists(marker):
+            r.zrem(waiting, args[0])
+            r.sadd(marker + b":sessions", args[0])
+        return [b"OK", int_of(h[2])]
