@@ -13,7 +13,8 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from .checker import Verdict, check
+from .anomalies import Verdict
+from .checker import check
 from .history import History
 from .scenario import Scenario
 from .script_base import SEEDED_BUGS

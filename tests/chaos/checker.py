@@ -1,63 +1,18 @@
 """Tells from a history whether the guarantees held: Jepsen's analysis of kafka, for cells.
 
 Event ids are dense and known and every cell's effect is known, so nothing has to be searched for: each check is one pass
-over the events, the reads or the submits. What is found has a name of `ANOMALIES`. A history in which Redis went back
+over the events, the reads or the submits. What is found has a name of `anomalies.ANOMALIES`. A history in which Redis went back
 (`rollback` in its meta) is judged separately: what a rollback takes with it is counted as `resets`, everything else
 must hold there too.
 """
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from .anomalies import ANOMALIES, RESETS, Anomaly, Verdict
 from .history import History, Op
 from .oracle import NOTHING, absorb, lines_of
-
-ANOMALIES: Final = {
-    # G1, G2: the stream
-    "hole": "an event id is missing, or the stream's end is not what the session says",
-    "epoch going back": "an event of an earlier epoch stands behind one of a later",
-    "stale-epoch write": "an owner wrote after another one had claimed the session",
-    # G3: one terminal event a cell
-    "lost cell": "an acknowledged cell has no terminal event",
-    "second commit": "a cell has two terminal events",
-    "phantom commit": "a cell whose submit was refused has run",
-    "unknown cell": "an event of a cell that nobody submitted",
-    "output after result": "an event of a cell behind its end, or out of the order of its life",
-    "incomplete final attempt": "a finished cell's last attempt lacks output, or has too much",
-    "aborted attempt is no prefix": "an attempt that was given up said what the cell does not say",
-    "unannounced attempt": "a later attempt that no cell.retried announces, or that counts down",
-    "misplaced outcome": "what is known about a cell id names other events than the cell's",
-    # G4: order
-    "order of commits": "cells ended in another order than their seqs, or a seq was left out",
-    "two positions": "a cell was told two seqs, or a seq two cells",
-    "order of submits": "a submit that was answered before another one began has the later seq",
-    # G5: state
-    "state divergence": "a result tells of other cells than those that had committed",
-    "checkpoint mismatch": "the checkpoint is not the state after the last commit, or its chunks are not there",
-    "damaged checkpoint": "a checkpoint could not be restored",
-    "cursor mismatch": "the cursor is not the number of cells that have ended",
-    # G6: readers
-    "skip": "a reader was given an event and not the one before it",
-    "non-monotonic read": "a reader was given an event again, or an earlier one",
-    "two contents": "one event id, two contents",
-    "unseen tail": "a reader who followed to the end has not seen the last events",
-    "vanished event": "a reader was given an event that is not there any more",
-    # G7
-    "not drained": "after all faults had ended a cell did not end within the bound, or a session did not close",
-    # The parts themselves
-    "worker exit": "a worker ended by itself",
-    "broken protocol": "the host took a session process's honest word for a breach of the protocol",
-    "unhandled": "an exception that nobody handled, or a run without end",
-}  # fmt: skip
-
-# What a rollback takes with it: told apart from what must hold even then.
-RESETS: Final = frozenset(
-    {
-        "lost cell", "two positions", "order of submits", "non-monotonic read", "two contents", "vanished event", "skip",
-        "unseen tail", "stale-epoch write", "damaged checkpoint",
-    }
-)  # fmt: skip
 
 UNCHANGED: Final = frozenset({"failed", "crashed", "cancelled", "lost"})
 MOST_STATES: Final = 256
@@ -65,37 +20,6 @@ _RANKS: Final = {
     "cell.queued": 0, "cell.retried": 1, "cell.started": 2, "output": 3, "result": 4, "error": 4, "cell.finished": 5,
 }  # fmt: skip
 _CAUSES: Final = frozenset({"kill", "pause", "cut", "down", "drain", "request lost", "reply lost", "late"})
-
-
-@dataclass(frozen=True)
-class Anomaly:
-    """One thing that must not be."""
-
-    name: str
-    session: str
-    text: str
-
-    def __str__(self) -> str:
-        return f"{self.name}: {self.session} {self.text}"
-
-
-@dataclass
-class Verdict:
-    """What a history shows."""
-
-    anomalies: list[Anomaly] = field(default_factory=list)
-    resets: list[Anomaly] = field(default_factory=list)
-    metrics: dict[str, float] = field(default_factory=dict)
-
-    @property
-    def is_valid(self) -> bool:
-        """Tell whether everything held."""
-        return not self.anomalies
-
-    @property
-    def names(self) -> Counter[str]:
-        """Count the anomalies by name."""
-        return Counter(anomaly.name for anomaly in self.anomalies)
 
 
 @dataclass

@@ -14,7 +14,7 @@ from skep_workers.host.backoff import RETRIABLE, backoff_delays
 from skep_workers.host.clock import RedisClock
 
 from .memory_client import MemoryClient
-from .session_process import housing_for
+from .simulated_housing import housing_for
 from .world import World
 
 

@@ -7,17 +7,15 @@ chunks that were not sent before are sent, and what a chunk holds may come back 
 """
 
 import asyncio
-import hashlib
 from collections import deque
 from collections.abc import Callable
-from contextvars import Context, copy_context
-from dataclasses import dataclass
+from contextvars import copy_context
 from random import Random
 from typing import TYPE_CHECKING, Any
 
 import msgpack
 
-from skep_shared.errors import ProtocolError, StartError
+from skep_shared.errors import ProtocolError
 from skep_shared.frames import (
     Blob,
     Configure,
@@ -26,7 +24,6 @@ from skep_shared.frames import (
     Expect,
     Failure,
     Frame,
-    Hello,
     Interrupt,
     Output,
     Restore,
@@ -37,6 +34,7 @@ from skep_shared.frames import (
 )
 from skep_workers.host.snapshot_order import SnapshotOrder
 
+from .cell_plan import Plan, chunks_of
 from .network import NET, Machine
 from .oracle import NOTHING, absorb, lines_of
 
@@ -45,35 +43,6 @@ if TYPE_CHECKING:
 
 HOP_SECONDS = 0.0002
 KILL_SECONDS = 2.0
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What a cell does: its code as an object."""
-
-    kind: str
-    lines: int
-    seconds: float
-
-    def code(self) -> str:
-        return f"{self.kind} {self.lines} {self.seconds:.4f}"
-
-    @classmethod
-    def of(cls, code: str) -> "Plan":
-        kind, lines, seconds = code.split()
-        return cls(kind, int(lines), float(seconds))
-
-
-def chunk_name(data: bytes) -> bytes:
-    """Give the name of a chunk: the hash of its content."""
-    return hashlib.blake2b(data, digest_size=8).digest()
-
-
-def chunks_of(state: tuple[int, str], *, returning: bool) -> dict[bytes, bytes]:
-    """Give a state's chunks: the oracle's, and one more that may hold what another one held before."""
-    n, _ = state
-    parts = [msgpack.packb(state), b"a large value that comes and goes: %d" % (n // 2 % 2 if returning else n // 2)]
-    return {chunk_name(part): part for part in parts}
 
 
 class SimulatedProcess:
@@ -389,36 +358,3 @@ class SimulatedProcess:
         self._state = (n, h)
         self._stored = set(manifest["blobs"])
         self._send(Restored("", {}, []))
-
-
-def housing_for(world: "World") -> type:
-    """Give what stands in for the host's `Housing` in this world."""
-
-    class SimulatedHousing:
-        def __init__(self, zygote: Any, parent: Any, session_id: str, start_seconds: float) -> None:
-            self._context: Context | None = None
-
-        async def start_process(
-            self, on_frame: Callable[[Frame], None], on_exit: Callable[[str, list[tuple[str, str]]], None]
-        ) -> tuple[SimulatedProcess, Hello]:
-            machine = world.current_machine()
-            process = SimulatedProcess(world, machine, on_frame, on_exit)
-            world.processes[process] = None
-            await asyncio.sleep(0.002 + world.rng.random() * 0.02)
-            if world.rng.random() < world.start_failures:
-                world.processes.pop(process, None)
-                raise StartError("session process", "it was the simulation's will")
-            if not process._is_alive:
-                raise StartError("session process", "it died before its hello")
-            return process, Hello(1, [], process.pid, "3.11")
-
-        async def vacate(self, process: SimulatedProcess | None, *, at_once: bool) -> None:
-            if process is None:
-                return
-            if at_once:
-                process.kill()
-                await process.gone.wait()
-            else:
-                await process.stop()
-
-    return SimulatedHousing

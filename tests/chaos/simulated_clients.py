@@ -12,11 +12,11 @@ from skep_shared.scripts import Scripts
 from skep_shared.submission import append_cells
 from skep_workers.host.backoff import RETRIABLE, backoff_delays
 
+from .cell_plan import Plan
 from .history import digest
 from .memory_client import MemoryClient
 from .network import Machine
 from .scenario import KEYS
-from .session_process import Plan
 
 if TYPE_CHECKING:
     from .world import World

@@ -17,7 +17,8 @@ from typing import Any
 import skep
 from skep_shared.settings import Settings
 
-from .checker import Verdict, check
+from .anomalies import Verdict
+from .checker import check
 from .history import History
 from .soak_clients import Reader, Service, wrong_outcomes
 from .soak_faults import Nemesis

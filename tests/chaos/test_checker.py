@@ -4,7 +4,8 @@ import copy
 
 import pytest
 
-from .checker import ANOMALIES, check
+from .anomalies import ANOMALIES
+from .checker import check
 from .history import History
 from .oracle import NOTHING, absorb, lines_of
 

@@ -1,0 +1,249 @@
+"""Random calls of scripts that fit the state of a shard: mostly right, sometimes a little off, sometimes sent again."""
+
+import random
+from typing import Any
+
+from skep_shared.keys import Keys
+
+from .memory_redis import MemoryRedis
+from .script_base import Reply
+
+KEYS = Keys("c")
+LEASE_MS = 60_000
+
+Call = tuple[str, tuple[Any, ...], tuple[Any, ...]]
+
+
+class Histories:
+    """Draws calls that fit the state of a shard."""
+
+    def __init__(self, seed: int, redis: MemoryRedis) -> None:
+        self._rng = random.Random(seed)
+        self._redis = redis
+        self._sessions = ["s0", "s1"]
+        self._workers = ["w0", "w1", "w2"]
+        self._tokens: dict[str, list[tuple[str, int]]] = {}
+        self._numbers = 0
+        self._last: Call | None = None
+
+    def _number(self) -> int:
+        self._numbers += 1
+        return self._numbers
+
+    def _hash(self, session: str) -> dict[bytes, bytes]:
+        return self._redis.get(KEYS.session(session).encode()) or {}
+
+    def _int(self, session: str, field: bytes) -> int:
+        return int(self._hash(session).get(field, b"0") or 0)
+
+    def _near(self, number: int) -> int:
+        return max(0, number + self._rng.choice((0, 0, 0, 0, 0, 0, -1, 1, -3)))
+
+    def _ownership(self, session: str) -> tuple[str, int]:
+        fields, rng = self._hash(session), self._rng
+        if rng.random() < 0.85:
+            return fields.get(b"token", b"").decode(), self._near(
+                int(fields.get(b"epoch", 0))
+            ) if rng.random() < 0.1 else int(fields.get(b"epoch", 0))
+        return rng.choice(self._tokens.get(session) or [("nobody", 1)])
+
+    def note(self, call: Call, reply: Reply) -> None:
+        """Learn from an answer who owns what, and which sessions there are."""
+        name, _, args = call
+        if name == "claim" and reply[0] == b"OK":
+            self._tokens.setdefault(args[1], []).append((args[3], reply[1]))
+        if name == "fork" and reply[0] == b"OK":
+            self._sessions = list(dict.fromkeys([*self._sessions, *args[6:]]))
+
+    def draw(self) -> Call:
+        """Give the next call; sometimes the last one again, as after a lost reply."""
+        if self._last is not None and self._rng.random() < 0.15:
+            return self._last
+        names = ("submit", "claim", "emit", "commit", "release", "heartbeat", "leave", "recover", "control", "close",
+                 "purge", "prune", "rehead", "confirm", "fork", "save", "name", "watch",
+                 "compare")  # fmt: skip
+        weights = (14, 10, 14, 18, 5, 10, 1, 6, 6, 1, 2, 4, 2, 4, 2, 5, 3, 4, 4)
+        [name] = self._rng.choices(names, weights)
+        session = self._rng.choice(self._sessions)
+        keys, args = getattr(self, f"_{name}")(session)
+        self._last = name, keys, args
+        return self._last
+
+    def _submit(self, session: str) -> tuple[Any, ...]:
+        rng = self._rng
+        cells: list[Any] = []
+        for _ in range(rng.choice((1, 1, 2, 3))):
+            known = list(self._redis.get(KEYS.ids(session).encode()) or ())
+            again = known and rng.random() < 0.25
+            cells += [rng.choice(known) if again else f"cell{self._number()}", b"b" * rng.choice((1, 10, 40))]
+        keys = (KEYS.session(session), KEYS.cells(session), KEYS.ids(session), KEYS.waiting, KEYS.sessions)
+        return keys, (
+            "c",
+            session,
+            rng.choice(("", "k1", "k2", "k10")),
+            rng.choice((5, 50)),
+            b"opts",
+            20,
+            rng.randrange(4),
+            *cells,
+        )
+
+    def _cell(self, session: str) -> Any:
+        known = list(self._redis.get(KEYS.ids(session).encode()) or ())
+        return self._rng.choice(known) if known and self._rng.random() < 0.9 else "unheard-of"
+
+    def _watch(self, session: str) -> tuple[Any, ...]:
+        return (KEYS.session(session), KEYS.ids(session)), (self._cell(session), self._rng.choice(("", "k1", "k3")))
+
+    def _compare(self, _: str) -> tuple[Any, ...]:
+        keys = [KEYS.session(session) for session in self._sessions]
+        args: list[Any] = []
+        for session in self._sessions:
+            known = self._hash(session)
+            args += [self._near(int(known.get(name) or 0)) for name in (b"seq", b"cursor", b"last")]
+            args.append(known.get(b"token", b""))
+        return tuple(keys), tuple(args)
+
+    def _claim(self, session: str) -> tuple[Any, ...]:
+        worker, rng = self._rng.choice(self._workers), self._rng
+        token = f"token{self._number()}"
+        if rng.random() < 0.1:
+            token = self._hash(session).get(b"token", b"").decode()
+        keys = (KEYS.session(session), KEYS.waiting, KEYS.worker(worker), KEYS.owned(worker))
+        return keys, ("c", session, worker, token, rng.choice((0, 0, 1)))
+
+    def _emit(self, session: str) -> tuple[Any, ...]:
+        token, epoch = self._ownership(session)
+        events = [f"event{self._number()}".encode() for _ in range(self._rng.choice((1, 1, 3)))]
+        first = self._near(self._int(session, b"last") + 1)
+        said = self._rng.choice(("", "1:1", f"{self._int(session, b'cursor') + 1}:2"))
+        return (KEYS.session(session), KEYS.events(session)), (token, epoch, first, said, *events)
+
+    def _commit(self, session: str) -> tuple[Any, ...]:
+        rng = self._rng
+        token, epoch = self._ownership(session)
+        cursor, first = self._near(self._int(session, b"cursor")), self._near(self._int(session, b"last") + 1)
+        pending = [flat[1] for _, flat in self._redis.xrange(KEYS.cells(session).encode())]
+        args: list[Any] = ["c", session, token, epoch, cursor, first, 120_000, rng.choice((10, 1000))]
+        number = first
+        for cell in pending[: rng.choice((1, 1, 2))] or ["none"]:
+            events = [f"event{self._number()}".encode() for _ in range(rng.choice((1, 2, 3)))]
+            chunks = [part for _ in range(rng.choice((0, 1, 2))) for part in self._chunk()]
+            args += [
+                cell,
+                max(1, self._near(number)),
+                len(events),
+                rng.choice((b"", b"manifest")),
+                len(chunks) // 2,
+                *events,
+                *chunks,
+            ]
+            number += len(events)
+        keys = (
+            KEYS.session(session), KEYS.events(session), KEYS.cells(session), KEYS.ids(session),
+            KEYS.checkpoints(session), KEYS.blobs(session),
+        )  # fmt: skip
+        return keys, tuple(args)
+
+    def _chunk(self) -> tuple[bytes, bytes]:
+        return b"chunk%d" % self._rng.randrange(9), self._rng.choice((b"data", b"data", b""))
+
+    def _save(self, session: str) -> tuple[Any, ...]:
+        rng = self._rng
+        seq = self._near(self._int(session, b"cursor"))
+        head = self._int(session, b"head")
+        manifest = rng.choice((b"", b"manifest")) if seq > head else b""
+        keys = (KEYS.session(session), KEYS.checkpoints(session), KEYS.blobs(session))
+        return keys, (*self._ownership(session), seq, manifest, rng.choice(("", "void")), *self._chunk())
+
+    def _release(self, session: str) -> tuple[Any, ...]:
+        rng = self._rng
+        owner = self._hash(session).get(b"owner", b"").decode() or "w0"
+        token, epoch = self._ownership(session)
+        event = rng.choice((b"", b"", b"closing event"))
+        keys = (KEYS.session(session), KEYS.owned(owner), KEYS.waiting, KEYS.events(session))
+        return keys, (session, token, epoch, event, self._near(self._int(session, b"last") + 1), rng.choice((0, 1)))
+
+    def _heartbeat(self, session: str) -> tuple[Any, ...]:
+        worker = self._rng.choice(self._workers)
+        return (KEYS.worker(worker), KEYS.workers, KEYS.waiting), (worker, LEASE_MS, b"facts", 5_000)
+
+    def _leave(self, session: str) -> tuple[Any, ...]:
+        worker = self._rng.choice(self._workers)
+        return (KEYS.worker(worker), KEYS.workers, KEYS.mailbox(worker), KEYS.owned(worker)), (worker,)
+
+    def _recover(self, session: str) -> tuple[Any, ...]:
+        return (KEYS.workers, KEYS.waiting), ("c", LEASE_MS, 100, 5_000)
+
+    def _control(self, session: str) -> tuple[Any, ...]:
+        rng = self._rng
+        kind = rng.choice(("interrupt", "cancel", "answer", "operate"))
+        cell = rng.choice(("", self._cell(session)))
+        keys = (KEYS.session(session), KEYS.ids(session), KEYS.waiting)
+        return keys, ("c", session, kind, cell, rng.choice(("cell", "process")), "x", "y")
+
+    def _close(self, session: str) -> tuple[Any, ...]:
+        return (KEYS.session(session), KEYS.events(session), KEYS.waiting), ("c", session)
+
+    def _purge(self, session: str) -> tuple[Any, ...]:
+        k = KEYS
+        keys = (
+            k.session(session), k.cells(session), k.ids(session), k.events(session), k.sessions, k.waiting,
+            k.checkpoints(session), k.blobs(session), k.names(session), k.pins(session), k.purged,
+        )  # fmt: skip
+        return keys, ("c", session)
+
+    def _kept(self, session: str) -> int:
+        kept = [int(i.partition(b"-")[0]) for i, _ in self._redis.xrange(KEYS.checkpoints(session).encode())]
+        return self._rng.choice(kept) if kept and self._rng.random() < 0.9 else 77
+
+    def _prune(self, session: str) -> tuple[Any, ...]:
+        gone = [self._kept(session) for _ in range(self._rng.choice((0, 1, 2)))]
+        keys = (
+            KEYS.session(session),
+            KEYS.checkpoints(session),
+            KEYS.blobs(session),
+            KEYS.names(session),
+            KEYS.pins(session),
+        )
+        return keys, (
+            *self._ownership(session),
+            self._rng.choice((0, 0, 1, 2, 3, 5)),
+            max(0, self._near(self._int(session, b"cursor"))),
+            len(gone),
+            *gone,
+            b"chunk%d" % self._rng.randrange(9),
+        )
+
+    def _rehead(self, session: str) -> tuple[Any, ...]:
+        cursor = self._near(self._int(session, b"cursor"))
+        keys = (KEYS.session(session), KEYS.checkpoints(session))
+        return keys, (*self._ownership(session), cursor, self._kept(session))
+
+    def _confirm(self, session: str) -> tuple[Any, ...]:
+        return (KEYS.session(session), KEYS.waiting), (session, *self._ownership(session), "c")
+
+    def _fork(self, session: str) -> tuple[Any, ...]:
+        rng = self._rng
+        new = [f"f{rng.randrange(6)}", *([f"g{rng.randrange(6)}"] if rng.random() < 0.3 else [])]
+        keys: list[Any] = [KEYS.session(session), KEYS.checkpoints(session), KEYS.pins(session), KEYS.sessions]
+        for sid in new:
+            keys += [KEYS.session(sid), KEYS.checkpoints(sid)]
+        born = self._int(session, b"created_at")
+        return tuple(keys), (
+            "c",
+            session,
+            born,
+            self._kept(session),
+            f"fork{rng.randrange(20)}",
+            b"forked manifest",
+            *new,
+        )
+
+    def _name(self, session: str) -> tuple[Any, ...]:
+        keys = (KEYS.session(session), KEYS.checkpoints(session), KEYS.names(session))
+        return keys, (self._kept(session), self._rng.choice(("", "a", "b", "c")), 2)
+
+    def wait_ms(self) -> int:
+        """Draw how long nothing happens; sometimes the clock is set back."""
+        return self._rng.choice((1, 7, 500, 6_000, 6_000, 25_000, 70_000, -9_000)) if self._rng.random() < 0.15 else 0
