@@ -29,6 +29,7 @@ log = structlog.get_logger()
 
 PATIENCE_MS: Final = 500  # a submit enqueues its activation at once; only after this somebody else does it again
 SOONEST_SECONDS: Final = 0.05  # between two beats
+LONGEST_LOOK_SECONDS: Final = 10.0  # at a page of dead workers and waiting sessions
 
 
 class RedisOutage(Exception):
@@ -52,6 +53,7 @@ class Lease:
         self._clock = clock
         self._facts = facts
         self._trusted_until = 0.0
+        self._neglect = asyncio.Event()
 
     @property
     def is_trusted(self) -> bool:
@@ -69,11 +71,24 @@ class Lease:
         self._trusted_until = asked_at + lease
         return beat
 
-    async def run(self, on_lapse: Callable[[], Awaitable[None]], on_neglect: Callable[[], Awaitable[None]]) -> None:
+    async def look(self, on_neglect: Callable[[], Awaitable[None]]) -> None:
+        """Await `on_neglect` when a beat has told that workers have fallen silent or sessions wait; until cancelled.
+
+        Beside the beats, not between them: with many sessions to ask for it takes longer than a short lease.
+        """
+        while True:
+            await self._neglect.wait()
+            self._neglect.clear()
+            try:
+                async with asyncio.timeout(LONGEST_LOOK_SECONDS):
+                    await on_neglect()
+            except (*RETRIABLE, TimeoutError) as exc:
+                log.warning("recovery.failed", error=repr(exc))
+
+    async def run(self, on_lapse: Callable[[], Awaitable[None]]) -> None:
         """Beat until cancelled. Raises RedisOutage.
 
-        `on_lapse` is awaited after a gap in this worker's lease, `on_neglect` when other workers have fallen silent or
-        sessions wait for an owner; what the driver raises in them counts as a failed beat.
+        `on_lapse` is awaited after a gap in this worker's lease; what the driver raises there counts as a failed beat.
         """
         interval = self._settings.lease_seconds / 3
         last_success = time.monotonic()
@@ -87,7 +102,7 @@ class Lease:
                         log.warning("lease.lapsed")
                         await on_lapse()
                     if beat.neglected:
-                        await on_neglect()
+                        self._neglect.set()
                         pause = min(pause, PATIENCE_MS / 1000)  # what was asked for may get lost
                     pause = min(pause, max(beat.next_ms / 1000, SOONEST_SECONDS))
             except (*RETRIABLE, TimeoutError) as exc:

@@ -135,7 +135,8 @@ class WorkerHost:
             upkeep=SessionUpkeep(self._redis, self._scripts, self._settings).run,
         )
         services = [
-            group.create_task(self._lease.run(residents.sweep, self._recover), name="lease"),
+            group.create_task(self._lease.run(residents.sweep), name="lease"),
+            group.create_task(self._lease.look(self._recover), name="recovery"),
             group.create_task(mailbox.run(residents.on_entry), name="mailbox"),
             group.create_task(self._sweep(residents), name="sweep"),
             group.create_task(self._ping(residents), name="pings"),
