@@ -236,3 +236,31 @@ async def test_a_worker_ends_though_redis_stands_still_while_it_looks_at_a_job(s
     await ruler.has_happened.wait()
 
     assert await worker.stop() == 0
+
+
+class SlowHandshakes(Ruler):
+    """From when it is told to, new connections take their time."""
+
+    is_slow = False
+
+    def fate(self, link, requests):
+        self.link = link
+        is_handshake = any(request.name in {"client", "hello"} for request in requests)
+        return Fate(hold_seconds=0.3) if self.is_slow and is_handshake else PASS
+
+
+async def test_whoever_has_sessions_hibernated_hears_of_each_though_the_answers_need_new_connections(
+    start_worker, shard
+):
+    """A stay had ended before its answer was sent, and nobody sent it any more: the caller waited for its deadline."""
+    ruler = SlowHandshakes()
+    await start_worker(ruler)
+    sessions = [shard.session(f"s{number}") for number in range(8)]
+    await asyncio.gather(*(session.run("x = 1", wait=20) for session in sessions))
+    ruler.link.reset()
+    assert (await sessions[0].run("x", wait=20)).value == 1  # the shared connection is there again
+    ruler.is_slow = True
+    await asyncio.gather(*(session.hibernate() for session in sessions))
+    ruler.is_slow = False
+
+    assert [(await session.info()).owner for session in sessions] == [None] * 8

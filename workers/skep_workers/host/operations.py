@@ -5,6 +5,7 @@ answered for it.
 """
 
 import asyncio
+import contextlib
 import itertools
 from dataclasses import dataclass
 from typing import Any, Final
@@ -21,6 +22,7 @@ log = structlog.get_logger()
 
 MAX_ANSWERS: Final = 1000
 REPLIES_KEPT: Final = 100_000
+SENT_SECONDS: Final = 5.0  # that a stay's end waits for its answers
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,15 +85,25 @@ class HostOperations:
         """Send answers until cancelled."""
         while True:
             request, is_error, payload = await self._answers.get()
-            key = self._keys.replies(request.client_id)
-            fields: dict[Any, Any] = {"o": request.operation_id, "x": int(is_error), "d": payload}
-            try:
-                async with self._redis.pipeline(transaction=False) as pipe:
-                    pipe.xadd(key, fields, maxlen=REPLIES_KEPT, approximate=True)
-                    pipe.pexpire(key, self._ttl_ms)
-                    await pipe.execute()
-            except RETRIABLE as exc:  # the client asks again, or has its own deadline
-                log.warning("operation.answer_lost", error=repr(exc))
+            await self._send(request, is_error, payload)
+            self._answers.task_done()
+
+    async def sent(self) -> None:
+        """Wait until the answers so far have been sent, or have met an error of Redis; not for long."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(SENT_SECONDS):
+                await self._answers.join()
+
+    async def _send(self, request: OperationRequest, is_error: bool, payload: bytes) -> None:
+        key = self._keys.replies(request.client_id)
+        fields: dict[Any, Any] = {"o": request.operation_id, "x": int(is_error), "d": payload}
+        try:
+            async with self._redis.pipeline(transaction=False) as pipe:
+                pipe.xadd(key, fields, maxlen=REPLIES_KEPT, approximate=True)
+                pipe.pexpire(key, self._ttl_ms)
+                await pipe.execute()
+        except RETRIABLE as exc:  # the client asks again, or has its own deadline
+            log.warning("operation.answer_lost", error=repr(exc))
 
     def _answer(self, request: OperationRequest, is_error: bool, payload: bytes) -> None:
         try:

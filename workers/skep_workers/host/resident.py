@@ -130,6 +130,7 @@ class Resident:
                 self._introduce()
                 self.intake.expect(self.claim.seq)
                 pending = await self._stay()
+                await self._operations.sent()
                 for writer in self._writers:
                     writer.cancel()
         except* Fenced as group_exc:
