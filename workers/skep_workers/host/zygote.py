@@ -206,6 +206,7 @@ class Zygote:
         for future in (self._ready, *self._requested.values()):
             if future is not None and not future.done():
                 future.set_exception(error)
+                future.exception()  # seen: who asked may have heard it from the socket
         handlers, self._exit_handlers = self._exit_handlers, {}
         if reason != "stopped":
             self._strays.take(handlers)

@@ -1,0 +1,29 @@
+"""A zygote that has died: who asks it for a process is told, and nothing else is said of it."""
+
+import asyncio
+import gc
+import os
+import signal
+
+import pytest
+
+from skep_shared.errors import StartError
+from skep_workers.host.zygote import Zygote
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_a_fork_asked_of_a_dead_zygote_fails_once(tmp_path):
+    zygote = Zygote(tmp_path, preload=[], pass_env=[], start_seconds=30.0)
+    await zygote.ensure_started()
+    complaints = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context["message"]))
+    process = zygote._process
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()  # the loop has had no turn to hear of it: the send itself fails
+    with pytest.raises(StartError, match="can't be reached"):
+        await zygote.fork([], str(tmp_path), lambda _: None)
+    await zygote.stop()
+    gc.collect()
+
+    assert complaints == []
