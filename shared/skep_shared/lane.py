@@ -130,16 +130,19 @@ class _Replies(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell everybody who waits."""
-        self.end(RedisConnectionError(f"the connection to Redis was lost: {exc or 'the server closed it'}"))
+        self._give_up(RedisConnectionError(f"the connection to Redis was lost: {exc or 'the server closed it'}"))
         self._before.connection_lost(exc)  # the library waits for this when it closes its connection
 
     def end(self, exc: RedisError) -> None:
         """Break the connection, and have everybody who waits know why."""
+        self._transport.abort()
+        self._give_up(exc)
+
+    def _give_up(self, exc: RedisError) -> None:
         self.has_ended = True
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        self._transport.abort()
         waiting, self._waiting = self._waiting, deque()
         for future, _ in waiting:
             if not future.done():

@@ -79,7 +79,10 @@ class SessionProcess:
     async def start(self, parent: Parent, directory: Path, start_seconds: float) -> Hello:
         """Fork the process and wait for its hello. Raises StartError, and what the parent raises."""
         asked_at = time.monotonic()
-        ends = ProcessEnds()
+        try:
+            ends = ProcessEnds()
+        except OSError as exc:
+            raise StartError("session process", f"nothing can be opened for it ({exc})") from exc
         try:
             self.pid = await parent.fork(ends.theirs, str(directory), self._on_status)
         except BaseException:

@@ -13,16 +13,26 @@ from skep_shared.interrupt_page import InterruptPage, make_page
 LAST_OUTPUT_BYTES: Final = 1024 * 1024
 
 
+def _pipe(made: contextlib.ExitStack) -> tuple[int, int]:
+    ends = os.pipe2(os.O_CLOEXEC)
+    for fd in ends:
+        made.callback(os.close, fd)
+    return ends
+
+
 class ProcessEnds:
-    """Both ends of everything until the process has its own, then the host's."""
+    """Both ends of everything until the process has its own, then the host's. Raises OSError if too much is open."""
 
     def __init__(self) -> None:
+        # Sockets that are forgotten close themselves, plain descriptors don't: there may be none left for the next one.
         self.cells, self._their_cells = socket.socketpair()
         self.control, self._their_control = socket.socketpair()
         self.snapshots, self._their_snapshots = socket.socketpair()
-        self._out, self._their_out = os.pipe2(os.O_CLOEXEC)
-        self._err, self._their_err = os.pipe2(os.O_CLOEXEC)
-        self._page = make_page()
+        with contextlib.ExitStack() as made:
+            self._out, self._their_out = _pipe(made)
+            self._err, self._their_err = _pipe(made)
+            self._page = make_page()
+            made.pop_all()
 
     @property
     def theirs(self) -> list[int]:

@@ -33,6 +33,7 @@ from skep_workers.host.accounting import Accounting
 from skep_workers.host.backoff import RETRIABLE
 from skep_workers.host.cancelling import cancel_until_ended
 from skep_workers.host.clock import RedisClock
+from skep_workers.host.descriptor_limit import DescriptorLimit
 from skep_workers.host.dispatch import Dispatcher
 from skep_workers.host.facilities import Host
 from skep_workers.host.lease import PATIENCE_MS, Lease
@@ -77,10 +78,15 @@ class WorkerHost:
 
     async def run(self) -> None:
         """Serve until `stop`. Raises RedisUnavailable, RedisUnsuitable, StoreUnavailable, StartError, RedisOutage."""
-        settings = self._settings
+        limit = DescriptorLimit()
+        settings = self._settings = limit.make_room(self._settings)
         directory = Path(tempfile.mkdtemp(prefix="skep-worker-"))
         zygote = Zygote(
-            directory, preload=settings.preload, pass_env=settings.pass_env, start_seconds=settings.start_seconds
+            directory,
+            preload=settings.preload,
+            pass_env=settings.pass_env,
+            start_seconds=settings.start_seconds,
+            on_start=limit.give_back,
         )
         try:
             await check_server(self._redis, settings)

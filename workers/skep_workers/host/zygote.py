@@ -41,8 +41,20 @@ def session_environment(pass_env: list[str]) -> dict[str, str]:
 class Zygote:
     """One zygote process at a time, started when it is first needed, and again when it has died (`keep`)."""
 
-    def __init__(self, scratch: Path, *, preload: list[str], pass_env: list[str], start_seconds: float) -> None:
-        """`scratch` is the worker's own directory, which the zygote removes should the worker be killed."""
+    def __init__(
+        self,
+        scratch: Path,
+        *,
+        preload: list[str],
+        pass_env: list[str],
+        start_seconds: float,
+        on_start: Callable[[int], None] = lambda _: None,
+    ) -> None:
+        """`scratch` is the worker's own directory, which the zygote removes should the worker be killed.
+
+        `on_start` is called with the pid of each zygote before it can fork.
+        """
+        self._on_start = on_start
         self._scratch = scratch
         self._preload = preload
         self._pass_env = pass_env
@@ -74,6 +86,7 @@ class Zygote:
                     env=session_environment(self._pass_env),
                     start_new_session=True,  # Ctrl-C in the worker's terminal is the worker's business
                 )
+            self._on_start(self._process.pid)
             ours.setblocking(False)
             self._socket = ours
             self._ready = loop.create_future()
