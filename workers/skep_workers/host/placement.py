@@ -30,7 +30,7 @@ log = structlog.get_logger()
 WORKERS_LOOKED_AT: Final = 1000
 CHOICES: Final = 2
 CLEARLY_FEWER: Final = 2  # sessions, and an eighth of those that are here
-UNCOUNTED_SECONDS: Final = 0.5  # in which a session that was sent may not be among those that are counted there
+UNCOUNTED_SECONDS: Final = 2.0  # after which a session that was sent has come there, or never will
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +59,7 @@ class Placement:
         self._keys = host.scripts.keys
         self._sessions_here = sessions_here
         self._deciding = 0
+        self._counted: dict[str, int] = {}
         self._sent: defaultdict[str, deque[float]] = defaultdict(deque)  # when, by worker
 
     async def hand_on(self, session_id: str) -> bool:
@@ -98,11 +99,8 @@ class Placement:
             found = [each for each in await self._look_at(others[:CHOICES]) if each.suits(requires)]
             owned = [self._keys.owned(each.worker_id) for each in found]
             counts = await gather(*(self._host.reads.execute_command("SCARD", key) for key in owned))
-            by_count = {
-                count + self._sent_lately(each.worker_id): each
-                for each, count in zip(found, counts, strict=True)
-                if count + self._sent_lately(each.worker_id) < each.facts.capacity
-            }
+            by_count = {self._with_sent(each.worker_id, count): each for each, count in zip(found, counts, strict=True)}
+            by_count = {count: each for count, each in by_count.items() if count < each.facts.capacity}
             fewest = min(by_count, default=self._most_elsewhere + 1)
             return [by_count[fewest]] if fewest <= self._most_elsewhere else []
         finally:
@@ -114,11 +112,18 @@ class Placement:
         here = self._sessions_here() + self._deciding
         return here - CLEARLY_FEWER - here // 8
 
-    def _sent_lately(self, worker_id: str) -> int:
-        sent = self._sent[worker_id]
-        while sent and sent[0] < time.monotonic() - UNCOUNTED_SECONDS:
+    def _with_sent(self, worker_id: str, counted: int) -> int:
+        """Give how many sessions a worker has, with those that were sent there and are not counted yet."""
+        if len(self._counted) > WORKERS_LOOKED_AT:  # most of them have gone
+            self._counted.clear()
+            self._sent.clear()
+        sent, new = self._sent[worker_id], counted - self._counted.get(worker_id, counted)
+        self._counted[worker_id] = counted
+        forgotten = time.monotonic() - UNCOUNTED_SECONDS
+        while sent and (new > 0 or sent[0] < forgotten):
             sent.popleft()
-        return len(sent)
+            new -= 1
+        return counted + len(sent)
 
     async def _place_of_origin(self, packed: bytes | None) -> bytes | None:
         """Give the worker that has the session which a fork was made from."""
