@@ -198,10 +198,10 @@ class _Connection:
             # Whoever has ended, the other side hears of it like of everything else.
             await self.link.pass_through(0, is_request=False)
         finally:
+            self.break_off()  # first: the wait behind it may be cancelled by whoever closes the link
             for half in halves:
                 half.cancel()
             await asyncio.gather(*halves, return_exceptions=True)
-            self.break_off()
 
     def break_off(self) -> None:
         """Break both halves at once."""
