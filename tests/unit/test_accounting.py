@@ -7,7 +7,7 @@ from structlog.testing import capture_logs
 
 from skep_shared.frames import Done
 from skep_shared.models import CellSpec
-from skep_workers.host.accounting import LOG_SECONDS, Accounting
+from skep_workers.host.accounting import Accounting
 from skep_workers.host.intake import QueuedCell
 
 CELL = QueuedCell(7, "job-7", CellSpec(code="1"), 0.0)
@@ -62,11 +62,14 @@ def test_a_mode_that_nobody_knows_is_unknown():
 
 @pytest.mark.anyio
 async def test_the_line_comes_after_what_the_loop_has_to_do_now():
-    accounting = Accounting()
+    accounting, logged = Accounting(), asyncio.Event()
+    write = accounting.log
+    accounting.log = lambda: (write(), logged.set())
     with capture_logs() as lines:
         accounting.add("s", CELL, Done(7, 1, "finished", 1500, "simple_sync", {}))
         accounting.add("s", CELL, Done(8, 1, "failed", 1500, "simple_sync", {}))
         await asyncio.sleep(0)
         assert lines == []
-        await asyncio.sleep(2 * LOG_SECONDS)  # timers of a loop fire in their order
+        async with asyncio.timeout(10):
+            await logged.wait()
     assert [line["status"] for line in lines] == ["finished", "failed"]

@@ -99,10 +99,13 @@ class Placement:
             found = [each for each in await self._look_at(others[:CHOICES]) if each.suits(requires)]
             owned = [self._keys.owned(each.worker_id) for each in found]
             counts = await gather(*(self._host.reads.execute_command("SCARD", key) for key in owned))
-            by_count = {self._with_sent(each.worker_id, count): each for each, count in zip(found, counts, strict=True)}
-            by_count = {count: each for count, each in by_count.items() if count < each.facts.capacity}
-            fewest = min(by_count, default=self._most_elsewhere + 1)
-            return [by_count[fewest]] if fewest <= self._most_elsewhere else []
+            with_sent = [self._with_sent(each.worker_id, count) for each, count in zip(found, counts, strict=True)]
+            fewer = [
+                (count, each.worker_id, each)
+                for each, count in zip(found, with_sent, strict=True)
+                if count <= min(self._most_elsewhere, each.facts.capacity - 1)
+            ]
+            return [min(fewer)[-1]] if fewer else []
         finally:
             self._deciding -= 1
 
