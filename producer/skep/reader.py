@@ -7,13 +7,16 @@ been started anew, looks first whether the last event it has seen is there, as i
 things are the same (`events.reset`), and goes on from there.
 """
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
+from itertools import pairwise
 from typing import Final
 
 from skep.link import ShardLink
 from skep.trail import Trail
 from skep_shared.errors import InvalidArgument
+from skep_shared.event_codec import unpack_event, unpack_events
 from skep_shared.events import (
     Event,
     ResetEvent,
@@ -21,13 +24,12 @@ from skep_shared.events import (
     event_number,
     reset_event,
     trimmed_event,
-    unpack_event,
-    unpack_events,
 )
 
 PAGE_EVENTS: Final = 1000
+MAX_AHEAD_BYTES: Final = 1024 * 1024  # behind a larger page the next one is read when it is wanted: both are in memory
 
-Entry = tuple[int, bytes]
+Run = tuple[int, list[bytes]]  # events that follow each other: the number of the first, and their bytes
 
 
 def check_event_id(field: str, event_id: object) -> int:
@@ -42,24 +44,25 @@ def check_event_id(field: str, event_id: object) -> int:
 async def stored_events(link: ShardLink, session_id: str, after: int, final: int | None = None) -> AsyncIterator[Event]:
     """Yield the events behind number `after`, up to `final` or to what is there now. Raises RedisUnavailable."""
     log, trail = _Log(link, session_id), Trail(after)
-    while final is None or trail.seen < final:
-        # It begins with the one seen last, which shows in the same step whether this is still the same log.
-        page = await log.page(trail.seen, final, PAGE_EVENTS + 1)
-        is_last = len(page) <= PAGE_EVENTS
-        if not page or (page[0][0] == trail.seen and not trail.agrees(*page[0])):
-            reset = await log.compare(trail)
-            if reset is not None:
-                yield reset
-                continue
-        if page and page[0][0] == trail.seen:
-            del page[0]
-        for (number, packed), event in zip(page, unpack_events(session_id, page), strict=True):
-            if number > trail.seen + 1:
-                yield trimmed_event(session_id, trail.seen, number)
-            trail.add(number, packed)
-            yield event
-        if is_last:
-            break
+    async with contextlib.aclosing(_Pages(log, final)) as pages:
+        while final is None or trail.seen < final:
+            runs, is_last = await pages.behind(trail.seen)
+            is_known = bool(runs) and runs[0][0] == trail.seen
+            if not runs or (is_known and not trail.agrees(trail.seen, runs[0][1][0])):
+                reset = await log.compare(trail)
+                if reset is not None:
+                    yield reset
+                    continue
+            for first, events in runs:
+                if first > trail.seen + 1:
+                    yield trimmed_event(session_id, trail.seen, first)
+                start = max(first, trail.seen + 1)
+                new = events[start - first :]
+                trail.add_all(start, new)
+                for event in unpack_events(session_id, start, new):
+                    yield event
+            if is_last:
+                break
     if final is not None and trail.seen < final:  # it was there, and is not: the whole rest was removed, or is lost
         floor = await log.first(trail.seen + 1)
         if floor is not None:
@@ -101,6 +104,44 @@ async def followed_events(
                         return
 
 
+class _Pages:
+    """The pages of a log, the next one asked for while the one before it is worked on."""
+
+    def __init__(self, log: "_Log", final: int | None) -> None:
+        self._log = log
+        self._final = final
+        self._ahead: asyncio.Task[list[Run]] | None = None
+        self._ahead_of = 0
+
+    async def behind(self, seen: int) -> tuple[list[Run], bool]:
+        """Give the next page, and whether it is the last one.
+
+        It begins with the event seen last, which shows in the same step whether this is still the same log.
+        """
+        if self._ahead is not None and self._ahead_of == seen:
+            runs = await self._ahead
+        else:
+            runs = await self._read(seen)
+        await self.aclose()
+        is_last = sum(len(events) for _, events in runs) <= PAGE_EVENTS
+        if not is_last and sum(len(packed) for _, events in runs for packed in events) <= MAX_AHEAD_BYTES:
+            self._ahead_of = runs[-1][0] + len(runs[-1][1]) - 1
+            self._ahead = asyncio.create_task(self._read(self._ahead_of), name=f"the next page of {self._log.key}")
+        return runs, is_last
+
+    async def _read(self, seen: int) -> list[Run]:
+        return await self._log.page(seen, self._final, PAGE_EVENTS + 1)
+
+    async def aclose(self) -> None:
+        """Take back what was asked for, and nobody will read."""
+        ahead, self._ahead = self._ahead, None
+        if ahead is not None:
+            ahead.cancel()
+            await asyncio.wait([ahead])
+            if not ahead.cancelled():
+                ahead.exception()  # seen: who reads this page itself is told
+
+
 class _Log:
     """A session's events, as they stand."""
 
@@ -109,12 +150,20 @@ class _Log:
         self._session_id = session_id
         self.key: Final = link.keys.events(session_id)
 
-    async def page(self, start: int, final: int | None, count: int) -> list[Entry]:
+    async def page(self, start: int, final: int | None, count: int) -> list[Run]:
         """Read up to `count` events from number `start` on."""
-        first, last = f"{start}-0", "+" if final is None else f"{final}-0"
+        command = ("XRANGE", self.key, f"{start}-0", "+" if final is None else f"{final}-0", "COUNT", count)
         lane = self._link.reading_lane
-        page = await self._link.persist(lambda: lane.execute_command("XRANGE", self.key, first, last, "COUNT", count))
-        return [(int(entry_id[:-2]), packed) for entry_id, (_, packed) in page]  # n-0, [e, packed]
+        page = await self._link.persist(lambda: lane.execute_command(*command))
+        if not page:
+            return []
+        events = [packed for _, (_, packed) in page]  # entry: n-0, [e, packed]
+        first = event_number(page[0][0])
+        if event_number(page[-1][0]) - first == len(page) - 1:
+            return [(first, events)]
+        numbers = [event_number(entry_id) for entry_id, _ in page]
+        gaps = [place for place in range(1, len(page)) if numbers[place] != numbers[place - 1] + 1]
+        return [(numbers[start], events[start:end]) for start, end in pairwise([0, *gaps, len(page)])]
 
     async def first(self, start: int) -> int | None:
         """Give the number of the first event that is there from `start` on."""
@@ -133,7 +182,8 @@ class _Log:
         page = await self.page(number, None, 1)
         if not page:
             return False
-        return page[0][0] > number or trail.agrees(*page[0])  # trimmed, if a later one is the first that is there
+        first, events = page[0]
+        return first > number or trail.agrees(first, events[0])  # trimmed, if a later one is the first that is there
 
     async def _last_in_common(self, trail: Trail) -> int:
         """Give the number of the last event that is known to be as it was seen, by halving."""

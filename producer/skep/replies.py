@@ -19,7 +19,8 @@ from skep.link import ShardLink
 from skep.outcome import NO_PART_OF_OUTCOMES, Outcome, fold_outcome
 from skep.reader import stored_events
 from skep_shared.errors import CellForgotten, EventsTrimmed, OperationFailed, SkepError
-from skep_shared.events import EVENT_FIELD, Event, ResetEvent, TrimmedEvent, event_number, unpack_events
+from skep_shared.event_codec import EVENT_FIELD, unpack_events
+from skep_shared.events import Event, ResetEvent, TrimmedEvent, event_number
 from skep_shared.script_replies import Placed, Watched
 from skep_shared.values import decode_value
 
@@ -178,7 +179,7 @@ class ReplyReader:
         sid, placed = ticket.session_id, reply.placed
         first, final = placed.first_event or 1, placed.final_event or 0
         if reply.events:
-            return list(unpack_events(sid, list(enumerate(reply.events, start=first)), but=NO_PART_OF_OUTCOMES))
+            return list(unpack_events(sid, first, reply.events, but=NO_PART_OF_OUTCOMES))
         events: list[Event] = []
         async for event in stored_events(self._link, sid, first - 1, final):
             if isinstance(event, TrimmedEvent):

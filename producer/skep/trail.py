@@ -1,6 +1,7 @@
 """What a reader has seen of a session's log, so that it can tell whether the log is still the same one."""
 
 from collections import deque
+from collections.abc import Sequence
 from typing import Final
 
 POINTS: Final = 64  # the latest 64 events, the latest 64 of each 64th, of each 4096th …: far back with little memory
@@ -25,6 +26,14 @@ class Trail:
                 if number % POINTS**level:
                     return
                 points.append((number, fingerprint))
+
+    def add_all(self, first: int, events: Sequence[bytes]) -> None:
+        """Take events that follow each other from number `first` on."""
+        latest = max(0, len(events) - POINTS)
+        for place in range(-first % POINTS, latest, POINTS):
+            self.add(first + place, events[place])
+        for place in range(latest, len(events)):
+            self.add(first + place, events[place])
 
     def agrees(self, number: int, packed: bytes) -> bool:
         """Tell whether these may be the bytes of event `number`; what a resumed reader begins behind is met here."""

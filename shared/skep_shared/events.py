@@ -1,21 +1,15 @@
-"""Events: the entries of a session's output stream, as bytes in Redis and as typed objects for readers.
+"""Events: the entries of a session's output stream, as typed objects for readers.
 
 In the stream an event is one field `e`: a msgpack map of `kind`, `cell_id`, `seq`, `attempt`, `epoch`, `at`
-(milliseconds, Redis time) and what its kind adds. Its id and session id are the stream's own. A writer packs plain
-dicts (`pack_event`), a reader validates once at the edge (`unpack_event`).
+(milliseconds, Redis time) and what its kind adds. Its id and session id are the stream's own. See event_codec.py.
 """
 
-from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
-from functools import lru_cache
-from typing import Annotated, Any, Final, Literal, get_args
+from typing import Annotated, Any, Literal
 
-import msgpack
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import BaseModel, ConfigDict, Field
 
 from skep_shared.states import CellStatus
-
-EVENT_FIELD: Final = b"e"
 
 
 class BaseEvent(BaseModel):
@@ -252,61 +246,6 @@ Event = Annotated[
     | ResetEvent,
     Field(discriminator="kind"),
 ]
-
-_ADAPTER: TypeAdapter[Event] = TypeAdapter(Event)
-_VALIDATE: Final[dict[object, Callable[[Any], Event]]] = {
-    kind.model_fields["kind"].default: TypeAdapter(kind).validator.validate_python
-    for kind in get_args(get_args(Event)[0])
-}
-_time_of: Final = lru_cache(maxsize=64)(lambda at_ms: datetime.fromtimestamp(at_ms / 1000, UTC))  # many share theirs
-_packer = msgpack.Packer(unicode_errors="surrogatepass")
-
-
-def pack_event(event: dict[str, Any]) -> bytes:
-    """Give the bytes of an event that the caller has put together: the writer's side, not validated."""
-    packed: bytes = _packer.pack(event)
-    return packed
-
-
-def unpack_event(session_id: str, event_id: str, packed: bytes) -> Event:
-    """Give the typed event. Raises ValueError (pydantic's or msgpack's) for bytes no worker of ours wrote."""
-    try:
-        fields = msgpack.unpackb(packed, unicode_errors="surrogatepass", strict_map_key=False)
-    except TypeError as exc:  # a list for a key
-        raise ValueError(f"event {event_id} of session {session_id!r} is no event ({exc!r})") from exc
-    return _typed(session_id, event_id, fields)
-
-
-def unpack_events(
-    session_id: str, entries: Sequence[tuple[int, bytes]], *, but: frozenset[str] = frozenset()
-) -> Iterator[Event]:
-    """Give the typed events of a page of (number, bytes), each as it is asked for. Raises as `unpack_event` does.
-
-    but: kinds that are left out.
-    """
-    unpacker = msgpack.Unpacker(unicode_errors="surrogatepass", strict_map_key=False, max_buffer_size=0)
-    unpacker.feed(b"".join(packed for _, packed in entries))  # costs a third of unpacking them one by one
-    try:
-        decoded = list(unpacker)
-    except (ValueError, TypeError, msgpack.UnpackException):
-        decoded = []
-    if len(decoded) == len(entries):
-        for (number, _), fields in zip(entries, decoded, strict=True):
-            if not (type(fields) is dict and fields.get("kind") in but):
-                yield _typed(session_id, f"{number}-0", fields)
-    else:
-        for number, packed in entries:
-            yield unpack_event(session_id, f"{number}-0", packed)
-
-
-def _typed(session_id: str, event_id: str, fields: Any) -> Event:
-    try:
-        fields["id"], fields["session_id"] = event_id, session_id
-        fields["at"] = _time_of(fields["at"])
-        validate = _VALIDATE.get(fields["kind"], _ADAPTER.validate_python)
-    except (KeyError, TypeError, OverflowError, OSError) as exc:
-        raise ValueError(f"event {event_id} of session {session_id!r} is no event ({exc!r})") from exc
-    return validate(fields)
 
 
 def trimmed_event(session_id: str, after: int, floor: int) -> TrimmedEvent:

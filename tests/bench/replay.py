@@ -7,7 +7,7 @@ from typing import Any
 from redis.asyncio import Redis
 
 import skep
-from skep_shared.events import pack_event
+from skep_shared.event_codec import pack_event
 
 from .figures import Figure, Goal, Row
 from .lab import Lab

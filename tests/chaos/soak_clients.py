@@ -13,7 +13,8 @@ from typing import Any
 
 import skep
 from skep_shared.errors import SkepError
-from skep_shared.events import Event, ResetEvent, TrimmedEvent, event_number, unpack_event
+from skep_shared.event_codec import unpack_event
+from skep_shared.events import Event, ResetEvent, TrimmedEvent, event_number
 
 from .history import digest
 from .soak_log import SoakLog, now_ms

@@ -7,7 +7,7 @@ import secrets
 import pytest
 
 import skep
-from skep_shared.events import pack_event
+from skep_shared.event_codec import pack_event
 from skep_shared.script_replies import Claim
 from skep_shared.scripts import Scripts
 from skep_shared.settings import Settings

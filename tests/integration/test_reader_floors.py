@@ -74,6 +74,19 @@ async def test_a_reader_that_is_overtaken_between_two_pages_is_told(session, tri
     assert numbers[:place] == list(range(1, place + 1))
 
 
+async def test_a_reader_that_stops_in_the_middle_leaves_nothing_behind(session, monkeypatch):
+    monkeypatch.setattr(reader, "PAGE_EVENTS", 3)
+    for number in range(5):
+        await session.run(f"print({number})")
+    before = asyncio.all_tasks()
+
+    async with contextlib.aclosing(session.events()) as events:
+        await anext(events)
+        ahead = asyncio.all_tasks() - before
+
+    assert [task.done() for task in ahead] == [True]
+
+
 async def test_a_follower_that_was_slow_is_told_and_goes_on_live(session, trim):
     await session.run("1")
     async with contextlib.aclosing(session.events(follow=True)) as events:

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 import skep
-from skep_shared.events import pack_event
+from skep_shared.event_codec import pack_event
 from skep_shared.keys import Keys
 from skep_shared.script_replies import CellCommit, Claim
 from skep_shared.scripts import Scripts

@@ -3,7 +3,8 @@
 import pytest
 
 from skep_shared.errors import Fenced
-from skep_shared.events import SessionClosedEvent, unpack_event
+from skep_shared.event_codec import unpack_event
+from skep_shared.events import SessionClosedEvent
 from skep_shared.script_replies import CellCommit, Closed, Placed, SubmitStatus
 
 pytestmark = pytest.mark.anyio

@@ -10,7 +10,8 @@ import pytest
 from pydantic import ValidationError
 
 from skep_shared import events
-from skep_shared.events import event_number, pack_event, unpack_event
+from skep_shared.event_codec import pack_event, unpack_event
+from skep_shared.events import event_number
 from skep_shared.states import CellStatus
 
 EXAMPLES = {

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from skep_shared.errors import ProtocolError
-from skep_shared.events import pack_event
+from skep_shared.event_codec import pack_event
 from skep_shared.frames import Cleared, Display, Done, Failure, InputRequest, Notice, Output, Result, Truncated
 from skep_shared.states import CellStatus
 from skep_workers.host.clock import RedisClock

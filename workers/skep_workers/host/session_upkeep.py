@@ -13,7 +13,8 @@ from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
 from skep_shared.client_scripts import ClientScripts
-from skep_shared.events import EVENT_FIELD, CellQueued, SessionClosedEvent, event_number, unpack_event
+from skep_shared.event_codec import EVENT_FIELD, unpack_event
+from skep_shared.events import CellQueued, SessionClosedEvent, event_number
 from skep_shared.keys import Keys
 from skep_shared.retention_scripts import ExpiryStatus, RetentionScripts
 from skep_shared.settings import WorkerSettings
