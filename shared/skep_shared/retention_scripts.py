@@ -26,7 +26,12 @@ class ExpiryStatus(StrEnum):
 class RetentionScripts(ScriptCalls):
     """What keeps a shard's sessions within bounds. All methods raise what the driver raises when Redis is away."""
 
-    sources = load_scripts("trim", "forget", "expire")
+    sources = load_scripts("facts", "trim", "forget", "expire")
+
+    async def facts(self, session_ids: Sequence[str], names: Sequence[str]) -> list[tuple[list[bytes | None], int]]:
+        """Read these fields of each session's hash, and how many cell ids it knows; in one command."""
+        keys = [key for sid in session_ids for key in (self.keys.session(sid), self.keys.ids(sid))]
+        return [(row[:-1], row[-1]) for row in await self._call("facts", keys, names)]
 
     async def trim(self, session_id: str, first_event: int, *, page: int) -> Trimmed | None:
         """Remove up to `page` of the events before `first_event`, as far as may be; None if there is no session."""

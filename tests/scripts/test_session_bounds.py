@@ -36,6 +36,17 @@ async def idle_for(shard, ms, sid="s"):
     await shard.redis.hset(shard.keys.session(sid), "active_at", seconds * 1000 + micros // 1000 - ms)
 
 
+async def test_a_page_of_sessions_is_read_in_one_command(shard, retention, claim):
+    await shard.submit("z", sid="other")
+
+    assert await retention.facts(["s", "gone", "other"], ["seq", "cursor", "nothing"]) == [
+        ([b"4", b"3", None], 4),
+        ([None, None, None], 0),
+        ([b"1", b"0", None], 1),
+    ]
+    assert await retention.facts([], ["seq"]) == []
+
+
 async def test_events_before_the_wanted_one_go_and_the_floor_says_so(shard, retention, claim):
     assert await retention.trim("s", 4, page=100) == Trimmed(4, has_more=False)
     assert [event_id for event_id, _ in await shard.events()] == [f"{n}-0" for n in range(4, 10)]
@@ -252,6 +263,7 @@ async def test_these_scripts_outlive_the_servers_script_cache(own_shard, monkeyp
 
     monkeypatch.setattr(retention, "_call", flush_and_call)
     await own_shard.submit("a")
+    await retention.facts(["s"], ["seq"])
     await retention.trim("s", 1, page=1)
     await retention.forget("s", [b"a"], keep=1)
     await retention.expire("s", idle_ms=0)

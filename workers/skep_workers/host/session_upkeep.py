@@ -5,8 +5,7 @@ is checked again in the script that does it, so two workers at the same page, or
 """
 
 import time
-from collections.abc import Awaitable
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import structlog
 from redis.asyncio import Redis
@@ -64,12 +63,8 @@ class SessionUpkeep:
         return time.monotonic() > self._ends_at
 
     async def _look_at(self, session_ids: list[str], now_ms: float) -> None:
-        async with self._redis.pipeline(transaction=False) as pipe:
-            for session_id in session_ids:
-                pipe.hmget(self._keys.session(session_id), list(FACT_FIELDS))
-                pipe.hlen(self._keys.ids(session_id))
-            replies = await cast("Awaitable[list[Any]]", pipe.execute())
-        for session_id, values, ids in zip(session_ids, replies[::2], replies[1::2], strict=True):
+        found = await self._retention.facts(session_ids, FACT_FIELDS)
+        for session_id, (values, ids) in zip(session_ids, found, strict=True):
             facts = SessionFacts.read(dict(zip(FACT_FIELDS, values, strict=True)), ids)
             for work in work_on(facts, self._bounds, now_ms):
                 if self._is_late:
