@@ -11,6 +11,13 @@ import select
 import signal
 import socket
 import threading
+from _signal import (  # type: ignore[import-not-found]  # signal's own make enums of them: dozens of pages of memory
+    SIG_BLOCK,
+    SIGBUS,
+    SIGSEGV,
+    pthread_sigmask,
+    valid_signals,
+)
 from collections.abc import Callable
 from dataclasses import dataclass
 from threading import get_ident
@@ -33,6 +40,7 @@ PROTOCOL_EXIT: Final = 70  # EX_SOFTWARE of sysexits.h
 START_FAILED_EXIT: Final = 71  # EX_OSERR
 CLOSED_EXIT: Final = 74  # EX_IOERR
 PATIENCE_MILLISECONDS: Final = 5
+_NOT_HERE: Final = frozenset(valid_signals()) - {SIGSEGV, SIGBUS}  # signals go to the main thread
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +75,7 @@ class ControlThread:
 
     def _serve(self, controls: Controls) -> None:
         self._link.sending_thread = get_ident()
-        # Signals go to the main thread; here they would only disturb.
-        signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals() - {signal.SIGSEGV, signal.SIGBUS})
+        pthread_sigmask(SIG_BLOCK, _NOT_HERE)
         poll = select.poll()
         control, wake = self.socket.fileno(), self._link.wake_fd
         for fd in (control, wake, *self._reader.streams):

@@ -1,4 +1,9 @@
-"""The descriptors of a session process: which it gets, where it puts them, and what it makes of them."""
+"""The descriptors of a session process: which it gets, where it puts them, and what it makes of them.
+
+What the engine has to do with its host is made in the zygote already, of stand-ins (see `make_ends`): a session that
+made it would write to hundreds of pages of memory, each of which the kernel copies for it then. So a session process
+only puts the descriptors that it gets in the places of those.
+"""
 
 import os
 import resource
@@ -7,7 +12,11 @@ from dataclasses import dataclass, fields
 from fcntl import F_DUPFD_CLOEXEC, fcntl
 
 from skep_shared.flushed_text import FlushedText
-from skep_shared.interrupt_page import InterruptPage
+from skep_shared.interrupt_page import InterruptPage, make_page
+from skep_workers.session.renewal import renew
+
+HIGHEST_PLACE = 1024
+PLACES = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,40 +49,54 @@ class Ends:
     page: InterruptPage
     flushed: FlushedText
 
+    def take(self, given: Descriptors) -> None:
+        """Go on with the descriptors that a process has got: the pipes are 1 and 2 from now on, and 0 is nothing."""
+        read_out, read_err = self.pipes
+        for source, place in (
+            (given.cell_socket, self.cells.fileno()),
+            (given.control_socket, self.control.fileno()),
+            (given.snapshot_socket, self.snapshots.fileno()),
+            (given.stdout_read, read_out),
+            (given.stderr_read, read_err),
+        ):
+            replace(place, source)
+        null = os.open(os.devnull, os.O_RDONLY)
+        for source, target in ((null, 0), (given.stdout_write, 1), (given.stderr_write, 2)):
+            os.dup2(source, target)
+            os.close(source)
+        for pipe in self.pipes:
+            os.set_blocking(pipe, False)
+        renew(self.flushed, given.interrupt_page)  # before the other, which closes the descriptor
+        renew(self.page, given.interrupt_page)
+
     def close(self) -> None:
-        """Close all but the pipes, which are their reader's."""
+        """Close everything."""
         for sock in (self.cells, self.control, self.snapshots):
             sock.close()
+        for pipe in self.pipes:
+            os.close(pipe)
         self.page.close()
         self.flushed.close()
 
 
-def arrange(descriptors: Descriptors) -> Ends:
-    """Put the pipes on 1 and 2, nothing on 0, and our own descriptors high up, where loops over low ones miss them."""
+def replace(place: int, descriptor: int) -> None:
+    """Put a descriptor in the place of another one, which is closed."""
+    os.dup2(descriptor, place, inheritable=False)
+    os.close(descriptor)
+
+
+def make_ends() -> Ends:
+    """Make ends that lead nowhere, of descriptors high up, where loops over low ones miss them."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    lowest = max(16, min(soft, 1024) - 32)
-    moved = []
-    for fd in (
-        descriptors.cell_socket,
-        descriptors.control_socket,
-        descriptors.snapshot_socket,
-        descriptors.stdout_read,
-        descriptors.stderr_read,
-        descriptors.interrupt_page,
-    ):
-        moved.append(fcntl(fd, F_DUPFD_CLOEXEC, lowest))
-        os.close(fd)
-    null = os.open(os.devnull, os.O_RDONLY)
-    for source, target in ((null, 0), (descriptors.stdout_write, 1), (descriptors.stderr_write, 2)):
-        os.dup2(source, target)
-        os.close(source)
-    cells, control, snapshots, out, err, page = moved
-    flushed = FlushedText(page)  # before the other, which closes the descriptor
-    return Ends(
-        socket.socket(fileno=cells),
-        socket.socket(fileno=control),
-        socket.socket(fileno=snapshots),
-        (out, err),
-        InterruptPage(page),
-        flushed,
-    )
+    lowest = max(16, min(soft, HIGHEST_PLACE) - PLACES)
+
+    def moved(descriptor: int) -> int:
+        high = fcntl(descriptor, F_DUPFD_CLOEXEC, lowest)
+        os.close(descriptor)
+        return high
+
+    cells, control, snapshots = (socket.socket(fileno=moved(socket.socket(socket.AF_UNIX).detach())) for _ in range(3))
+    read, write = os.pipe2(os.O_CLOEXEC)
+    page = make_page()
+    flushed = FlushedText(page)
+    return Ends(cells, control, snapshots, (moved(read), moved(write)), InterruptPage(page), flushed)

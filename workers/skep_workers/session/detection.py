@@ -80,15 +80,18 @@ class DetectionPolicy:
 
     def changed(self, options: Mapping[str, Any]) -> "DetectionPolicy":
         """Give a policy with a session's options: `blocking` and `not_blocking` names, and `always`."""
-        calls = (self.blocking_calls | frozenset(options.get("blocking", ()))) - frozenset(
-            options.get("not_blocking", ())
-        )
-        always = options.get("always")
+        more, fewer, always = options.get("blocking"), options.get("not_blocking"), options.get("always")
+        if not more and not fewer and not always:
+            return self
+        calls = (self.blocking_calls | frozenset(more or ())) - frozenset(fewer or ())
         return replace(self, blocking_calls=calls, always=ExecutionMode(always) if always else self.always)
 
     def is_blocking(self, name: str) -> bool:
         """Tell whether a call of this dotted name counts as blocking."""
         return _matches(name, self.blocking_calls)
+
+
+DEFAULT_POLICY: Final = DetectionPolicy()
 
 
 def _matches(name: str, names: frozenset[str]) -> bool:

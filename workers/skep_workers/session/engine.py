@@ -22,7 +22,7 @@ from skep_workers.session.checkpoint.keeping import Keeper
 from skep_workers.session.clock import perf_counter_ns
 from skep_workers.session.company import has_threads
 from skep_workers.session.compiling import CellCompiler, CompiledCell, cell_filename, register_source
-from skep_workers.session.detection import DetectionPolicy, ExecutionMode
+from skep_workers.session.detection import DEFAULT_POLICY, ExecutionMode
 from skep_workers.session.displays import DisplayPublisher, FiguresAtEnd
 from skep_workers.session.interrupts import Interrupter, Reason
 from skep_workers.session.link import CellLink
@@ -60,7 +60,7 @@ class Engine:
         self._drain = drain
         self.namespace = NamespaceManager()
         self._compiler = CellCompiler()
-        self._router = Router(DetectionPolicy(), self.namespace.names)
+        self._router = Router(DEFAULT_POLICY, self.namespace.names)
         self._async = AsyncExecutor(self.namespace, loop=loop)
         self._threaded = ThreadedExecutor(self.namespace, loop, shield=shield, drain=lambda _seconds: drain())
         self._magics = MagicCalls(self.namespace, publisher)
@@ -90,7 +90,7 @@ class Engine:
     def configure(self, detection: dict[str, Any], tla_timeout: float | None, cache_size: int | None) -> None:
         """Take the session's options."""
         self._compiler.analyzer = CodeAnalyzer(cache_size)
-        self._router.policy = DetectionPolicy().changed(detection)
+        self._router.policy = DEFAULT_POLICY.changed(detection)
         self._async.tla_timeout = tla_timeout
 
     def prepare(self, cell: Execute) -> Prepared:

@@ -18,6 +18,7 @@ from skep_shared.flushed_text import FlushedText
 from skep_shared.frames import Frame, Truncated
 from skep_workers.session.capturing import Diversion
 from skep_workers.session.clock import monotonic
+from skep_workers.session.descriptors import replace
 from skep_workers.session.outgoing import Text, encode
 from skep_workers.session.shield import Shield
 from skep_workers.session.spool import Spool, Write
@@ -71,10 +72,14 @@ class CellLink:
         self._partial_lines: dict[str, str] = {}
         self._written: dict[Writer, int] = {}
         self.output_limit_bytes = DEFAULT_OUTPUT_LIMIT_BYTES
-        self.wake_fd: Final = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self.wake_fd: Final = _new_waker()
         self.is_forked_copy = False
         self.running = NOBODY  # the cell that runs, or ran last
         self.sending_thread = 0  # the control thread, once it serves
+
+    def begin_in_fork(self) -> None:
+        """Have a wake-up descriptor of its own: the one that it was made with is the parent's too."""
+        replace(self.wake_fd, _new_waker())
 
     def give_short_way(self, stream: str, set_write: Callable[[Write], None], long_way: Write) -> None:
         """Set the `write` of a stream, now and as it changes."""
@@ -346,3 +351,7 @@ def _write_all(stream: str, text: str) -> None:
     data = text.encode("utf-8", "backslashreplace")
     while data:
         data = data[os.write(2 if stream == "stderr" else 1, data) :]
+
+
+def _new_waker() -> int:
+    return os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)

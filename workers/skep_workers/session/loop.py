@@ -1,13 +1,17 @@
 """The event loop of a session: asyncio's own, which also tells whether user code has work for it."""
 
 import asyncio
+import os
+import select
 import selectors
+import socket
 from asyncio import CancelledError, _get_running_loop, all_tasks, current_task, ensure_future
 from collections.abc import Awaitable, Generator, Iterable
 from threading import get_ident
 from typing import Any
 
 from skep_workers.session.clock import monotonic
+from skep_workers.session.descriptors import replace
 from skep_workers.session.renewal import renew
 from skep_workers.session.shield import Shield
 from skep_workers.session.wakes import write_keeping_gil
@@ -77,6 +81,17 @@ class SessionLoop(asyncio.SelectorEventLoop):
         """Give the descriptors that it holds itself."""
         ours: tuple[Any, Any] = self._ssock, self._csock  # type: ignore[attr-defined]
         return {self._chosen.fileno(), *(sock.fileno() for sock in ours)}
+
+    def begin_in_fork(self) -> None:
+        """Have descriptors of its own, in a fork of the process that has made it and never run it."""
+        epoll, wakers = select.epoll(), socket.socketpair()
+        ours: tuple[socket.socket, socket.socket] = self._ssock, self._csock  # type: ignore[attr-defined]
+        for waker, place in zip(wakers, ours, strict=True):
+            waker.setblocking(False)
+            replace(place.fileno(), waker.detach())
+        os.dup2(epoll.fileno(), self._chosen.fileno(), inheritable=False)
+        epoll.close()
+        self._chosen._selector.register(ours[0].fileno(), select.EPOLLIN)  # type: ignore[attr-defined]  # noqa: SLF001
 
     def renew(self) -> None:
         """Be as a new one, in a fork: what the kernel has of the old one is the parent's too."""

@@ -1,7 +1,7 @@
-"""The parts of a session process and how they are joined: once at its start, and anew in a twin.
+"""The parts of a session process and how they are joined: once in the zygote, and anew in a twin.
 
-A twin keeps the parts themselves, of which user code may hold one, see renewal.py: they are made anew in place, on ends
-of its own.
+A session process begins with the parts that its zygote has made. A twin keeps those of its parent, of which user code
+may hold one, see renewal.py: they are made anew in place. Each puts its own ends in the places of those it has found.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ from skep_workers.session.capture import STREAMS, CellStream, PipeReader, instal
 from skep_workers.session.checkpoint.keeping import Keeper
 from skep_workers.session.company import Hooks, reason_to_stay
 from skep_workers.session.control import Controls, ControlThread
-from skep_workers.session.descriptors import Ends, arrange
+from skep_workers.session.descriptors import Descriptors, make_ends
 from skep_workers.session.displays import DisplayPublisher, install_publisher
 from skep_workers.session.engine import Engine
 from skep_workers.session.inspection import Inspector
@@ -37,8 +37,8 @@ from skep_workers.session.writer import Writer
 class Parts:
     """All of a session process but the order in which cells run."""
 
-    def __init__(self, ends: Ends, on_snapshot_done: Callable[[], None]) -> None:
-        self.ends = ends
+    def __init__(self, on_snapshot_done: Callable[[], None]) -> None:
+        self.ends = ends = make_ends()
         self._shield = shield = Shield()
         self.loop = SessionLoop(shield)
         self.link = CellLink(ends.cells, shield, ends.flushed)
@@ -52,9 +52,18 @@ class Parts:
         self.keeper = Keeper(self.engine.namespace, ends.snapshots, on_snapshot_done)
         self.engine.keep_with(self.keeper)
         self._control = ControlThread(ends.control, self.link, self.reader)
-        self._files = WorkspaceCalls(self.engine.namespace, os.getcwd())  # noqa: PTH109 - compared as text
+        self._files = WorkspaceCalls(self.engine.namespace)
         self._handlers = {**Inspector(self.engine.namespace).handlers, **self._files.handlers}
         self.operations = Operations(self._handlers, self._control.answer)
+
+    def begin(self, given: Descriptors) -> None:
+        """Start in a fork of the process that has made the parts, on descriptors of its own, in its directory."""
+        self.ends.take(given)
+        self.loop.begin_in_fork()
+        self.link.begin_in_fork()
+        directory = os.getcwd()  # noqa: PTH109 - compared as text
+        self.keeper.begin(directory)
+        self._files.begin(directory)
 
     def configure(self, options: dict[str, Any]) -> None:
         """Take the session's options, by name."""
@@ -65,27 +74,30 @@ class Parts:
         self.keeper.configure(options)
         self.link.output_limit_bytes = int(options.get("output_limit") or DEFAULT_OUTPUT_LIMIT_BYTES)
 
-    def take_over_process(self) -> None:
-        """Put in place what acts in the whole process, for good, and what user code finds."""
+    def prepare(self) -> None:
+        """Put in place, in the zygote, what every process that is forked from it is to have."""
         install_thread_hook(self.link.close_short_way)
         install_class_sources()
         install_publisher(self._publisher)
-        os.register_at_fork(after_in_child=self.link.become_forked_copy)
-        os.register_at_fork(after_in_child=self.reader.become_forked_copy)
         self._install_names()
 
-    def _install_names(self) -> None:
-        """Put in place what user code finds, and may have replaced."""
+    def take_over_process(self) -> None:
+        """Put in place what only a session process has: its streams, and what signals and forks do."""
         install_streams(self._streams)
+        os.register_at_fork(after_in_child=self.link.become_forked_copy)
+        os.register_at_fork(after_in_child=self.reader.become_forked_copy)
+        self._interrupter.install()
+        self.reader.watch()
+        self._hooks = Hooks()
+
+    def _install_names(self) -> None:
+        """Put in place what user code finds, and may replace."""
         for name in ("display", "update_display", "clear_output"):
             setattr(sys.modules["builtins"], name, getattr(self._publisher, name))
         self._asker.install()
-        self._interrupter.install()
-        self.reader.watch()
         self.engine.install()
         self.keeper.install()
         self._files.install()
-        self._hooks = Hooks()
 
     def listen(self, withdraw: Callable[[Writer], None], leave: Callable[[], None]) -> None:
         """Hear what the host asks for while a cell runs."""
@@ -95,6 +107,7 @@ class Parts:
         """Close what no end of the process closes."""
         asyncio.SelectorEventLoop.close(self.loop)
         os.close(self.link.wake_fd)
+        self.ends.close()
 
     def reason_to_stay(self, manifest: bytes, given: Given) -> str:
         """Say what stands against a twin that begins at this checkpoint; '' if nothing does."""
@@ -111,10 +124,9 @@ class Parts:
     def begin_as_twin(self, given: Given) -> None:
         """Let go of what is the parent's, and make every part anew on ends of its own."""
         os.setsid()
-        for fd in (self.link.wake_fd, *self.reader.streams):
-            os.close(fd)
-        self.ends.close()
-        self.ends = ends = arrange(given.own)
+        os.close(self.link.wake_fd)
+        ends = self.ends
+        ends.take(given.own)
         os.fchdir(given.directory)
         for fd in (given.directory, given.adopted):
             os.close(fd)
@@ -135,7 +147,11 @@ class Parts:
         directory = os.getcwd()  # noqa: PTH109 - compared as text
         self.engine.begin_as_twin()
         self.keeper.begin_as_twin(ends.snapshots, directory)
-        self._files.begin_as_twin(directory)
+        self._files.begin(directory)
         self._hooks.drop_new_finalizers()
         sys.argv = [""]
+        install_streams(self._streams)
         self._install_names()
+        self._interrupter.install()
+        self.reader.watch()
+        self._hooks = Hooks()

@@ -10,6 +10,7 @@ import contextlib
 import faulthandler
 import os
 import signal
+import socket
 import sys
 import traceback
 from collections import deque
@@ -25,7 +26,7 @@ from skep_shared.interrupt_page import INTERRUPT_SIGNAL
 from skep_shared.orphans import adopt_orphans
 from skep_shared.states import CellStatus
 from skep_workers.session.control import PROTOCOL_EXIT, START_FAILED_EXIT
-from skep_workers.session.descriptors import Descriptors, Ends, arrange
+from skep_workers.session.descriptors import Descriptors, replace
 from skep_workers.session.parts import Parts
 from skep_workers.session.prepared import Ending, Prepared
 from skep_workers.session.receiving import Receiver
@@ -37,13 +38,13 @@ CAPABILITIES: Final = ["interrupt", "inputs", "input", "operations", "display", 
 
 
 class SessionMain:
-    """The main thread's work."""
+    """The main thread's work. It is made in the zygote, and begins in a fork of that."""
 
-    def __init__(self, ends: Ends) -> None:
-        self._parts = parts = Parts(ends, self._on_snapshot_done)
+    def __init__(self) -> None:
+        self._parts = parts = Parts(self._on_snapshot_done)
         self._loop, self._link, self._reader = parts.loop, parts.link, parts.reader
         self._engine, self._keeper = parts.engine, parts.keeper
-        self._socket = ends.cells
+        self._socket = parts.ends.cells
         self._pid = os.getpid()
         self._receiver = Receiver(self._socket, self._keeper.place)
         self._queue: deque[Execute] = deque()
@@ -54,8 +55,24 @@ class SessionMain:
         self._saving: asyncio.TimerHandle | None = None
         self._wanted_twins: deque[Twin] = deque()
 
-    def run(self) -> None:
-        """Serve until told to leave."""
+    def prepare(self) -> None:
+        """Do, in the zygote, what need not be done in each session process."""
+        self._parts.prepare()
+
+    def run(self, descriptors: Descriptors, directory: str) -> None:
+        """Turn a fresh fork of the zygote into a session process; returns when the session has ended."""
+        signal.signal(INTERRUPT_SIGNAL, signal.SIG_IGN)  # it could come before its handler is there, and would kill
+        os.setsid()  # a process group of its own, so that all of it can be killed
+        adopt_orphans()
+        os.chdir(directory)
+        sys.path.insert(0, "")
+        sys.argv = [""]
+        self._pid = os.getpid()
+        self._parts.begin(descriptors)
+        faulthandler.enable(file=2, all_threads=False)
+        numpy = sys.modules.get("numpy")
+        if numpy is not None:  # the random module does this by itself after a fork
+            numpy.random.seed()
         asyncio.set_event_loop(self._loop)
         self._say_hello()
         self._parts.take_over_process()
@@ -76,8 +93,14 @@ class SessionMain:
         self._socket.setblocking(True)  # sends wait for the host; reads happen only when there is something
         self._loop.add_reader(self._socket.fileno(), self._receive)
 
-    def rehearse(self, cells: Iterable[str]) -> None:
-        """Run these cells one by one, each as the last one of a session, with nothing taken over; see rehearsal.py."""
+    def rehearse(self, cells: Iterable[str], sockets: Iterable[socket.socket]) -> None:
+        """Run these cells one by one, each as the last one of a session, with nothing taken over; see rehearsal.py.
+
+        sockets: for cells, control and snapshots.
+        """
+        ends = self._parts.ends
+        for place, sock in zip((ends.cells, ends.control, ends.snapshots), sockets, strict=True):
+            replace(place.fileno(), sock.detach())
         asyncio.set_event_loop(self._loop)
         self._parts.configure({})
         self._is_leaving = True  # the loop stops when the cell has ended
@@ -243,19 +266,3 @@ class SessionMain:
         self._is_leaving = True
         if not self._is_busy:
             self._loop.stop()
-
-
-def run_session(descriptors: Descriptors, directory: str) -> None:
-    """Turn a fresh fork of the zygote into a session process; returns when the session has ended."""
-    signal.signal(INTERRUPT_SIGNAL, signal.SIG_IGN)  # it could come before its handler is there, and would kill
-    os.setsid()  # a process group of its own, so that all of it can be killed
-    adopt_orphans()
-    ends = arrange(descriptors)
-    os.chdir(directory)
-    sys.path.insert(0, "")
-    sys.argv = [""]
-    faulthandler.enable(file=2, all_threads=False)
-    numpy = sys.modules.get("numpy")
-    if numpy is not None:  # the random module does this by itself after a fork
-        numpy.random.seed()
-    SessionMain(ends).run()

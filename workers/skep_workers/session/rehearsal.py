@@ -12,9 +12,6 @@ import os
 import socket
 import tempfile
 
-from skep_shared.flushed_text import FlushedText
-from skep_shared.interrupt_page import InterruptPage, make_page
-from skep_workers.session.descriptors import Ends
 from skep_workers.session.process import SessionMain
 
 CELLS = ("x = 1\nx", "y = [x, 'text']\nprint", "x += 1")
@@ -30,16 +27,8 @@ def rehearse(scratch: str) -> None:
         pairs = [socket.socketpair() for _ in range(3)]
         for sock in (sock for pair in pairs for sock in pair):
             stack.enter_context(sock)
-        pipes = os.pipe2(os.O_CLOEXEC)
-        for fd in pipes:
-            stack.callback(os.close, fd)
-        page = make_page()
-        flushed = FlushedText(page)
-        cells, control, snapshots = (theirs for _, theirs in pairs)
-        ends = Ends(cells, control, snapshots, pipes, InterruptPage(page), flushed)
-        stack.callback(ends.close)
-        main = SessionMain(ends)
+        main = SessionMain()
         stack.callback(asyncio.set_event_loop, None)
         stack.callback(main.forget)
-        main.rehearse(CELLS)
+        main.rehearse(CELLS, [theirs for _, theirs in pairs])
         linecache.clearcache()  # the cells are in it

@@ -24,16 +24,16 @@ MAX_READ_BYTES: Final = 1024 * 1024
 class WorkspaceCalls:
     """The files below one directory, for the cells and operations that the client's `session.files` makes."""
 
-    def __init__(self, namespace: NamespaceManager, directory: str) -> None:
+    def __init__(self, namespace: NamespaceManager) -> None:
         self._namespace = namespace
-        self._directory = directory
+        self._directory = ""
         self.handlers: Final[dict[str, Callable[[dict[str, Any]], Any]]] = {
             "files.list": self._list,
             "files.read": self._read,
         }
 
-    def begin_as_twin(self, directory: str) -> None:
-        """Go on in another directory."""
+    def begin(self, directory: str) -> None:
+        """Start, or go on, in this directory."""
         self._directory = directory
 
     def install(self) -> None:

@@ -1,8 +1,9 @@
 """The zygote: a warm, single-threaded process that session processes are forked from.
 
 It is started with an environment that is an allow-list, no connection to Redis, no secret and no open file but its
-control socket: nothing that it holds could be kept from its children. It imports what sessions need, freezes the
-garbage collector's generations (a collection in a child would otherwise touch, and so copy, every page), and waits.
+control socket: nothing that it holds could be kept from its children. It imports what sessions need, makes the parts
+of one (on descriptors that lead nowhere, see descriptors.py), freezes the garbage collector's generations (a collection
+in a child would otherwise touch, and so copy, every page), and waits.
 
 Messages, each one packet of msgpack on a SOCK_SEQPACKET socket:
     host to zygote   ["fork", request, directory] with eight descriptors (see descriptors.Descriptors)
@@ -41,7 +42,7 @@ from skep_shared.orphans import adopt_orphans, children_of
 from skep_workers.session.children import is_below
 from skep_workers.session.control import CLOSED_EXIT, START_FAILED_EXIT
 from skep_workers.session.descriptors import Descriptors
-from skep_workers.session.process import run_session
+from skep_workers.session.process import SessionMain
 from skep_workers.session.rehearsal import rehearse
 
 PACKET_BYTES: Final = 64 * 1024
@@ -52,8 +53,9 @@ HOST_SECONDS: Final = 10.0  # a host that lives and has let go of its zygote kil
 class Zygote:
     """Serves fork requests until the host has gone."""
 
-    def __init__(self, sock: socket.socket) -> None:
+    def __init__(self, sock: socket.socket, session: SessionMain) -> None:
         self._socket = sock
+        self._session = session
         self._wake_read, self._wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._sessions: set[int] = set()
 
@@ -105,7 +107,7 @@ class Zygote:
             self._socket.close()
             os.close(self._wake_read)
             os.close(self._wake_write)
-            run_session(Descriptors(*fds), directory)
+            self._session.run(Descriptors(*fds), directory)
             status = 0
         except OSError as exc:
             # Once it runs, only user code that closes descriptors takes them away from the loop.
@@ -174,9 +176,11 @@ def main() -> None:
     # child of a fork does without.
     warnings.filterwarnings("ignore", r"This process \(pid=\d+\) is multi-threaded", DeprecationWarning)
     rehearse(scratch)
+    session = SessionMain()
+    session.prepare()
     gc.collect()
     gc.freeze()
-    zygote = Zygote(sock)
+    zygote = Zygote(sock, session)
     is_stopped = False
     with contextlib.suppress(ConnectionError):  # the host was killed, with something unread between us
         is_stopped = zygote.serve()

@@ -23,9 +23,8 @@ class Ambient:
         self._first_environment = dict(os.environ)
         self._first_path = list(sys.path)
         self._first_filters = list(warnings.filters)
-        self._first_random = random.getstate()
-        self._latest_random = (self._raw_random(), self._first_random)
-        self._home = os.getcwd()  # noqa: PTH109 - text, and each session makes one
+        self._note_random()
+        self._home = ""
 
     def read(self, future_flags: int) -> dict[str, Any]:
         """Give the state, as plain data that can be compared."""
@@ -42,7 +41,7 @@ class Ambient:
         directory = _working_directory()
         if directory is not None and directory != self._home:
             state["directory"] = os.path.relpath(directory, self._home) if self._is_inside(directory) else directory
-        if (drawn := self._random_state()) != self._first_random:
+        if (drawn := self._drawn()) is not None:
             state["random"] = drawn
         numpy_random = sys.modules.get("numpy.random")
         if numpy_random is not None:
@@ -53,10 +52,24 @@ class Ambient:
             state["decimal"] = (context.prec, context.rounding)
         return state
 
-    def _random_state(self) -> Any:
-        """Give the state of the module's generator; making its 625 numbers anew after every cell would cost most."""
+    def _note_random(self) -> None:
+        """Take the state of the module's generator as the one that needs no saving."""
         raw = self._raw_random()
-        if raw is None or raw != self._latest_random[0]:
+        self._first_random = random.getstate() if raw is None else raw
+        self._latest_random: tuple[Any, Any] = (None, None)
+
+    def _drawn(self) -> Any:
+        """Give the state of the module's generator, None if it is as it was at first.
+
+        Making its 625 numbers anew after every cell would cost most.
+        """
+        raw = self._raw_random()
+        if raw is None:
+            state = random.getstate()
+            return None if state == self._first_random else state
+        if raw == self._first_random:
+            return None
+        if raw != self._latest_random[0]:
             self._latest_random = (raw, random.getstate())
         return self._latest_random[1]
 
@@ -69,10 +82,16 @@ class Ambient:
         header, size = object.__basicsize__, random.Random.__base__.__basicsize__  # type: ignore[union-attr]
         return ctypes.string_at(id(generator) + header, size - header), generator.gauss_next  # type: ignore[attr-defined]
 
+    def begin(self, home: str) -> None:
+        """Take what is now as what needs no saving, at the start of a session in this directory."""
+        self._home = home
+        self._first_path = list(sys.path)
+        self._note_random()
+
     def begin_as_twin(self, home: str, state: dict[str, Any]) -> None:
         """Take the state over in a fork, whose random module has been seeded anew."""
         self._home = home
-        self._first_random = random.getstate()
+        self._note_random()
         self.restore(state)
 
     def restore(self, state: dict[str, Any]) -> None:

@@ -56,12 +56,17 @@ class Keeper:
         self._latest_seq = 0
         self._taken_at = 0.0
         self._interval_seconds = 0.0
-        self._workspace = Workspace(os.getcwd())  # noqa: PTH109 - text, joined thousands of times
+        self._workspace = Workspace()
         self._recipes = Recipes()
         self._snapshots = Snapshots(self._read_state, self._workspace.saved, self._send_file, self._on_free)
         self.lost = LostNames()
         self.is_on = True
         registry.names = namespace.names
+
+    def begin(self, directory: str) -> None:
+        """Start with a session whose files are in this directory."""
+        self._workspace.begin(directory)
+        self._ambient.begin(directory)
 
     def follow(self, future_flags: Callable[[], int], context: Context, is_final: Callable[[], bool]) -> None:
         """Take where to read the compiler's future flags, and the context that cells run in.

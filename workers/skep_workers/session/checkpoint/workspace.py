@@ -46,8 +46,8 @@ class _Seen(NamedTuple):
 class Workspace:
     """Reads and writes the files of one session."""
 
-    def __init__(self, directory: str) -> None:
-        self._directory = directory
+    def __init__(self) -> None:
+        self._directory = ""
         self._seen: dict[str, _Seen] = {}
         self._empty: tuple[int, ...] | None = None  # the directory's signature when nothing was in it
         self._stored: frozenset[Digest] = frozenset()
@@ -128,6 +128,10 @@ class Workspace:
         finally:
             os.close(source)
             os.close(target)
+
+    def begin(self, directory: str) -> None:
+        """Look after this directory."""
+        self._directory = directory
 
     def begin_as_twin(self, directory: str, entries: list[Entry]) -> None:
         """Go on in another directory, which has these files; their content is stored. Raises OSError."""
