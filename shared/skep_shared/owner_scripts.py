@@ -44,7 +44,9 @@ class OwnerScripts(ScriptCalls):
             k.prefix, sid, claim.token, claim.epoch, cursor, first_event, reply_ttl_ms, inline_bytes,
         ]  # fmt: skip
         for cell in cells:
-            args += (cell.cell_id, cell.first_event, len(cell.events), cell.manifest, len(cell.blobs), *cell.events)
+            written = "" if cell.written_bytes is None else cell.written_bytes
+            args += (cell.cell_id, cell.first_event, len(cell.events), cell.manifest, len(cell.blobs), written)
+            args += cell.events
             for blob in cell.blobs:
                 args += blob
         keys = (k.session(sid), k.events(sid), k.cells(sid), k.ids(sid), k.checkpoints(sid), k.blobs(sid))

@@ -97,7 +97,8 @@ class CellCommit:
     """One cell of a commit: the number of its first event, and those of its events that are not written yet.
 
     manifest: of the checkpoint after it, b"" if the one before still holds; blobs: chunks it names that are not stored;
-    with b"" for its content one that was stored for its sake, and has to be there still.
+    with b"" for its content one that was stored for its sake, and has to be there still. written_bytes: of its events
+    that are written already, None if that isn't known; where they are few, the reply carries them too.
     """
 
     cell_id: str
@@ -105,6 +106,7 @@ class CellCommit:
     events: tuple[bytes, ...]
     manifest: bytes = b""
     blobs: tuple[tuple[bytes, bytes], ...] = ()
+    written_bytes: int | None = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -135,6 +135,7 @@ class Histories:
                 len(events),
                 rng.choice((b"", b"manifest")),
                 len(chunks) // 2,
+                rng.choice(("", 0, 5, 2000)),
                 *events,
                 *chunks,
             ]

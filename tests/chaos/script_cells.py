@@ -127,10 +127,10 @@ class CellScripts(ScriptBase):
         parsed, written, i = [], 0, 8
         while i < len(args):
             n, m = int(args[i + 2]), int(args[i + 4])
-            own = args[i + 5 : i + 5 + n]
-            chunks = args[i + 5 + n : i + 5 + n + 2 * m]
-            parsed.append((args[i], args[i + 1], args[i + 3], own, chunks))
-            written, i = written + n, i + 5 + n + 2 * m
+            own = args[i + 6 : i + 6 + n]
+            chunks = args[i + 6 + n : i + 6 + n + 2 * m]
+            parsed.append((args[i], args[i + 1], args[i + 3], args[i + 5], own, chunks))
+            written, i = written + n, i + 6 + n + 2 * m
         count = len(parsed)
         final = first + written - 1
         writes_events = True
@@ -162,7 +162,7 @@ class CellScripts(ScriptBase):
             if cursor != cursor_before or last != first - 1 or cursor + count > seq or not fits:
                 return [b"GAP", last, cursor]
         if steps == ("events",):
-            for event in (event for _, _, _, own, _ in parsed for event in own):
+            for event in (event for *_, own, _ in parsed for event in own):
                 last += 1
                 r.xadd(events, b"%d-0" % last, b"e", event)
             r.hset(session, {b"last": last})
@@ -170,8 +170,9 @@ class CellScripts(ScriptBase):
         if steps == ("cursor",):
             writes_events, last = False, last - written
         r.xtrim_minid(cells, b"%d-0" % (cursor + count + 1))
-        for cell, cell_first, manifest, own, chunks in parsed:
-            here, size = last + 1, sum(map(len, own))
+        for cell, cell_first, manifest, size_before, own, chunks in parsed:
+            here = last + 1
+            size = int(size_before) + sum(map(len, own)) if size_before else inline + 1
             for event in own:
                 last += 1
                 if writes_events:
@@ -186,8 +187,11 @@ class CellScripts(ScriptBase):
             pending = PENDING.match(entry) if entry else None
             for client in filter(None, pending[2].split(b",") if pending else ()):
                 reply: Reply = [b"c", cell, b"s", sid, b"q", cursor, b"f", cell_first, b"l", last]
-                if int(cell_first) == here and size <= inline and len(own) <= 64:
-                    for event in own:
+                before = here - int(cell_first)
+                if size <= inline and before >= 0 and before + len(own) <= 64:
+                    span = b"%s-0" % cell_first, b"%d-0" % (here - 1)
+                    earlier = [fields[1] for _, fields in r.xrange(events, *span)] if before > 0 else []
+                    for event in [*earlier, *own]:
                         reply += [b"e", event]
                 key = prefix + b":client:" + client + b":replies"
                 r.xadd(key, None, *reply)

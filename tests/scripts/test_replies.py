@@ -77,24 +77,38 @@ async def test_a_reply_carries_at_most_64_events(shard, count, carried):
     assert (pointer["l"], len(events)) == (str(count), carried)
 
 
-async def test_a_reply_that_could_carry_only_some_of_the_events_carries_none(shard):
+@pytest.mark.parametrize(("written", "carried"), [(4, [b"e1", b"e2", b"e3"]), (9, []), (None, [])])
+async def test_a_reply_carries_what_was_written_before_if_that_is_known_to_be_little(shard, written, carried):
     await shard.submit("a", client="c1")
     claim = await shard.claim()
-    await shard.scripts.emit(claim, 1, [b"e1"])
+    await shard.scripts.emit(claim, 1, [b"e1", b"e2"])
 
-    await shard.commit(claim, CellCommit("a", 1, (b"e2",)), first=2)
+    cell = CellCommit("a", 1, (b"e3",), written_bytes=written)
+    await shard.commit(claim, cell, first=3, inline_bytes=10)
 
-    assert await shard.replies("c1") == [({"c": "a", "s": "s", "q": "1", "f": "1", "l": "2"}, [])]
+    assert await shard.replies("c1") == [({"c": "a", "s": "s", "q": "1", "f": "1", "l": "3"}, carried)]
 
 
-async def test_in_a_group_only_the_cell_with_earlier_events_comes_without_them(shard):
+@pytest.mark.parametrize(("count", "carried"), [(64, 64), (65, 0)])
+async def test_of_these_too_a_reply_carries_at_most_64(shard, count, carried):
+    await shard.submit("a", client="c1")
+    claim = await shard.claim()
+    await shard.scripts.emit(claim, 1, [b"e"] * (count - 1))
+
+    await shard.commit(claim, CellCommit("a", 1, (b"last",)), first=count)
+
+    [(_, events)] = await shard.replies("c1")
+    assert len(events) == carried
+
+
+async def test_in_a_group_each_cell_carries_its_own(shard):
     await shard.submit("a", "b", client="c1")
     claim = await shard.claim()
     await shard.scripts.emit(claim, 1, [b"a1"])
 
     await shard.commit(claim, CellCommit("a", 1, (b"a2",)), CellCommit("b", 3, (b"b1",)), first=2)
 
-    assert [events for _, events in await shard.replies("c1")] == [[], [b"b1"]]
+    assert [events for _, events in await shard.replies("c1")] == [[b"a1", b"a2"], [b"b1"]]
 
 
 async def test_a_resent_commit_replies_only_once(shard):

@@ -4,8 +4,9 @@
 -- ARGV 1 prefix  2 session id  3 owner token  4 epoch  5 cursor before  6 number of the first event
 --      7 reply TTL (ms)  8 largest reply that carries its events (bytes)
 --      then for each cell, in seq order: cell id, number of its first event, count of its events here, manifest of
---      its checkpoint ('' = the one before still holds), count of chunks here, those events, those chunks (name, bytes;
---      '' = stored before, and has to be there still)
+--      its checkpoint ('' = the one before still holds), count of chunks here, bytes of its events that are written
+--      already ('' = more than a reply should carry), those events, those chunks (name, bytes; '' = stored before, and
+--      has to be there still)
 -- Also touches P:client:CLIENT:replies of each client that waits for one of the cells.
 -- Returns {'OK', last event, cursor} or {'DUP', …} or {'GAP', last event, cursor} or {'FENCED', epoch}
 -- Invariant: cursor and last event are compared and set together, so no commit is applied twice or skips output. A
@@ -26,8 +27,8 @@ while i <= #ARGV do
   local seq, clients = string.match(entry, '^p:(%d+):(.*)$')
   fits = fits and seq == tostring(cursor_before + count + 1)
   waiting[count + 1] = clients
-  local after = i + 5 + n + 2 * tonumber(ARGV[i + 4])
-  for j = i + 5 + n, after - 1, 2 do
+  local after = i + 6 + n + 2 * tonumber(ARGV[i + 4])
+  for j = i + 6 + n, after - 1, 2 do
     if ARGV[j + 1] == '' then fits = fits and redis.call('HEXISTS', KEYS[6], ARGV[j]) == 1 end
   end
   count, written, i = count + 1, written + n, after
@@ -45,13 +46,12 @@ local head -- the last of the checkpoints that come with it
 local tail -- what is behind it is not trimmed: see trim.lua
 while i <= #ARGV do
   local cell, cell_first, n = ARGV[i], ARGV[i + 1], tonumber(ARGV[i + 2])
-  local manifest, blobs = ARGV[i + 3], tonumber(ARGV[i + 4])
-  local size, here = 0, last + 1
+  local manifest, blobs, size, here = ARGV[i + 3], tonumber(ARGV[i + 4]), tonumber(ARGV[i + 5]), last + 1
   tail = cell_first
-  i = i + 5
+  i = i + 6
   for j = i, i + n - 1 do
     last = last + 1
-    size = size + #ARGV[j]
+    size = size and size + #ARGV[j]
     redis.call('XADD', events, last .. '-0', 'e', ARGV[j])
   end
   cursor = cursor + 1
@@ -63,9 +63,16 @@ while i <= #ARGV do
     head = cursor
   end
   redis.call('HSET', ids, cell, 'd:' .. cursor .. ':' .. cell_first .. ':' .. last)
+  local before = here - tonumber(cell_first)
+  local carries = size and size <= inline and before >= 0 and before + n <= 64
   for client in string.gmatch(waiting[cursor - cursor_before], '[^,]+') do
     local reply = {'c', cell, 's', sid, 'q', cursor, 'f', cell_first, 'l', last}
-    if tonumber(cell_first) == here and size <= inline and n <= 64 then
+    if carries then
+      local earlier = before > 0 and redis.call('XRANGE', events, cell_first .. '-0', (here - 1) .. '-0') or {}
+      for _, entry in ipairs(earlier) do
+        reply[#reply + 1] = 'e'
+        reply[#reply + 1] = entry[2][2]
+      end
       for j = i, i + n - 1 do
         reply[#reply + 1] = 'e'
         reply[#reply + 1] = ARGV[j]

@@ -48,6 +48,7 @@ class _Chunk:
     is_followed: bool = False  # the next cell runs already
     manifest: bytes = b""
     blobs: tuple[tuple[bytes, bytes], ...] = ()
+    written_bytes: int | None = None  # of the cell's events, before these
 
 
 class Journal:
@@ -80,6 +81,8 @@ class Journal:
         self._flush_now = False
         self._commit_now = False
         self._group_timer: asyncio.TimerHandle | None = None
+        self._emitted_bytes = 0  # since the last end of a cell
+        self._emitted_from = claim.last_event + 1  # the number of the first event that may be among these
         self.cursor = claim.cursor
         self.head = claim.head
         self.unwritten_bytes = 0
@@ -129,7 +132,9 @@ class Journal:
         chunk, self._open = self._open, _Chunk()
         chunk.cell_id, chunk.cell_first_event, chunk.seq, chunk.make_last = cell_id, first_event, seq, make_last
         chunk.needs_saving, chunk.is_followed = not is_saved, is_followed
+        chunk.written_bytes = self._emitted_bytes if first_event >= self._emitted_from else None
         self._added += 1
+        self._emitted_bytes, self._emitted_from = 0, self._added + 1
         self._ended.append(chunk)
         self._idle.clear()
         self._complete_ready(0)
@@ -169,6 +174,7 @@ class Journal:
         again.events += self._open.events
         again.size_bytes = sum(map(len, again.events))
         self._open = again
+        self._emitted_bytes, self._emitted_from = 0, self._added + 1  # what was counted is spread over their ends
         self._flush()
         return [chunk.seq for chunk in unsaved]
 
@@ -264,7 +270,14 @@ class Journal:
             size += chunks[-1].size_bytes
         self._commit_now = self._ready > 0
         cells = [
-            CellCommit(chunk.cell_id, chunk.cell_first_event, tuple(chunk.events), chunk.manifest, chunk.blobs)
+            CellCommit(
+                chunk.cell_id,
+                chunk.cell_first_event,
+                tuple(chunk.events),
+                chunk.manifest,
+                chunk.blobs,
+                chunk.written_bytes,
+            )
             for chunk in chunks
         ]
         count = sum(len(cell.events) for cell in cells)
@@ -301,6 +314,7 @@ class Journal:
         # Taken out before the wait: the cell may end meanwhile, and its commit must carry only what is left.
         del chunk.events[: len(events)]
         chunk.size_bytes -= size
+        self._emitted_bytes += size
         self.said = {seq: attempt for seq, attempt in self.said.items() if seq > self.cursor}
         said = " ".join(f"{seq}:{attempt}" for seq, attempt in self.said.items())
         await self._persist(lambda: self._scripts.emit(self._claim, self._written + 1, events, said=said))
