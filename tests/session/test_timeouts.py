@@ -120,6 +120,20 @@ async def test_a_withdrawn_cell_does_not_run_and_the_others_keep_their_order(ses
     assert cells[2].kinds == ["Done"]
 
 
+@pytest.mark.parametrize("busy", ["while True: pass", "await asyncio.Event().wait()", "time.sleep(60)"])
+async def test_what_was_withdrawn_before_the_interrupt_does_not_run(session, busy):
+    """The interrupt's signal is quicker than the thread that reads withdrawals, and the next cell could start."""
+    await session.run("import asyncio, time\nruns = 0")
+    for _ in range(10):
+        cells = session.submit_all(f"print('runs')\n{busy}", "runs += 1")
+        await cells[0].said("runs")
+        session.withdraw(cells[1])
+        session.interrupt(cells[0])
+        assert [(await cell.ended()).status for cell in cells] == ["interrupted", "cancelled"]
+
+    assert await session.value("runs") == 0
+
+
 async def test_a_cell_that_runs_can_not_be_withdrawn(session):
     cell = session.submit("input()")
     await cell.until(lambda cell: cell.questions)

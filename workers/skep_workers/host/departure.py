@@ -71,11 +71,10 @@ class Departure:
                 self._runs.refuse_next(CellStatus.CANCELLED, "SessionClosed", reason)
             if self._runs.is_settled and self._intake.is_complete:
                 return
-            for run in list(self._runs):
-                if run is self._runs.head:
-                    self._runs.interrupt(run.cell.seq)
-                else:
-                    self._runs.cancel(run.cell.seq)
+            for run in list(self._runs)[1:]:  # first: the one that runs may end at once, and the next one start
+                self._runs.cancel(run.cell.seq)
+            if self._runs.head is not None:
+                self._runs.interrupt(self._runs.head.cell.seq)
             if not await self._changes_within(INTERRUPT_GRACE_SECONDS) and self._runs:
                 await self._processes.kill()
 

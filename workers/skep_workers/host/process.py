@@ -40,6 +40,7 @@ from skep_workers.host.twin_requests import TwinRequests
 
 EXIT_STATUS_SECONDS: Final = 1.0
 KILL_SECONDS: Final = 2.0
+FRAME_SECONDS: Final = 0.002
 SEND_BUFFER_BYTES: Final = 8 * 1024 * 1024
 
 
@@ -112,10 +113,12 @@ class SessionProcess:
 
     def control(self, frame: Interrupt | Withdraw | Answer | Request) -> None:
         """Send a request that is heard while a cell runs."""
-        if self._control is not None:
+        if isinstance(frame, Interrupt):
+            self._signal_interrupt(frame)
+            # Behind the signal, which ends most cells: whoever reads the frame there takes the GIL from the main thread.
+            asyncio.get_running_loop().call_later(FRAME_SECONDS, _send, self._control, [encode_frame(frame)])
+        else:
             _send(self._control, [encode_frame(frame)])
-            if isinstance(frame, Interrupt):
-                self._signal_interrupt(frame)
 
     def _signal_interrupt(self, frame: Interrupt) -> None:
         """Get through to a main thread that holds the GIL, where nobody can read the frame."""

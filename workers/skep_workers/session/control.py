@@ -21,6 +21,7 @@ from _signal import (  # type: ignore[import-not-found]  # signal's own make enu
 from collections.abc import Callable
 from dataclasses import dataclass
 from threading import get_ident
+from time import sleep  # bound early: user code may patch time
 from typing import Final
 
 from skep_shared.errors import ProtocolError
@@ -40,6 +41,8 @@ PROTOCOL_EXIT: Final = 70  # EX_SOFTWARE of sysexits.h
 START_FAILED_EXIT: Final = 71  # EX_OSERR
 CLOSED_EXIT: Final = 74  # EX_IOERR
 PATIENCE_MILLISECONDS: Final = 5
+CATCH_UP_SECONDS: Final = 0.0005
+CATCH_UP_LOOKS: Final = 100
 _NOT_HERE: Final = frozenset(valid_signals()) - {SIGSEGV, SIGBUS}  # signals go to the main thread
 
 
@@ -63,6 +66,7 @@ class ControlThread:
         self._reader = reader
         self._decoder = FrameDecoder()
         self._sending = threading.Lock()
+        self._receiving = threading.Lock()
 
     def start(self, controls: Controls) -> None:
         """Start serving."""
@@ -72,6 +76,15 @@ class ControlThread:
         """Send a frame on the control socket; from any thread."""
         with self._sending:
             self.socket.sendall(encode_frame(frame))
+
+    def catch_up(self) -> None:
+        """Wait until what the host has sent by now has been heard; the main thread calls this."""
+        look = select.poll()
+        look.register(self.socket, select.POLLIN)
+        for _ in range(CATCH_UP_LOOKS):
+            if not look.poll(0) and not self._receiving.locked():
+                return
+            sleep(CATCH_UP_SECONDS)
 
     def _serve(self, controls: Controls) -> None:
         self._link.sending_thread = get_ident()
@@ -115,7 +128,10 @@ class ControlThread:
         return max(0.0, (min(times) - monotonic()) * 1000) + 0.5 if times else None
 
     def _receive(self, controls: Controls) -> None:
-        data = self.socket.recv(RECEIVE_BYTES)
+        with self._receiving:
+            self._take(controls, self.socket.recv(RECEIVE_BYTES))
+
+    def _take(self, controls: Controls, data: bytes) -> None:
         if not data:
             leave_with_everyone()
         for frame in self._decoder.feed(data):

@@ -31,7 +31,7 @@ from skep_workers.session.shield import Shield
 from skep_workers.session.sources import install_class_sources
 from skep_workers.session.twinning import Given
 from skep_workers.session.workspace_calls import WorkspaceCalls
-from skep_workers.session.writer import Writer
+from skep_workers.session.writer import NOBODY, Writer
 
 
 class Parts:
@@ -103,6 +103,12 @@ class Parts:
         """Hear what the host asks for while a cell runs."""
         self._control.start(Controls(self._ladder, self._asker, self.operations, withdraw, leave))
 
+    def catch_up(self) -> None:
+        """After a cell that was interrupted, hear what was asked before that: the next one may have been withdrawn."""
+        delivered = self._interrupter.delivered
+        if delivered is not NOBODY and delivered == self.link.running:
+            self._control.catch_up()
+
     def forget(self) -> None:
         """Close what no end of the process closes."""
         asyncio.SelectorEventLoop.close(self.loop)
@@ -125,7 +131,8 @@ class Parts:
         """Let go of what is the parent's, and make every part anew on ends of its own."""
         os.setsid()
         os.close(self.link.wake_fd)
-        ends = self.ends
+        self.ends.close()
+        self.ends = ends = make_ends()  # others: a fork has closed its socket for cells (`become_forked_copy`)
         ends.take(given.own)
         os.fchdir(given.directory)
         for fd in (given.directory, given.adopted):

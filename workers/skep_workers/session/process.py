@@ -155,6 +155,7 @@ class SessionMain:
     def _start_next(self) -> None:
         while not self._is_busy and self._queue and not self._wanted_twins:
             self._is_busy = True
+            self._parts.catch_up()
             cell = self._queue.popleft()
             self._reader.drain()  # what was written before belongs to the cell before
             self._link.running = writer = Writer(cell.seq, cell.attempt)
