@@ -115,7 +115,7 @@ class SessionProcess:
         """Send a request that is heard while a cell runs."""
         if isinstance(frame, Interrupt):
             self._signal_interrupt(frame)
-            # Behind the signal, which ends most cells: whoever reads the frame there takes the GIL from the main thread.
+            # Behind the signal, which ends most cells: who reads the frame there takes the GIL from the main thread.
             asyncio.get_running_loop().call_later(FRAME_SECONDS, _send, self._control, [encode_frame(frame)])
         else:
             _send(self._control, [encode_frame(frame)])
