@@ -7,6 +7,7 @@ from typing import Any, Final
 import structlog
 
 from skep_shared.frames import Done
+from skep_shared.logs import log_each
 from skep_workers.host.intake import QueuedCell
 
 log = structlog.get_logger()
@@ -60,5 +61,4 @@ class Accounting:
             self._timer.cancel()
             self._timer = None
         unlogged, self._unlogged = self._unlogged, []
-        for line in unlogged:
-            log.info("cell.finished", **line)
+        log_each(log, "cell.finished", unlogged)
