@@ -18,6 +18,7 @@ from skep_shared.frames import FRAME_CODES, Blob, Frame, Hello
 PROTOCOL_VERSION: Final = 1
 MAX_FRAME_BYTES: Final = 16 * 1024 * 1024
 HEADER_BYTES: Final = 4
+LARGE_BODY_BYTES: Final = 4 * 1024
 _BLOB_NAME_BYTES: Final = 16
 _BLOB_START: Final = bytes([0x93, FRAME_CODES[Blob], 0xC4, _BLOB_NAME_BYTES])  # an array of three, and the name's head
 _LONG_DATA: Final = b"\xc6"  # msgpack's bin 32
@@ -130,11 +131,12 @@ class FrameDecoder:
                     if self._place is not None and self._begin_to_place(self._place, start):
                         start = len(buffer)
                     break
-                with (
-                    memoryview(buffer) as view,
-                    view[start + HEADER_BYTES : end] as body,
-                ):  # not a copy: it may be large
-                    frame = _decode_body(body)
+                body_at = start + HEADER_BYTES
+                if size < LARGE_BODY_BYTES:
+                    frame = _decode_body(buffer[body_at:end])
+                else:  # not a copy
+                    with memoryview(buffer) as view, view[body_at:end] as body:
+                        frame = _decode_body(body)
                 start = end
                 yield frame
         finally:
@@ -161,13 +163,29 @@ class FrameDecoder:
         return True
 
 
-def _decode_body(body: memoryview) -> Frame:
+_checked: dict[tuple[Any, ...], Any] = {}  # code and types of what was found right -> what it makes; see _decode_body
+
+
+def _decode_body(body: bytearray | memoryview) -> Frame:
     try:
         items = msgpack.unpackb(body, unicode_errors="surrogatepass", strict_map_key=False)
     except Exception as exc:  # msgpack raises ValueError, TypeError, RecursionError and its own, by what it met
         raise MalformedFrame(f"not msgpack ({exc})") from exc
     if not isinstance(items, list) or not items:
         raise MalformedFrame(f"an array of code and fields was expected, not {type(items).__name__}")
+    # A code with fields of these types was right before: they needn't be looked at one by one.
+    known = (items[0], *map(type, items)) if type(items[0]) is int else None
+    make = _checked.get(known) if known is not None else None
+    if make is None:
+        make = _check(items)
+        if known is not None and make is not Hello:  # whose version is looked at each time
+            _checked[known] = make
+    frame: Frame = make(*items[1:])
+    return frame
+
+
+def _check(items: list[Any]) -> Any:
+    """Give the class of the frame that these items make. Raises MalformedFrame, VersionMismatch."""
     schema = _SCHEMAS.get(items[0]) if type(items[0]) is int else None
     if schema is None:
         raise MalformedFrame(f"unknown code {items[0]!r}")
@@ -179,5 +197,4 @@ def _decode_body(body: memoryview) -> Frame:
     for item, (field, types) in zip(items[1:], schema.fields, strict=True):
         if type(item) not in types and not (type(item) is int and float in types):
             raise MalformedFrame(f"{name}.{field} can't be {type(item).__name__}")
-    frame: Frame = schema.make(*items[1:])
-    return frame
+    return schema.make
