@@ -98,9 +98,10 @@ class LoggedProcess:
         async with self._news:
             while True:
                 for line in self.lines:
-                    if f'"event": "{event}"' in line:
+                    if f'"{event}"' in line:
                         entry: dict[str, Any] = json.loads(line)
-                        return entry
+                        if entry["event"] == event:
+                            return entry
                 assert not self._ended, "\n".join(self.lines)
                 await self._news.wait()
 
