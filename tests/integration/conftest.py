@@ -93,14 +93,14 @@ class LoggedProcess:
             self._ended = True
             self._news.notify_all()
 
-    async def says(self, event: str) -> dict[str, Any]:
-        """Wait for this event in the log; should the worker end without it, that is a failure."""
+    async def says(self, event: str, **fields: Any) -> dict[str, Any]:
+        """Wait for this event, with these fields, in the log; should the worker end without it, that is a failure."""
         async with self._news:
             while True:
                 for line in self.lines:
                     if f'"{event}"' in line:
                         entry: dict[str, Any] = json.loads(line)
-                        if entry["event"] == event:
+                        if entry.items() >= {"event": event, **fields}.items():
                             return entry
                 assert not self._ended, "\n".join(self.lines)
                 await self._news.wait()

@@ -9,13 +9,6 @@ pytestmark = pytest.mark.anyio
 WORKER = ("-m", "skep_workers")
 
 
-async def finished(worker, cell_id):
-    """Give the worker's own line on this cell."""
-    await worker.says("cell.finished")
-    lines = [json.loads(line) for line in worker.lines if '"cell.finished"' in line]
-    return next(line for line in lines if line["cell_id"] == cell_id)
-
-
 async def test_a_worker_takes_names_of_blocking_calls_and_tells_what_it_met(shard, run_logged):
     settings = shard.settings
     detection = json.dumps({"blocking": ["json.dumps"], "not_blocking": ["time.sleep"]})
@@ -31,7 +24,7 @@ async def test_a_worker_takes_names_of_blocking_calls_and_tells_what_it_met(shar
     for cell_id, code in (("blocks", "import json\njson.dumps(1)"), ("does-not", "import time\ntime.sleep(0)")):
         (await session.run(code, cell_id=cell_id)).raise_for_status()
     last = await session.run("1", cell_id="last")
-    blocks, does_not = await finished(worker, "blocks"), await finished(worker, "does-not")
+    blocks, does_not = [await worker.says("cell.finished", cell_id=cell_id) for cell_id in ("blocks", "does-not")]
 
     assert last.value == 1
     assert (blocks["session_id"], blocks["mode"], blocks["blocking_call"]) == ("s", "blocking_sync", 1)
