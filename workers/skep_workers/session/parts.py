@@ -56,11 +56,12 @@ class Parts:
         self._handlers = {**Inspector(self.engine.namespace).handlers, **self._files.handlers}
         self.operations = Operations(self._handlers, self._control.answer)
 
-    def begin(self, given: Descriptors) -> None:
-        """Start in a fork of the process that has made the parts, on descriptors of its own, in its directory."""
-        self.ends.take(given)
+    def begin(self, given: Descriptors, place: str) -> None:
+        """Start in a fork of the process that has made the parts, on descriptors and in a directory of its own."""
+        self.ends.take(given)  # first: what goes wrong from here on is told in the session
         self.loop.begin_in_fork()
         self.link.begin_in_fork()
+        os.chdir(place)
         directory = os.getcwd()  # noqa: PTH109 - compared as text
         self.keeper.begin(directory)
         self._files.begin(directory)

@@ -64,11 +64,10 @@ class SessionMain:
         signal.signal(INTERRUPT_SIGNAL, signal.SIG_IGN)  # it could come before its handler is there, and would kill
         os.setsid()  # a process group of its own, so that all of it can be killed
         adopt_orphans()
-        os.chdir(directory)
+        self._pid = os.getpid()
         sys.path.insert(0, "")
         sys.argv = [""]
-        self._pid = os.getpid()
-        self._parts.begin(descriptors)
+        self._parts.begin(descriptors, directory)
         faulthandler.enable(file=2, all_threads=False)
         numpy = sys.modules.get("numpy")
         if numpy is not None:  # the random module does this by itself after a fork
