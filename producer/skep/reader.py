@@ -124,7 +124,7 @@ class _Pages:
             runs = await self._read(seen)
         await self.aclose()
         is_last = sum(len(events) for _, events in runs) <= PAGE_EVENTS
-        if not is_last and sum(len(packed) for _, events in runs for packed in events) <= MAX_AHEAD_BYTES:
+        if not is_last and sum(sum(map(len, events)) for _, events in runs) <= MAX_AHEAD_BYTES:
             self._ahead_of = runs[-1][0] + len(runs[-1][1]) - 1
             self._ahead = asyncio.create_task(self._read(self._ahead_of), name=f"the next page of {self._log.key}")
         return runs, is_last

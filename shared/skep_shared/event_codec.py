@@ -59,11 +59,12 @@ def unpack_events(
         event_id = f"{number}-0"
         try:
             plain = _decode(packed)
-            event = None if plain.kind in but else _event(session_id, event_id, plain)
+            if but and plain.kind in but:
+                continue
+            event = _event(session_id, event_id, plain)
         except _REFUSALS:
             event = _validated(session_id, event_id, packed)
-        if event is not None:
-            yield event
+        yield event
 
 
 def _plain_class(kind: type[BaseEvent]) -> type[Any]:
