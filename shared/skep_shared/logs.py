@@ -14,7 +14,7 @@ import structlog
 
 LogFormat = Literal["auto", "json", "console"]
 
-_encode: Final = msgspec.json.Encoder(enc_hook=repr).encode  # at a tenth of what json.dumps takes
+_encode: Final = msgspec.json.Encoder(enc_hook=repr).encode
 _encode_anything: Final = json.JSONEncoder(default=repr, skipkeys=True).encode
 
 

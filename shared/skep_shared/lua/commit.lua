@@ -65,10 +65,11 @@ while i <= #ARGV do
   redis.call('HSET', ids, cell, 'd:' .. cursor .. ':' .. cell_first .. ':' .. last)
   local before = here - tonumber(cell_first)
   local carries = size and size <= inline and before >= 0 and before + n <= 64
+  local earlier = before <= 0 and {} or nil -- read once, and only for a client that waits
   for client in string.gmatch(waiting[cursor - cursor_before], '[^,]+') do
     local reply = {'c', cell, 's', sid, 'q', cursor, 'f', cell_first, 'l', last}
     if carries then
-      local earlier = before > 0 and redis.call('XRANGE', events, cell_first .. '-0', (here - 1) .. '-0') or {}
+      earlier = earlier or redis.call('XRANGE', events, cell_first .. '-0', (here - 1) .. '-0')
       for _, entry in ipairs(earlier) do
         reply[#reply + 1] = 'e'
         reply[#reply + 1] = entry[2][2]

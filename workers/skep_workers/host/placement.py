@@ -29,7 +29,7 @@ log = structlog.get_logger()
 
 WORKERS_LOOKED_AT: Final = 1000
 CHOICES: Final = 2
-CLEARLY_FEWER: Final = 2  # sessions, and an eighth of those that are here
+CLEARLY_FEWER: Final = 2  # sessions, and a 32nd of those that are here: counts are a little behind
 UNCOUNTED_SECONDS: Final = 2.0  # after which a session that was sent has come there, or never will
 
 
@@ -113,7 +113,7 @@ class Placement:
     def _most_elsewhere(self) -> int:
         """How many sessions a worker may have that is to get this one's next."""
         here = self._sessions_here() + self._deciding
-        return here - CLEARLY_FEWER - here // 8
+        return here - CLEARLY_FEWER - here // 32
 
     def _with_sent(self, worker_id: str, counted: int) -> int:
         """Give how many sessions a worker has, with those that were sent there and are not counted yet."""

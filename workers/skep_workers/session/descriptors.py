@@ -10,13 +10,14 @@ import resource
 import socket
 from dataclasses import dataclass, fields
 from fcntl import F_DUPFD_CLOEXEC, fcntl
+from typing import Final
 
 from skep_shared.flushed_text import FlushedText
 from skep_shared.interrupt_page import InterruptPage, make_page
 from skep_workers.session.renewal import renew
 
-HIGHEST_PLACE = 1024
-PLACES = 32
+HIGHEST_PLACE: Final = 1024
+PLACES: Final = 32
 
 
 @dataclass(frozen=True, slots=True)

@@ -84,9 +84,12 @@ class Parts:
 
     def take_over_process(self) -> None:
         """Put in place what only a session process has: its streams, and what signals and forks do."""
-        install_streams(self._streams)
         os.register_at_fork(after_in_child=self.link.become_forked_copy)
         os.register_at_fork(after_in_child=self.reader.become_forked_copy)
+        self._take_streams_and_signals()
+
+    def _take_streams_and_signals(self) -> None:
+        install_streams(self._streams)
         self._interrupter.install()
         self.reader.watch()
         self._hooks = Hooks()
@@ -158,8 +161,5 @@ class Parts:
         self._files.begin(directory)
         self._hooks.drop_new_finalizers()
         sys.argv = [""]
-        install_streams(self._streams)
         self._install_names()
-        self._interrupter.install()
-        self.reader.watch()
-        self._hooks = Hooks()
+        self._take_streams_and_signals()
