@@ -14,7 +14,7 @@ from skep_shared.orphans import adopt_orphans
 from skep_workers.session.asking import DEFAULT_DEADLINE_SECONDS, Asker
 from skep_workers.session.attribution import install_thread_hook
 from skep_workers.session.capture import STREAMS, CellStream, PipeReader, install_streams
-from skep_workers.session.checkpoint.keeping import Keeper
+from skep_workers.session.checkpoint.checkpointer import Keeper
 from skep_workers.session.company import Hooks, reason_to_stay
 from skep_workers.session.control import Controls, ControlThread
 from skep_workers.session.descriptors import Descriptors, make_ends

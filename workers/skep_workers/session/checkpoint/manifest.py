@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import msgpack
 
-from skep_workers.session.checkpoint.workspace import Entry, pack_entries, unpack_entries
+from skep_workers.session.checkpoint.surroundings.workspace import Entry, pack_entries, unpack_entries
 
 FORMAT: Final = 1
 

@@ -25,11 +25,11 @@ from types import MappingProxyType, MethodType
 from typing import Any, Final
 
 from skep_workers.session.capturing import CapturedOutput
-from skep_workers.session.checkpoint.definitions import Reduced, Reducer, is_made_by_c, module_of, registry
-from skep_workers.session.checkpoint.exceptions import make_exception, set_exception_state
-from skep_workers.session.checkpoint.functions import reduce_cell
-from skep_workers.session.checkpoint.locks import LOCK, reduce_lock, reduce_recursive_lock
-from skep_workers.session.checkpoint.references import (
+from skep_workers.session.checkpoint.reducers.definitions import Reduced, Reducer, is_made_by_c, module_of, registry
+from skep_workers.session.checkpoint.reducers.exceptions import make_exception, set_exception_state
+from skep_workers.session.checkpoint.reducers.functions import reduce_cell
+from skep_workers.session.checkpoint.reducers.locks import LOCK, reduce_lock, reduce_recursive_lock
+from skep_workers.session.checkpoint.reducers.references import (
     make_dead_proxy,
     make_dead_reference,
     make_memory_view,

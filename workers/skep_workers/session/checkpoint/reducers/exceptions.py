@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from skep_workers.session.checkpoint.definitions import class_attribute, is_made_by_c
+from skep_workers.session.checkpoint.reducers.definitions import class_attribute, is_made_by_c
 
 
 def reduce_exception(exc: BaseException) -> Any:

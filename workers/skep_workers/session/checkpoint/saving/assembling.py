@@ -10,13 +10,13 @@ from pickle import dumps  # bound early: user code may patch pickle
 from typing import Any
 
 from skep_workers.session.checkpoint.chunks import CHUNK_BYTES, Digest, split
-from skep_workers.session.checkpoint.grouping import GroupPickler, Progress, Stream
 from skep_workers.session.checkpoint.manifest import Buffer, Group, Manifest
-from skep_workers.session.checkpoint.pickling import DefinitionKeys, is_definition
-from skep_workers.session.checkpoint.proofs import is_immutable
+from skep_workers.session.checkpoint.saving.grouping import GroupPickler, Progress, Stream
+from skep_workers.session.checkpoint.saving.pickling import DefinitionKeys, is_definition
 from skep_workers.session.checkpoint.state import State
-from skep_workers.session.checkpoint.still_buffers import WATCHED_BYTES, Known, Place, place_of
-from skep_workers.session.checkpoint.workspace import Entry
+from skep_workers.session.checkpoint.surroundings.workspace import Entry
+from skep_workers.session.checkpoint.unchanged.fingerprints import is_immutable
+from skep_workers.session.checkpoint.unchanged.unchanged_buffers import WATCHED_BYTES, Known, Place, place_of
 
 LARGE_ATOM = 64 * 1024
 

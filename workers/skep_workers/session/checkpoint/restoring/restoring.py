@@ -12,11 +12,11 @@ import platform
 from dataclasses import dataclass, field
 from typing import Any
 
-from skep_workers.session.checkpoint.ambient import Ambient
-from skep_workers.session.checkpoint.chunk_store import ChunkStore
 from skep_workers.session.checkpoint.manifest import Group, Manifest
-from skep_workers.session.checkpoint.pickling import registry
-from skep_workers.session.checkpoint.workspace import Workspace
+from skep_workers.session.checkpoint.reducers.definitions import registry
+from skep_workers.session.checkpoint.restoring.chunk_store import ChunkStore
+from skep_workers.session.checkpoint.surroundings.ambient import Ambient
+from skep_workers.session.checkpoint.surroundings.workspace import Workspace
 
 
 @dataclass(slots=True)

@@ -12,13 +12,13 @@ from contextvars import Context
 from typing import Any, Final
 
 from skep_shared.frames import Blob, Expect, Frame, Restore, Restored
-from skep_workers.session.checkpoint.ambient import Ambient
-from skep_workers.session.checkpoint.chunk_store import ChunkStore, DamagedCheckpoint
-from skep_workers.session.checkpoint.lost import LostName, LostNames
+from skep_workers.session.checkpoint.lost_names import LostName, LostNames
 from skep_workers.session.checkpoint.manifest import Manifest
-from skep_workers.session.checkpoint.pickling import registry
 from skep_workers.session.checkpoint.recipes import Recipes
-from skep_workers.session.checkpoint.restoring import restore
+from skep_workers.session.checkpoint.reducers.definitions import registry
+from skep_workers.session.checkpoint.restoring.chunk_store import ChunkStore, DamagedCheckpoint
+from skep_workers.session.checkpoint.restoring.restoring import restore
+from skep_workers.session.checkpoint.saving.snapshots import Snapshots
 from skep_workers.session.checkpoint.state import (
     DEFAULT_MEMORY_BYTES,
     DEFAULT_SNAPSHOT_SECONDS,
@@ -26,8 +26,8 @@ from skep_workers.session.checkpoint.state import (
     SnapshotLimits,
     State,
 )
-from skep_workers.session.checkpoint.taking import Snapshots
-from skep_workers.session.checkpoint.workspace import DEFAULT_QUOTA_BYTES, Workspace
+from skep_workers.session.checkpoint.surroundings.ambient import Ambient
+from skep_workers.session.checkpoint.surroundings.workspace import DEFAULT_QUOTA_BYTES, Workspace
 from skep_workers.session.clock import monotonic
 from skep_workers.session.internals import RESULT_NAMES
 from skep_workers.session.namespace import NamespaceManager

@@ -12,7 +12,7 @@ from pickle import PickleBuffer, loads
 from select import POLLIN, poll
 from typing import Final, NoReturn
 
-from skep_workers.session.checkpoint.definitions import DefinitionKeys, registry
+from skep_workers.session.checkpoint.reducers.definitions import DefinitionKeys, registry
 
 SECONDS: Final = 5.0
 LARGE_BYTES: Final = 256 * 1024 * 1024  # beyond it a second copy costs more than it tells

@@ -21,9 +21,9 @@ from typing import Any, Final
 
 import cloudpickle
 
-from skep_workers.session.checkpoint import arrays
-from skep_workers.session.checkpoint.classes import reduce_class, reduce_member
-from skep_workers.session.checkpoint.definitions import (
+from skep_workers.session.checkpoint.reducers import arrays
+from skep_workers.session.checkpoint.reducers.classes import reduce_class, reduce_member
+from skep_workers.session.checkpoint.reducers.definitions import (
     DefinitionKeys,
     class_attribute,
     definition,
@@ -33,19 +33,19 @@ from skep_workers.session.checkpoint.definitions import (
     module_of,
     registry,
 )
-from skep_workers.session.checkpoint.exceptions import reduce_exception
-from skep_workers.session.checkpoint.functions import reduce_function
-from skep_workers.session.checkpoint.locks import LIVING, refuse_living
-from skep_workers.session.checkpoint.memo import Memo
-from skep_workers.session.checkpoint.modules import modules_by_dict, reduce_module
-from skep_workers.session.checkpoint.reducers import (
+from skep_workers.session.checkpoint.reducers.exceptions import reduce_exception
+from skep_workers.session.checkpoint.reducers.functions import reduce_function
+from skep_workers.session.checkpoint.reducers.locks import LIVING, refuse_living
+from skep_workers.session.checkpoint.reducers.modules import modules_by_dict, reduce_module
+from skep_workers.session.checkpoint.reducers.standard_library import (
     ENGINE,
     REDUCERS,
     REMADE_EMPTY,
     reduce_builtin_type,
     reduce_engine_object,
 )
-from skep_workers.session.checkpoint.type_parameters import is_evaluated_late, reduce_type_parameter
+from skep_workers.session.checkpoint.reducers.type_parameters import is_evaluated_late, reduce_type_parameter
+from skep_workers.session.checkpoint.saving.memo import Memo
 
 __all__ = ["DefinitionKeys", "SnapshotPickler", "Untrusted", "is_definition", "registry"]
 

@@ -36,3 +36,9 @@ class LostNames:
                 message = f"{current}: it was lost after checkpoint {lost.checkpoint}, since {lost.reason}"
                 current.args = (message, *current.args[1:])
             current = current.__cause__ or current.__context__
+
+
+def describe(exc: BaseException) -> str:
+    """Return in one line why something could not be saved or restored."""
+    text = str(exc).strip().splitlines()[0] if str(exc).strip() else ""
+    return f"{type(exc).__name__}: {text}"[:300] if text else type(exc).__name__

@@ -5,7 +5,7 @@ import weakref
 from types import MappingProxyType
 from typing import Any
 
-from skep_workers.session.checkpoint.definitions import Reduced, Reducer
+from skep_workers.session.checkpoint.reducers.definitions import Reduced, Reducer
 
 
 def reduce_view_of(method: str) -> Reducer:

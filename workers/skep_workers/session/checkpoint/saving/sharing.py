@@ -10,8 +10,8 @@ from collections.abc import Set as AbstractSet
 from types import BuiltinFunctionType, CodeType, FunctionType, MethodType, ModuleType
 from typing import Any, Final
 
-from skep_workers.session.checkpoint.definitions import TYPE_PARAMETERS, is_handmade
-from skep_workers.session.checkpoint.memo import Memo
+from skep_workers.session.checkpoint.reducers.definitions import TYPE_PARAMETERS, is_handmade
+from skep_workers.session.checkpoint.saving.memo import Memo
 
 _NEVER_SHARED: Final = frozenset(
     {str, bytes, int, float, complex, bool, type(None), range, FunctionType, BuiltinFunctionType, CodeType}

@@ -6,7 +6,7 @@ NumPy itself is not imported here; where there is an array, there is NumPy.
 import sys
 from typing import Any
 
-from skep_workers.session.checkpoint.definitions import Reduced
+from skep_workers.session.checkpoint.reducers.definitions import Reduced
 
 
 def is_array(kind: type) -> bool:

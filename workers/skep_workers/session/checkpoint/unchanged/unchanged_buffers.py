@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from skep_workers.session.checkpoint.chunks import CHUNK_BYTES, Digest
-from skep_workers.session.checkpoint.page_watch import PAGE, PageWatch, Range, may_miss_writes
+from skep_workers.session.checkpoint.unchanged.page_watch import PAGE, PageWatch, Range, may_miss_writes
 
 WATCHED_BYTES: Final = 4 * 1024 * 1024  # hashing less takes less than looking would save
 MOST_WATCHED: Final = 256  # buffers; each costs the kernel a mapping

@@ -11,7 +11,7 @@ from pickle import PicklingError  # bound early: user code may patch pickle
 from types import FunctionType
 from typing import Any
 
-from skep_workers.session.checkpoint.definitions import Reduced
+from skep_workers.session.checkpoint.reducers.definitions import Reduced
 
 
 def is_evaluated_late(value: Any) -> bool:

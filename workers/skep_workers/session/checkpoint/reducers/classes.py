@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from types import MemberDescriptorType
 from typing import Any, Final
 
-from skep_workers.session.checkpoint.definitions import (
+from skep_workers.session.checkpoint.reducers.definitions import (
     Reduced,
     class_attribute,
     class_names,

@@ -10,7 +10,7 @@ from typing import Any
 
 from cloudpickle import cloudpickle as _internals
 
-from skep_workers.session.checkpoint.definitions import Reduced, registry
+from skep_workers.session.checkpoint.reducers.definitions import Reduced, registry
 
 
 def reduce_function(function: FunctionType, spaces: dict[int, ModuleType]) -> Reduced:

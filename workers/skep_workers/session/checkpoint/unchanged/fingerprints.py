@@ -17,7 +17,7 @@ from types import (
 )
 from typing import Any, Final
 
-from skep_workers.session.checkpoint.definitions import TYPE_PARAMETERS, is_definition, is_handmade
+from skep_workers.session.checkpoint.reducers.definitions import TYPE_PARAMETERS, is_definition, is_handmade
 
 _ATOMS: Final = frozenset(
     {

@@ -13,7 +13,7 @@ from pickle import PicklingError  # bound early: user code may patch these
 from threading import Thread
 from typing import Any, Final
 
-from skep_workers.session.checkpoint.definitions import Reduced
+from skep_workers.session.checkpoint.reducers.definitions import Reduced
 
 LOCK: Final = type(allocate_lock())
 _is_locked: Final = LOCK.locked

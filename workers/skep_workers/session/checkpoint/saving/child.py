@@ -18,12 +18,12 @@ from msgpack import packb, unpackb
 
 from skep_shared.frame_codec import encode_frame
 from skep_shared.frames import Blob, Saved
-from skep_workers.session.checkpoint.assembling import Assembler
 from skep_workers.session.checkpoint.chunks import Digest, joined_names
-from skep_workers.session.checkpoint.grouping import SEVERAL, Progress
 from skep_workers.session.checkpoint.manifest import Manifest
+from skep_workers.session.checkpoint.saving.assembling import Assembler
+from skep_workers.session.checkpoint.saving.grouping import SEVERAL, Progress
 from skep_workers.session.checkpoint.state import SnapshotLimits, State
-from skep_workers.session.checkpoint.still_buffers import Known, Place
+from skep_workers.session.checkpoint.unchanged.unchanged_buffers import Known, Place
 
 DONE_EXIT: Final = 83  # not 0: that is what user code ends its process with
 _BUFFER_BYTES: Final = 1024 * 1024

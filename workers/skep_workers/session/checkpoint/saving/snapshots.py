@@ -15,15 +15,15 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from skep_shared.frames import Blob, Frame, Saved
-from skep_workers.session.checkpoint.assembling import Assembler
-from skep_workers.session.checkpoint.child import SnapshotChild
-from skep_workers.session.checkpoint.grouping import IN_PLACE_BYTES, TooLarge
 from skep_workers.session.checkpoint.manifest import Manifest
-from skep_workers.session.checkpoint.pickling import Untrusted
-from skep_workers.session.checkpoint.proofs import Fingerprint, fingerprint, is_immutable, same
+from skep_workers.session.checkpoint.saving.assembling import Assembler
+from skep_workers.session.checkpoint.saving.child import SnapshotChild
+from skep_workers.session.checkpoint.saving.grouping import IN_PLACE_BYTES, TooLarge
+from skep_workers.session.checkpoint.saving.pickling import Untrusted
 from skep_workers.session.checkpoint.state import SnapshotLimits, State
-from skep_workers.session.checkpoint.still_buffers import Known, StillBuffers
-from skep_workers.session.checkpoint.workspace import Entry
+from skep_workers.session.checkpoint.surroundings.workspace import Entry
+from skep_workers.session.checkpoint.unchanged.fingerprints import Fingerprint, fingerprint, is_immutable, same
+from skep_workers.session.checkpoint.unchanged.unchanged_buffers import Known, StillBuffers
 
 MOST_JOINT: Final = 100  # names in a group; one of more is mostly that of all the small values
 

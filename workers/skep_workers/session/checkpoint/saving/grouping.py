@@ -12,10 +12,11 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final
 
-from skep_workers.session.checkpoint import trial
-from skep_workers.session.checkpoint.memo import Memo
-from skep_workers.session.checkpoint.pickling import DefinitionKeys, SnapshotPickler, Untrusted
-from skep_workers.session.checkpoint.sharing import Met, connected, is_known_by_identity, met_in
+from skep_workers.session.checkpoint.lost_names import describe
+from skep_workers.session.checkpoint.saving import restore_trial
+from skep_workers.session.checkpoint.saving.memo import Memo
+from skep_workers.session.checkpoint.saving.pickling import DefinitionKeys, SnapshotPickler, Untrusted
+from skep_workers.session.checkpoint.saving.sharing import Met, connected, is_known_by_identity, met_in
 
 IN_PLACE_BYTES: Final = 128 * 1024
 IN_PLACE_BUFFER_BYTES: Final = 1024 * 1024  # buffers are only hashed
@@ -45,7 +46,7 @@ class Stream:
     is_remade: bool = False
 
     @property
-    def parts(self) -> trial.Parts:
+    def parts(self) -> restore_trial.Parts:
         """What is loaded in a restore."""
         return self.data, self.buffers
 
@@ -133,7 +134,7 @@ class GroupPickler:
 
     def _tried(self, streams: list[Stream]) -> list[Stream]:
         """Leave out what can't be restored, as far as that can be told; only a child has the time for it."""
-        parts = [stream for stream in streams if stream.restores_by_code and trial.is_worth_it(stream.parts)]
+        parts = [stream for stream in streams if stream.restores_by_code and restore_trial.is_worth_it(stream.parts)]
         if self._in_place or not parts:
             return streams
 
@@ -141,7 +142,7 @@ class GroupPickler:
             first, *more = parts[index].names
             self._tell(SEVERAL if more else self.owners.get(first, first))
 
-        failures = trial.failures([stream.parts for stream in parts], self.keys, tell)
+        failures = restore_trial.failures([stream.parts for stream in parts], self.keys, tell)
         for index, reason in failures.items():
             self.lost.update(dict.fromkeys(parts[index].names, reason))
         return [stream for stream in streams if not any(stream is parts[index] for index in failures)]
@@ -281,9 +282,3 @@ class _Bounded(io.BytesIO):
         if self.tell() + len(data) > IN_PLACE_BYTES:
             raise TooLarge
         return super().write(data)
-
-
-def describe(exc: BaseException) -> str:
-    """Say in a line why something could not be pickled."""
-    text = str(exc).strip().splitlines()[0] if str(exc).strip() else ""
-    return f"{type(exc).__name__}: {text}"[:300] if text else type(exc).__name__

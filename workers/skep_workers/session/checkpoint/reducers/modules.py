@@ -6,7 +6,7 @@ import sys
 from types import ModuleType
 from typing import Any
 
-from skep_workers.session.checkpoint.definitions import MAIN, Reduced, is_handmade, registry
+from skep_workers.session.checkpoint.reducers.definitions import MAIN, Reduced, is_handmade, registry
 
 
 def reduce_module(module: ModuleType) -> Reduced:

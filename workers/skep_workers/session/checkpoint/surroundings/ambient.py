@@ -12,7 +12,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from skep_workers.session.checkpoint.definitions import registry
+from skep_workers.session.checkpoint.reducers.definitions import registry
 
 
 class Ambient:
