@@ -43,7 +43,7 @@ def reduce_class(kind: type) -> Reduced:
     skeleton |= {name: value for name, value in names.items() if _is_shadowed(type(kind), name)}
     registered: list[type] = []
     if "_abc_impl" in names:
-        dump = abc._get_dump(kind)[0]  # type: ignore[attr-defined]  # noqa: SLF001 - as cloudpickle does
+        dump = abc._get_dump(kind)[0]  # type: ignore[attr-defined]  # noqa: SLF001 - nothing public lists them
         registered = [found for found in (reference() for reference in dump) if found is not None]
     state = {
         name: value

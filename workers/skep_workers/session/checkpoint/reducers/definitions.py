@@ -58,7 +58,7 @@ def is_definition(value: object) -> bool:
     if issubclass(kind, type):
         return _is_own_class(value)  # type: ignore[arg-type]
     if kind in TYPE_PARAMETERS:
-        return not _is_found(value, getattr(value, "__module__", None), value.__name__)  # type: ignore[attr-defined]
+        return not is_found(value, getattr(value, "__module__", None), value.__name__)  # type: ignore[attr-defined]
     return False
 
 
@@ -66,7 +66,7 @@ def _is_own_class(kind: type) -> bool:
     if is_made_by_c(kind):
         return False
     name: str = type.__dict__["__qualname__"].__get__(kind)
-    return not _is_found(kind, module_of(kind), name)
+    return not is_found(kind, module_of(kind), name)
 
 
 def is_made_by_c(kind: type) -> bool:
@@ -75,14 +75,17 @@ def is_made_by_c(kind: type) -> bool:
     return not flags & _HEAP or bool(flags & _IMMUTABLE)
 
 
-def _is_found(value: object, module_name: str | None, qualname: str) -> bool:
-    """Tell whether a new process finds the value by this name."""
+def is_found(value: object, module_name: str | None, qualname: str) -> bool:
+    """Return whether a new process finds the value by this name."""
     module = sys.modules.get(module_name or "")
     if module is None or module_name == MAIN or is_handmade(module):
         return False
     found: Any = module
-    for part in qualname.split("."):
-        found = getattr(found, part, None)
+    try:
+        for part in qualname.split("."):
+            found = getattr(found, part, None)
+    except Exception:  # noqa: BLE001 - a module, or a metaclass, may say itself how its attributes are found
+        return False
     return found is value
 
 

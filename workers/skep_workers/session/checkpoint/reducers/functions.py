@@ -6,24 +6,29 @@ here that make them.
 
 import builtins
 from types import CellType, CodeType, FunctionType, ModuleType
-from typing import Any
-
-from cloudpickle import cloudpickle as _internals
+from typing import Any, Final
 
 from skep_workers.session.checkpoint.reducers.definitions import Reduced, registry
+
+_SLOTS: Final = (
+    "__name__",
+    "__qualname__",
+    "__module__",
+    "__doc__",
+    "__defaults__",
+    "__kwdefaults__",
+    "__annotations__",
+)
 
 
 def reduce_function(function: FunctionType, spaces: dict[int, ModuleType]) -> Reduced:
     """Save a function by value, with its own globals; `spaces`: id of a module's dict -> the module."""
-    attributes, slots = _internals._function_getstate(function)  # noqa: SLF001 - the part of cloudpickle we reuse
-    for name in ("__globals__", "__closure__"):
-        slots.pop(name, None)
-    slots["_cloudpickle_submodules"] = [module for module in slots["_cloudpickle_submodules"] if module is not None]
+    slots = {name: getattr(function, name) for name in _SLOTS}
     type_parameters = getattr(function, "__type_params__", ())  # of `def f[T]`, from Python 3.12 on
     if type_parameters:
         slots["__type_params__"] = type_parameters
     code, closure = function.__code__, function.__closure__
-    state = (attributes, slots)
+    state = (dict(function.__dict__), slots)
     if function.__globals__ is registry.names:
         return make_function, (code, closure), state, None, None, set_function_state
     module = spaces.get(id(function.__globals__))
@@ -46,7 +51,6 @@ def make_function_of(
 def set_function_state(function: FunctionType, state: tuple[dict[str, Any], dict[str, Any]]) -> None:
     """Give a function its attributes, after everything they mention has been made."""
     attributes, slots = state
-    slots.pop("_cloudpickle_submodules", None)  # being restored has imported them
     function.__dict__.update(attributes)
     for name, value in slots.items():
         setattr(function, name, value)

@@ -25,16 +25,12 @@ from types import MappingProxyType, MethodType
 from typing import Any, Final
 
 from skep_workers.session.capturing import CapturedOutput
+from skep_workers.session.checkpoint.reducers.code import reduce_code
 from skep_workers.session.checkpoint.reducers.definitions import Reduced, Reducer, is_made_by_c, module_of, registry
-from skep_workers.session.checkpoint.reducers.exceptions import make_exception, set_exception_state
+from skep_workers.session.checkpoint.reducers.descriptors import reduce_descriptor, reduce_slot
 from skep_workers.session.checkpoint.reducers.functions import reduce_cell
 from skep_workers.session.checkpoint.reducers.locks import LOCK, reduce_lock, reduce_recursive_lock
 from skep_workers.session.checkpoint.reducers.references import (
-    make_dead_proxy,
-    make_dead_reference,
-    make_memory_view,
-    make_view,
-    make_weak_dict,
     reduce_mapping_proxy,
     reduce_memory_view,
     reduce_view_of,
@@ -43,22 +39,6 @@ from skep_workers.session.checkpoint.reducers.references import (
     reduce_weak_proxy,
     reduce_weak_reference,
 )
-
-# By these names checkpoints of version 0.1.0 call what is in modules of its own now.
-__all__ = [
-    "ENGINE",
-    "REDUCERS",
-    "REMADE_EMPTY",
-    "make_dead_proxy",
-    "make_dead_reference",
-    "make_exception",
-    "make_memory_view",
-    "make_view",
-    "make_weak_dict",
-    "reduce_builtin_type",
-    "reduce_engine_object",
-    "set_exception_state",
-]
 
 ENGINE: Final = "skep_workers."
 
@@ -155,7 +135,12 @@ def _method(method: MethodType) -> Reduced:
 
 
 def _captured_output(output: CapturedOutput) -> Reduced:
-    return CapturedOutput, (output.stdout, output.stderr, output.outputs)
+    return make_captured_output, (output.stdout, output.stderr, output.outputs)
+
+
+def make_captured_output(stdout: str, stderr: str, outputs: Any) -> CapturedOutput:
+    """Make what `%%capture` has bound."""
+    return CapturedOutput(stdout, stderr, outputs)
 
 
 def reduce_engine_object(value: Any) -> Reduced:
@@ -221,6 +206,12 @@ REDUCERS: Final[dict[type, Reducer]] = {
     Struct: lambda struct: (Struct, (struct.format,)),
     random.SystemRandom: lambda _: (random.SystemRandom, ()),
     types.CellType: reduce_cell,
+    types.CodeType: reduce_code,
+    types.GetSetDescriptorType: reduce_slot,
+    types.MemberDescriptorType: reduce_slot,
+    property: reduce_descriptor,
+    classmethod: reduce_descriptor,
+    staticmethod: reduce_descriptor,
     MethodType: _method,
     io.TextIOWrapper: _open_file,
     LOCK: reduce_lock,

@@ -12,11 +12,14 @@ import platform
 from dataclasses import dataclass, field
 from typing import Any
 
+from skep_workers.session.checkpoint import stored_names
 from skep_workers.session.checkpoint.manifest import Group, Manifest
 from skep_workers.session.checkpoint.reducers.definitions import registry
 from skep_workers.session.checkpoint.restoring.chunk_store import ChunkStore
 from skep_workers.session.checkpoint.surroundings.ambient import Ambient
 from skep_workers.session.checkpoint.surroundings.workspace import Workspace
+
+stored_names.register()
 
 
 @dataclass(slots=True)

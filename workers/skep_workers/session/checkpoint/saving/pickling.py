@@ -1,4 +1,4 @@
-"""How objects of a session become bytes: cloudpickle, taught that there is one namespace.
+"""How objects of a session become bytes: pickle, taught that there is one namespace.
 
 - A function that a cell defined is pickled by value, but with a reference to *the* namespace as its globals: after a
   restore it sees later rebindings, and `global` counters still count.
@@ -19,20 +19,21 @@ from functools import cached_property
 from types import BuiltinFunctionType, CodeType, FunctionType, ModuleType
 from typing import Any, Final
 
-import cloudpickle
-
+from skep_workers.session.checkpoint import stored_names
 from skep_workers.session.checkpoint.reducers import arrays
 from skep_workers.session.checkpoint.reducers.classes import reduce_class, reduce_member
+from skep_workers.session.checkpoint.reducers.code import reduce_code
 from skep_workers.session.checkpoint.reducers.definitions import (
     DefinitionKeys,
     class_attribute,
     definition,
     is_definition,
-    is_handmade,
+    is_found,
     is_made_by_c,
     module_of,
     registry,
 )
+from skep_workers.session.checkpoint.reducers.descriptors import DESCRIPTORS, reduce_descriptor
 from skep_workers.session.checkpoint.reducers.exceptions import reduce_exception
 from skep_workers.session.checkpoint.reducers.functions import reduce_function
 from skep_workers.session.checkpoint.reducers.locks import LIVING, refuse_living
@@ -49,16 +50,16 @@ from skep_workers.session.checkpoint.saving.memo import Memo
 
 __all__ = ["DefinitionKeys", "SnapshotPickler", "Untrusted", "is_definition", "registry"]
 
+stored_names.register()
+
 PROTOCOL: Final = 5
-_registered: Final = copyreg.dispatch_table  # bound early: user code may patch the module, or add to this table
-_cloudpickles_own: Final = cloudpickle.Pickler._dispatch_table  # noqa: SLF001
 
 
 class Untrusted(Exception):
     """An object whose pickling runs code that isn't known to be short; only a forked child may do that."""
 
 
-class SnapshotPickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle ships no types
+class SnapshotPickler(pickle.Pickler):
     """Pickles parts of one namespace.
 
     keys: where definitions get their keys from; None in the stream that holds the definitions themselves.
@@ -75,8 +76,6 @@ class SnapshotPickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle
         buffer_callback: Callable[[pickle.PickleBuffer], Any],
         shared_memory: frozenset[int] = frozenset(),
     ) -> None:
-        # A plain dict, since it is asked about every instance: cloudpickle's chain of two is asked in Python.
-        self.dispatch_table = _registered | _cloudpickles_own
         super().__init__(file, protocol=PROTOCOL, buffer_callback=buffer_callback)
         self._keys = keys
         self._is_trusting = is_trusting
@@ -109,7 +108,7 @@ class SnapshotPickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle
         if kind is CodeType:
             self.files.add(obj.co_filename)
             self.constants.update(map(id, obj.co_consts))
-            return NotImplemented
+            return reduce_code(obj)
         if arrays.is_array(kind):
             return self._array(obj)
         reduce = REDUCERS.get(kind)
@@ -132,6 +131,8 @@ class SnapshotPickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle
         is_living = issubclass(kind, LIVING)
         if is_living:
             refuse_living(obj)
+        if issubclass(kind, DESCRIPTORS):
+            return reduce_descriptor(obj)
         if is_own and not _reduces_plainly(kind):
             return self._own_reduction(obj, kind)
         if not is_living:  # each is asked
@@ -161,17 +162,12 @@ class SnapshotPickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle
         module = sys.modules.get(function.__module__ or "")
         if module is None or vars(module) is not function.__globals__:
             module = self._modules.get(id(function.__globals__))
-        if module is not None and not is_handmade(module):
-            by_name = super().reducer_override(function)
-            if by_name is NotImplemented:
-                return by_name
+        if module is not None and is_found(function, function.__module__, function.__qualname__):
+            return NotImplemented
         return reduce_function(function, self._modules)
 
     def _class_by_name(self, kind: type) -> Any:
-        found = reduce_builtin_type(kind)
-        if found is not NotImplemented:
-            return found
-        return super().reducer_override(kind)
+        return reduce_builtin_type(kind)
 
     def _array(self, array: Any) -> Any:
         owner = arrays.owner_of(array)
