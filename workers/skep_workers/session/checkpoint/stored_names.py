@@ -63,6 +63,24 @@ STORED: Final[dict[int, Callable[..., Any]]] = {
     33: standard_library.make_captured_output,
 }
 
+# Of these it is known that they run no code of users.
+QUIET: Final[frozenset[Any]] = frozenset(
+    {
+        definitions.definition,
+        functions.make_function,
+        functions.make_function_of,
+        functions.set_function_state,
+        functions.set_cell,
+        classes.find_member,
+        modules.the_main_module,
+        code.make_code,
+        locks.make_lock,
+        locks.make_recursive_lock,
+        references.make_dead_reference,
+        references.make_dead_proxy,
+    }
+)
+
 
 def register() -> None:
     """Have pickle write and read the numbers; safe to call again."""
