@@ -1,7 +1,7 @@
 """The reader that goes on where an object can't be made: what reaches such an object is lost, and nothing else."""
 
 import collections
-import datetime
+import datetime as dt
 import decimal
 import pickle
 import sys
@@ -89,7 +89,7 @@ atoms = st.one_of(
     st.dates(),
     st.decimals(allow_nan=False),
     st.complex_numbers(allow_nan=False),
-    st.sampled_from([len, int, datetime.date, Plain, ..., NotImplemented, collections.OrderedDict]),
+    st.sampled_from([len, int, dt.date, Plain, ..., NotImplemented, collections.OrderedDict]),
 )
 keys = st.one_of(st.integers(), st.text(), st.tuples(st.integers(), st.text()), st.frozensets(st.integers()))
 values = st.recursive(
@@ -106,7 +106,7 @@ values = st.recursive(
 )
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(values)
 def test_it_reads_what_pickle_reads(value):
     assert read({"value": value}) == ({"value": value}, {})
@@ -173,6 +173,28 @@ def test_what_reached_it_earlier_in_a_cycle_is_lost_too():
 
     assert found == {"free": [2]}
     assert lost == dict.fromkeys(("to_ring", "ring"), "restoring it raises LookupError: gone")
+
+
+def set_note(value: Any, state: Any) -> None:
+    """Set the state of a Noted."""
+    value.note = state
+
+
+class Noted:
+    """Says with a function of its own how its state is set."""
+
+    def __reduce__(self) -> Any:
+        return Noted, (), self.note, None, None, set_note
+
+
+def test_an_object_whose_state_is_set_by_a_function_is_lost_with_the_state():
+    good, bad = Noted(), Noted()
+    good.note, bad.note = {"kept": [1]}, {"of": [Fails(x=1)]}
+
+    found, lost = read({"good": good, "bad": bad})
+
+    assert found["good"].note == {"kept": [1]}
+    assert lost == {"bad": "restoring it raises ValueError: no"}
 
 
 def test_a_module_that_is_gone_costs_what_needs_it(monkeypatch):

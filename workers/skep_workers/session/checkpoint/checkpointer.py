@@ -17,7 +17,7 @@ from skep_workers.session.checkpoint.manifest import Manifest
 from skep_workers.session.checkpoint.recipes import Recipes
 from skep_workers.session.checkpoint.reducers.definitions import registry
 from skep_workers.session.checkpoint.restoring.chunk_store import ChunkStore, DamagedCheckpoint
-from skep_workers.session.checkpoint.restoring.restoring import restore
+from skep_workers.session.checkpoint.restoring.restoring import Restoring
 from skep_workers.session.checkpoint.saving.snapshots import Snapshots
 from skep_workers.session.checkpoint.state import (
     DEFAULT_MEMORY_BYTES,
@@ -152,7 +152,9 @@ class Keeper:
         store, self._store = self._store, ChunkStore()
         try:
             manifest = Manifest.unpack(frame.manifest)
-            result = restore(manifest, store, self._namespace.names, self._ambient, self._workspace)
+            result = Restoring(manifest, store).run(
+                self._namespace.names, self._ambient, self._workspace, is_careful=frame.is_careful
+            )
         except (DamagedCheckpoint, ValueError, KeyError, TypeError) as exc:
             return Restored(f"{type(exc).__name__}: {exc}", {}, []), 0
         finally:

@@ -29,12 +29,17 @@ _class_dict: Final = type.__dict__["__dict__"].__get__
 _class_mro: Final = type.__dict__["__mro__"].__get__
 
 
+class MissingDefinition(LookupError):
+    """Something needs a definition that could not be restored."""
+
+
 class _Registry:
     """The process's namespace and the definitions that streams name; there is one namespace, so one of these."""
 
     def __init__(self) -> None:
         self.names: dict[str, Any] = {}
         self.definitions: dict[str, Any] = {}
+        self.lost_definitions: dict[str, str] = {}  # those that could not be restored, with the reason
         self.context: Context | None = None  # where cells run, and their context variables have values
 
     def in_cells(self, function: Callable[[], T]) -> T:
@@ -128,7 +133,8 @@ def definition(key: str) -> Any:
     try:
         return registry.definitions[key]
     except KeyError:
-        raise LookupError(f"{key.partition(':')[2]}, which it needs, could not be restored") from None
+        name, reason = key.partition(":")[2], registry.lost_definitions.get(key, "it is not in the checkpoint")
+        raise MissingDefinition(f"it needs {name}, which could not be restored: {reason}") from None
 
 
 class DefinitionKeys:

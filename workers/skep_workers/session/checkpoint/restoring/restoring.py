@@ -1,8 +1,8 @@
 """From a manifest and its chunks back to a namespace.
 
 In this order, since each step needs what the one before made: files, ambient state and sources, groups that need no
-definition, definitions, the other groups. A group that fails costs its own variables only; each is reported with its
-reason.
+definition, definitions, the other groups. What can't be restored costs the variables that need it, and no other; each
+is reported with its reason.
 """
 
 import gc
@@ -14,8 +14,10 @@ from typing import Any
 
 from skep_workers.session.checkpoint import stored_names
 from skep_workers.session.checkpoint.manifest import Group, Manifest
-from skep_workers.session.checkpoint.reducers.definitions import registry
 from skep_workers.session.checkpoint.restoring.chunk_store import ChunkStore
+from skep_workers.session.checkpoint.restoring.guard import Guard
+from skep_workers.session.checkpoint.restoring.loading import Loaded, Stream, load_definitions, load_group
+from skep_workers.session.checkpoint.restoring.trial import Trial
 from skep_workers.session.checkpoint.surroundings.ambient import Ambient
 from skep_workers.session.checkpoint.surroundings.workspace import Workspace
 
@@ -32,93 +34,112 @@ class Restored:
     future_flags: int = 0
 
 
-def restore(
-    manifest: Manifest, store: ChunkStore, names: dict[str, Any], ambient: Ambient, workspace: Workspace
-) -> Restored:
-    """Fill the namespace and the directory. Raises DamagedCheckpoint, before anything is bound or written."""
-    contents = {entry.path: store.joined(list(entry.chunks)) for entry in manifest.files if entry.kind == "file"}
-    groups = {id(group): _parts(group, store) for group in _all_groups(manifest)}  # all are checked first
-    result = Restored([], dict(manifest.lost))
-    if manifest.python != platform.python_version():
-        result.notes.append(f"saved by Python {manifest.python}, restored by {platform.python_version()}")
-    result.lost.update(workspace.restore(manifest.files, contents))
-    # Nothing that is being made here is garbage, and looking for some takes twice as long as making it.
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        state = _load(groups[id(manifest.ambient)])
+class Restoring:
+    """One restore. Raises DamagedCheckpoint, before anything is bound or written."""
+
+    def __init__(self, manifest: Manifest, store: ChunkStore) -> None:
+        self._manifest = manifest
+        self._contents = {e.path: store.joined(list(e.chunks)) for e in manifest.files if e.kind == "file"}
+        self._ambient = _stream(manifest.ambient, store)
+        self._sources = _optional_stream(manifest.sources, store)
+        self._definitions = _optional_stream(manifest.definitions, store)
+        # What runs code of cells comes last: it may use modules, functions and plain data by their names.
+        in_order = sorted(manifest.groups, key=lambda group: (group.is_tolerant, bool(group.named)))
+        self._groups = [(group, _stream(group, store)) for group in in_order]
+
+    def run(
+        self, names: dict[str, Any], ambient: Ambient, workspace: Workspace, *, is_careful: bool = False
+    ) -> Restored:
+        """Fill the namespace and the directory.
+
+        is_careful: find out first, in a process of its own, which code hangs or ends the process, and leave that out:
+        a process that restored this checkpoint before has done so.
+        """
+        manifest = self._manifest
+        result = Restored([], dict(manifest.lost))
+        if manifest.python != platform.python_version():
+            result.notes.append(f"saved by Python {manifest.python}, restored by {platform.python_version()}")
+        result.lost.update(workspace.restore(manifest.files, self._contents))
+        state = _load_plain(self._ambient)
         ambient.restore(state)
         result.future_flags = state.get("future_flags", 0)
-        if manifest.sources is not None:
-            _register_sources(groups[id(manifest.sources)])
-        # What runs code of cells comes last: it may use modules, functions and plain data by their names.
-        for group in manifest.groups:
-            if not group.named:
-                _restore_group(group, groups[id(group)], names, result)
-        if manifest.definitions is not None:
-            _restore_definitions(manifest.definitions, groups[id(manifest.definitions)], names, result)
-        _bind(manifest.bindings, names, result)
-        for group in manifest.groups:
-            if group.named:
-                _restore_group(group, groups[id(group)], names, result)
-    finally:
-        if was_enabled:
-            gc.enable()
-    return result
+        if self._sources is not None:
+            _register_sources(_load_plain(self._sources))
+        avoided = Trial(self._definitions, [stream for _, stream in self._groups]).run().avoided if is_careful else None
+        # Nothing that is being made here is garbage, and looking for some takes twice as long as making it.
+        was_enabled = gc.isenabled()
+        gc.disable()
+        try:
+            with Guard(avoided) as guard:
+                self._fill(names, result, guard)
+        finally:
+            if was_enabled:
+                gc.enable()
+        return result
+
+    def _fill(self, names: dict[str, Any], result: Restored, guard: Guard) -> None:
+        failed: list[tuple[int, Group, Stream]] = []
+        is_defined = False
+        for number, (group, stream) in enumerate(self._groups, start=1):
+            if (group.named or group.is_tolerant) and not is_defined:
+                is_defined = True
+                self._define(names, result, guard)
+            loaded = self._load(number, stream, guard)
+            _bind(loaded, names, result)
+            if loaded.lost:
+                failed.append((number, group, stream))
+        if not is_defined:
+            self._define(names, result, guard)
+        for number, group, stream in failed:
+            # Once more: code of cells may have asked for a name that was bound after it.
+            if group.is_tolerant and number < len(self._groups):
+                again = self._load(number, stream, guard)
+                if not again.lost:
+                    _bind(again, names, result)
+
+    def _load(self, number: int, stream: Stream, guard: Guard) -> Loaded:
+        guard.stream = number
+        return load_group(stream, guard)
+
+    def _define(self, names: dict[str, Any], result: Restored, guard: Guard) -> None:
+        if self._definitions is None:
+            return
+        guard.stream = 0
+        definitions, shared = load_definitions(self._definitions, guard)
+        _bind(shared, names, result)
+        for name, key in self._manifest.bindings.items():
+            if key in definitions.values:
+                names[name] = definitions.values[key]
+                result.names.append(name)
+            else:
+                result.lost.setdefault(name, definitions.lost.get(key, "its definition is not in the checkpoint"))
 
 
-def _bind(bindings: dict[str, str], names: dict[str, Any], result: Restored) -> None:
-    for name, key in bindings.items():
-        if key in registry.definitions:
-            names[name] = registry.definitions[key]
-            result.names.append(name)
-        else:
-            result.lost.setdefault(name, "its definition could not be restored")
+def _bind(loaded: Loaded, names: dict[str, Any], result: Restored) -> None:
+    names.update(loaded.values)
+    result.names += loaded.values
+    result.lost.update(loaded.lost)
+    for name in loaded.values:
+        result.lost.pop(name, None)
 
 
-def _all_groups(manifest: Manifest) -> list[Group]:
-    optional = [group for group in (manifest.definitions, manifest.sources) if group is not None]
-    return [*manifest.groups, manifest.ambient, *optional]
+def _optional_stream(group: Group | None, store: ChunkStore) -> Stream | None:
+    return None if group is None else _stream(group, store)
 
 
-def _parts(group: Group, store: ChunkStore) -> tuple[bytearray, list[Any]]:
+def _stream(group: Group, store: ChunkStore) -> Stream:
     buffers: list[Any] = []
     for buffer in group.buffers:
         data = store.joined(buffer.chunks)
         buffers.append(bytes(data) if buffer.readonly else data)
-    return store.joined(group.chunks), buffers
+    return Stream(store.joined(group.chunks), buffers, group.is_tolerant)
 
 
-def _load(parts: tuple[bytearray, list[Any]]) -> Any:
-    return pickle.loads(parts[0], buffers=parts[1])
+def _load_plain(stream: Stream) -> Any:
+    """Return what a stream of plain values holds."""
+    return pickle.loads(stream.data, buffers=stream.buffers)
 
 
-def _register_sources(parts: tuple[bytearray, list[Any]]) -> None:
-    for name, source in _load(parts).items():
+def _register_sources(sources: dict[str, str]) -> None:
+    for name, source in sources.items():
         linecache.cache[name] = (len(source), None, source.splitlines(keepends=True), name)
-
-
-def _restore_definitions(
-    group: Group, parts: tuple[bytearray, list[Any]], names: dict[str, Any], result: Restored
-) -> None:
-    try:
-        loaded = _load(parts)
-    except (Exception, SystemExit) as exc:  # noqa: BLE001 - user code runs in __setstate__, and imports may fail
-        reason = f"restoring it raised {type(exc).__name__}: {exc}"[:300]
-        result.notes.append(f"functions and classes of cells could not be restored: {reason}")
-        result.lost.update(dict.fromkeys(group.names, reason))
-        return
-    registry.definitions = loaded["definitions"]
-    names.update(loaded["names"])
-    result.names += loaded["names"]
-
-
-def _restore_group(group: Group, parts: tuple[bytearray, list[Any]], names: dict[str, Any], result: Restored) -> None:
-    try:
-        loaded = _load(parts)
-    except (Exception, SystemExit) as exc:  # noqa: BLE001 - as above
-        reason = f"restoring it raised {type(exc).__name__}: {exc}"[:300]
-        result.lost.update(dict.fromkeys(group.names, reason))
-        return
-    names.update(loaded)
-    result.names += loaded

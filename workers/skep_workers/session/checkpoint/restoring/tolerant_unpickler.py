@@ -19,7 +19,7 @@ from functools import partial
 from typing import Any, Final
 
 from skep_workers.session.checkpoint.lost_names import describe
-from skep_workers.session.checkpoint.reducers.definitions import is_made_by_c
+from skep_workers.session.checkpoint.reducers.definitions import MissingDefinition, is_made_by_c
 from skep_workers.session.checkpoint.restoring import loading_steps as steps
 from skep_workers.session.checkpoint.restoring.guard import CallTimeout, Guard
 from skep_workers.session.checkpoint.restoring.losses import Losses, Lost
@@ -27,6 +27,7 @@ from skep_workers.session.checkpoint.stored_names import FIRST, STORED
 
 _PLAIN_KEYS: Final = frozenset({str, bytes, int, float, complex, bool, type(None)})
 _STOP: Final = pickle.STOP[0]
+_REDUCE: Final = pickle.REDUCE[0]
 
 
 class TolerantUnpickler:
@@ -44,6 +45,7 @@ class TolerantUnpickler:
         self.memo: list[Any] = []
         self._late: dict[int, list[tuple[int, Any, Any, Any]]] = {}  # container -> (offset, it, key, value)
         self._has_raised = False  # whether the last call was made, and raised
+        self._reduced: tuple[Any, tuple[Any, Any]] | None = None  # what the last opcode has made, and of what
 
     def load(self) -> Any:
         """Return what the stream holds, with stand-ins for what is lost. Raises UnpicklingError for a broken stream."""
@@ -56,6 +58,8 @@ class TolerantUnpickler:
                 if code == _STOP:
                     break
                 OPCODES[code](self)
+                if code != _REDUCE:
+                    self._reduced = None
             loaded = self.stack.pop()
         except (IndexError, KeyError, StopIteration, struct.error) as exc:
             raise pickle.UnpicklingError(f"a stream is broken at byte {self._start}: {exc!r}") from exc
@@ -89,10 +93,16 @@ class TolerantUnpickler:
 
     def pop(self) -> None:
         """Drop the last item, or the last mark."""
-        if self.stack:
-            self.stack.pop()
-        else:
+        if not self.stack:
             self.pop_mark()
+            return
+        dropped = self.stack.pop()
+        if self._reduced is not None and self._reduced[0] is dropped:
+            # What a reducer's sixth item does: it was called to set the state of an object, not to make one.
+            _, (value, *state) = self._reduced
+            self.losses.hold(value, state)
+            if type(dropped) is Lost:
+                self.losses.lose(value, self.losses.reason(dropped) or "")
 
     # --- making objects -----------------------------------------------------------------------------------------------
 
@@ -106,7 +116,9 @@ class TolerantUnpickler:
             try:
                 return call()
             except CallTimeout as exc:
-                reason = f"restoring it: {exc}"
+                reason = str(exc)
+            except MissingDefinition as exc:
+                reason = str(exc)
             except BaseException as exc:  # noqa: BLE001 - user code
                 reason, self._has_raised = f"restoring it raises {describe(exc)}", True
             finally:
@@ -139,6 +151,8 @@ class TolerantUnpickler:
         is_quiet = steps.calls_quietly(function)
         made = self._call(function, (arguments,), partial(steps.apply, function, arguments), is_quiet=is_quiet)
         self._push(made, (function, arguments))
+        if type(arguments) is tuple and len(arguments) == 2:
+            self._reduced = made, arguments
 
     def new_object(self, keywords: Any) -> None:
         """Push an instance that has no state yet."""
@@ -160,10 +174,13 @@ class TolerantUnpickler:
         if type(done) is Lost:
             self.losses.lose(value, self.losses.reason(done) or "")
 
-    def make_of(self, make: Callable[[list[Any]], Any], items: list[Any]) -> None:
-        """Push a tuple or a frozenset."""
-        made = self._call(make, items, partial(make, items), is_quiet=make is tuple)
-        self._push(made, items)
+    def make_tuple(self, items: list[Any]) -> None:
+        """Push a tuple; also of what is lost, since it may be the arguments of a call that sets a state."""
+        self._push(tuple(items), items)
+
+    def make_frozenset(self, items: list[Any]) -> None:
+        """Push a frozenset."""
+        self._push(self._call(frozenset, items, partial(frozenset, items), is_quiet=False), items)
 
     # --- filling containers -------------------------------------------------------------------------------------------
 
@@ -258,7 +275,7 @@ def _tuple(size: int) -> _Step:
     def push(reader: TolerantUnpickler) -> None:
         items = reader.stack[-size:]
         del reader.stack[-size:]
-        reader.make_of(tuple, items)
+        reader.make_tuple(items)
 
     return push
 
@@ -318,8 +335,8 @@ _STEPS: Final[dict[bytes, _Step]] = {
     pickle.TUPLE1: _tuple(1),
     pickle.TUPLE2: _tuple(2),
     pickle.TUPLE3: _tuple(3),
-    pickle.TUPLE: lambda reader: reader.make_of(tuple, reader.pop_mark()),
-    pickle.FROZENSET: lambda reader: reader.make_of(frozenset, reader.pop_mark()),
+    pickle.TUPLE: lambda reader: reader.make_tuple(reader.pop_mark()),
+    pickle.FROZENSET: lambda reader: reader.make_frozenset(reader.pop_mark()),
     pickle.STACK_GLOBAL: _stack_global,
     pickle.EXT1: lambda reader: reader.find_stored(reader.number(1)),
     pickle.EXT2: lambda reader: reader.find_stored(reader.number(2)),

@@ -11,8 +11,11 @@ from typing import Any
 
 from skep_workers.session.checkpoint.chunks import CHUNK_BYTES, Digest, split
 from skep_workers.session.checkpoint.manifest import Buffer, Group, Manifest
+from skep_workers.session.checkpoint.restoring.trial import TRIAL_SECONDS
 from skep_workers.session.checkpoint.saving.grouping import GroupPickler, Progress, Stream
+from skep_workers.session.checkpoint.saving.kinds import Kinds
 from skep_workers.session.checkpoint.saving.pickling import DefinitionKeys, is_definition
+from skep_workers.session.checkpoint.saving.trials import Trials
 from skep_workers.session.checkpoint.state import State
 from skep_workers.session.checkpoint.surroundings.workspace import Entry
 from skep_workers.session.checkpoint.unchanged.fingerprints import is_immutable
@@ -36,14 +39,25 @@ class Assembler:
         budget_bytes: int,
         known: Known | None = None,
         progress: Progress | None = None,
+        trials: Trials | None = None,
+        trial_seconds: float = TRIAL_SECONDS,
     ) -> None:
-        """`known`: the names of chunks in large buffers that needn't be hashed again."""
+        """`known`: the names of chunks in large buffers that needn't be hashed again.
+
+        trials: what earlier trials of restoring have shown. In place there is no time for one, only what needs none.
+        """
         self._put = put
         self._known = known or {}
         self.learned: dict[Place, list[Digest]] = {}  # what large buffers hold
         self._budget_bytes = budget_bytes
         self._keys = DefinitionKeys()
-        self._pickler = GroupPickler(self._keys, in_place=in_place, progress=progress, count_new=self._count_new)
+        self._trials = trials or Trials()
+        self._trial_seconds = trial_seconds
+        self._in_place = in_place
+        kinds = Kinds(self._trials.shapes if in_place else None)
+        self._pickler = GroupPickler(
+            self._keys, in_place=in_place, progress=progress, kinds=kinds, count_new=self._count_new
+        )
 
     def assemble(self, seq: int, state: State, skipped: dict[str, str], joint: Iterable[list[str]] = ()) -> Manifest:
         """Give the manifest of this state. `skipped`: names not to be tried again, with the reason.
@@ -72,7 +86,10 @@ class Assembler:
         if small:
             streams += self._atoms(small)
         lost = {**skipped, **self._pickler.lost}
-        streams = [stream for stream in streams if not self._lose_dependent(stream, lost)]
+        streams = self._without_dependents(streams, values, lost)
+        if not self._in_place:
+            definitions, streams = self._restorable(definitions, streams, values, lost)
+            streams = self._without_dependents(streams, values, lost)
         for name, key in list(bindings.items()):
             if key in lost:
                 lost[name] = lost[key]
@@ -89,13 +106,47 @@ class Assembler:
             files=self._files(state),
         )
 
-    def _lose_dependent(self, stream: Stream, lost: dict[str, str]) -> bool:
-        """Tell whether a stream needs a definition that is lost; then its variables are, too."""
-        for key in stream.named & lost.keys():
-            reason = f"it needs {key.partition(':')[2]}, which could not be saved: {lost[key]}"
-            lost.update(dict.fromkeys(stream.names, reason))
+    def _without_dependents(self, streams: list[Stream], values: dict[str, Any], lost: dict[str, str]) -> list[Stream]:
+        """Leave out the variables that need a definition which is lost."""
+        kept = []
+        for stream in streams:
+            if not stream.named & lost.keys():
+                kept.append(stream)
+                continue
+            left = [name for name in stream.names if not self._needs_lost(name, stream, values, lost)]
+            remaining = self._pickler.again(left, values) if left else None
+            if remaining is not None:
+                kept.append(remaining)
+        return kept
+
+    def _needs_lost(self, name: str, stream: Stream, values: dict[str, Any], lost: dict[str, str]) -> bool:
+        alone = stream if len(stream.names) == 1 else self._pickler.again([name], values)
+        for key in sorted(alone.named & lost.keys()) if alone is not None else ():
+            lost[name] = f"it needs {key.partition(':')[2]}, which could not be saved: {lost[key]}"
             return True
         return False
+
+    def _restorable(
+        self, definitions: Stream | None, streams: list[Stream], values: dict[str, Any], lost: dict[str, str]
+    ) -> tuple[Stream | None, list[Stream]]:
+        """Leave out what a restore can't make again, as a trial shows."""
+        self._pickler.tell_trial()
+        failures = self._trials.run(definitions, streams, [*lost], self._trial_seconds)
+        if not failures:
+            return definitions, streams
+        lost |= failures.names | failures.definitions
+        kept = []
+        for stream in streams:
+            left = [name for name in stream.names if name not in failures.names]
+            is_whole = len(left) == len(stream.names)
+            remaining = stream if is_whole or not left else self._pickler.again(left, values)
+            if left and remaining is not None:
+                kept.append(remaining)
+        if definitions is not None:
+            shared = {name: values[name] for name in definitions.names if name not in failures.names}
+            by_key = {key: value for key, value in self._keys.by_key.items() if key not in lost}
+            definitions = self._pickler.definitions(by_key, shared)
+        return definitions, kept
 
     def _within_budget(self, streams: list[Stream]) -> list[Stream]:
         """Leave the largest out until the rest fits."""
@@ -152,7 +203,7 @@ class Assembler:
     def _stored(self, stream: Stream) -> Group:
         chunks = self._put_all(stream.data)
         buffers = [Buffer(self._put_buffer(buffer.raw()), buffer.raw().readonly) for buffer in stream.buffers]
-        return Group(stream.names, chunks, buffers, sorted(stream.named))
+        return Group(stream.names, chunks, buffers, sorted(stream.named), stream.is_tolerant)
 
     def _put_buffer(self, view: memoryview) -> list[Digest]:
         if view.nbytes < WATCHED_BYTES:

@@ -11,6 +11,7 @@ import resource
 import signal
 import time
 import warnings
+from dataclasses import dataclass
 from select import POLLIN, poll  # bound early: user code may patch select
 from typing import Final
 
@@ -21,7 +22,8 @@ from skep_shared.frames import Blob, Saved
 from skep_workers.session.checkpoint.chunks import Digest, joined_names
 from skep_workers.session.checkpoint.manifest import Manifest
 from skep_workers.session.checkpoint.saving.assembling import Assembler
-from skep_workers.session.checkpoint.saving.grouping import SEVERAL, Progress
+from skep_workers.session.checkpoint.saving.grouping import SEVERAL, TRIAL, Progress
+from skep_workers.session.checkpoint.saving.trials import Findings, Trials
 from skep_workers.session.checkpoint.state import SnapshotLimits, State
 from skep_workers.session.checkpoint.unchanged.unchanged_buffers import Known, Place
 
@@ -29,29 +31,31 @@ DONE_EXIT: Final = 83  # not 0: that is what user code ends its process with
 _BUFFER_BYTES: Final = 1024 * 1024
 
 
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What a child is to save. For `skipped`, `joint`, `known` and `trials` see Assembler.
+
+    stored: chunks that are not written.
+    """
+
+    seq: int
+    state: State
+    skipped: dict[str, str]
+    joint: list[list[str]]
+    stored: frozenset[bytes]
+    known: Known
+    trials: Trials
+
+
 class SnapshotChild:
     """One child: forked, waited for, read."""
 
-    def __init__(
-        self,
-        seq: int,
-        state: State,
-        skipped: dict[str, str],
-        joint: list[list[str]],
-        stored: frozenset[bytes],
-        known: Known,
-        limits: SnapshotLimits,
-    ) -> None:
-        """For `skipped`, `joint` and `known` see Assembler; chunks that are `stored` are not written."""
-        self.seq = seq
-        self.state = state
+    def __init__(self, task: Task, limits: SnapshotLimits) -> None:
+        self._task = task
+        self.state = task.state
         self.failed: dict[str, str] = {}
         self.failed_at_several = False
         self._limits = limits
-        self._skipped = skipped
-        self._joint = joint
-        self._stored = stored
-        self._known = known
         self.learned: dict[Place, list[Digest]] = {}  # what it found in large buffers
         self._progress = Progress()
         self._pid = 0
@@ -67,14 +71,14 @@ class SnapshotChild:
             self._work()
 
     def _work(self) -> None:
-        status = 1
+        status, task = 1, self._task
         try:
             gc.disable()
             _bound_memory(self._limits.memory_bytes)
             for number in (signal.SIGINT, signal.SIGTERM):
                 signal.signal(number, signal.SIG_DFL)
             with open(self.file, "wb", buffering=_BUFFER_BYTES, closefd=False) as out:
-                written: set[bytes] = set(self._stored)
+                written: set[bytes] = set(task.stored)
 
                 def put(name: bytes, part: memoryview) -> None:
                     if name not in written:
@@ -85,13 +89,16 @@ class SnapshotChild:
                     put,
                     in_place=False,
                     budget_bytes=self._limits.state_bytes,
-                    known=self._known,
+                    known=task.known,
                     progress=self._progress,
+                    trials=task.trials,
+                    trial_seconds=self._limits.seconds / 2,
                 )
-                manifest = assembler.assemble(self.seq, self.state, self._skipped, self._joint)
+                manifest = assembler.assemble(task.seq, task.state, task.skipped, task.joint)
                 packed = manifest.pack()
-                out.write(encode_frame(Saved(self.seq, packed, {})))
-                tail = packb((packed, [(*place, b"".join(names)) for place, names in assembler.learned.items()]))
+                out.write(encode_frame(Saved(task.seq, packed, {})))
+                learned = [(*place, b"".join(names)) for place, names in assembler.learned.items()]
+                tail = packb((packed, learned, task.trials.latest.pack()), unicode_errors="surrogatepass")
                 out.write(tail + len(tail).to_bytes(8, "big"))
             status = DONE_EXIT
         finally:
@@ -104,12 +111,16 @@ class SnapshotChild:
             size = os.fstat(self.file).st_size
             length = int.from_bytes(os.pread(self.file, 8, size - 8), "big")
             self.size = size - 8 - length
-            packed, learned = unpackb(os.pread(self.file, length, self.size))
+            tail = os.pread(self.file, length, self.size)
+            packed, learned, found = unpackb(tail, unicode_errors="surrogatepass", strict_map_key=False)
+            self._task.trials.is_hasty = False
+            self._task.trials.adopt(Findings.unpack(found))
             self.learned = {(address, size): list(joined_names(names)) for address, size, names in learned}
             return Manifest.unpack(packed)
         culprit = self._progress.read()
         self.failed_at_several = culprit == SEVERAL
-        if self.failed_at_several:  # each by itself is tried next
+        self._task.trials.is_hasty = culprit == TRIAL
+        if culprit in {SEVERAL, TRIAL}:  # next each by itself is tried, or none is
             return None
         names = [culprit] if culprit in self.state.names else self.state.names  # unknown: never try the same again
         self.failed.update(dict.fromkeys(names, f"pickling it {cause}"))

@@ -7,13 +7,13 @@ same one, and it can change, they are pickled again, together. A variable that f
 import io
 import mmap
 import pickle
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final
 
 from skep_workers.session.checkpoint.lost_names import describe
-from skep_workers.session.checkpoint.saving import restore_trial
+from skep_workers.session.checkpoint.saving.kinds import Kinds
 from skep_workers.session.checkpoint.saving.memo import Memo
 from skep_workers.session.checkpoint.saving.pickling import DefinitionKeys, SnapshotPickler, Untrusted
 from skep_workers.session.checkpoint.saving.sharing import Met, connected, is_known_by_identity, met_in
@@ -21,6 +21,7 @@ from skep_workers.session.checkpoint.saving.sharing import Met, connected, is_kn
 IN_PLACE_BYTES: Final = 128 * 1024
 IN_PLACE_BUFFER_BYTES: Final = 1024 * 1024  # buffers are only hashed
 SEVERAL: Final = "\0"  # told in the place of a variable's name while several are pickled together
+TRIAL: Final = "\0trial"  # while it is tried whether they can be restored
 
 
 class TooLarge(Exception):
@@ -44,11 +45,11 @@ class Stream:
     shared_memory: frozenset[int] = frozenset()
     restores_by_code: bool = False
     is_remade: bool = False
-
-    @property
-    def parts(self) -> restore_trial.Parts:
-        """What is loaded in a restore."""
-        return self.data, self.buffers
+    is_of_definitions: bool = False
+    is_tolerant: bool = False  # see restoring/loading.py
+    unknown: frozenset[str] = frozenset()  # classes of libraries that it isn't known of what loading them does
+    finalized: frozenset[type] = frozenset()  # classes that have a `__del__`
+    classes: Sequence[type] = ()  # definitions that it holds by value
 
     @property
     def size_bytes(self) -> int:
@@ -84,6 +85,7 @@ class GroupPickler:
         *,
         in_place: bool,
         progress: Progress | None = None,
+        kinds: Kinds | None = None,
         count_new: Callable[[memoryview], int] = memoryview.nbytes.__get__,
     ) -> None:
         """`in_place`: raise TooLarge, or Untrusted, for what only a forked child may pickle.
@@ -93,6 +95,7 @@ class GroupPickler:
         self._count_new = count_new
         self.keys = keys
         self._in_place = in_place
+        self._kinds = kinds or Kinds()
         self._progress = progress
         self._latest = ""
         self._tops: dict[int, Any] = {}
@@ -114,13 +117,12 @@ class GroupPickler:
         for names in joint:
             value = {name: values[name] if name in values else atoms[name] for name in names}
             stream = self._attempt(names, value, told=SEVERAL)
-            if stream is not None and self._tried([stream]):
+            if stream is not None:
                 alone.append(stream)
                 values = values | {name: atoms.pop(name) for name in names if name in atoms}
             else:  # whose fault it is, shows when each is tried by itself
                 for name in names:
                     del self.lost[name]
-        given = len(alone)
         done = {name for stream in alone for name in stream.names}
         rest = {name: value for name, value in values.items() if name not in done}
         alone += [stream for name, value in rest.items() if (stream := self._attempt([name], {name: value}))]
@@ -128,24 +130,12 @@ class GroupPickler:
         for name in [name for name, value in atoms.items() if id(value) in held]:
             values = values | {name: atoms.pop(name)}
             alone += [stream for stream in [self._attempt([name], {name: values[name]})] if stream is not None]
-        alone = alone[:given] + self._tried(alone[given:])
         parts = connected([stream.met for stream in alone])
         return [stream for part in parts for stream in self._joined([alone[index] for index in part], values)]
 
-    def _tried(self, streams: list[Stream]) -> list[Stream]:
-        """Leave out what can't be restored, as far as that can be told; only a child has the time for it."""
-        parts = [stream for stream in streams if stream.restores_by_code and restore_trial.is_worth_it(stream.parts)]
-        if self._in_place or not parts:
-            return streams
-
-        def tell(index: int) -> None:
-            first, *more = parts[index].names
-            self._tell(SEVERAL if more else self.owners.get(first, first))
-
-        failures = restore_trial.failures([stream.parts for stream in parts], self.keys, tell)
-        for index, reason in failures.items():
-            self.lost.update(dict.fromkeys(parts[index].names, reason))
-        return [stream for stream in streams if not any(stream is parts[index] for index in failures)]
+    def again(self, names: list[str], values: dict[str, Any]) -> Stream | None:
+        """Return the stream of variables that were pickled before, in other company; None if that fails."""
+        return self._attempt(names, {name: values[name] for name in names})
 
     def together(self, values: dict[str, Any]) -> Stream | None:
         """Give one stream of values that share nothing that matters; None if one of them fails."""
@@ -179,20 +169,19 @@ class GroupPickler:
         return self._pickle(list(values), value, keys=None, is_trusting=is_trusting)
 
     def _is_kept(self, name: str, value: Any) -> bool:
-        """Pickle, and try to restore, one that goes into the stream of definitions."""
+        """Pickle one that goes into the stream of definitions, by itself."""
         if name in self._kept:
             return True
         self._tell(self.owners.get(name, name))
         try:
-            stream = self._pickle([name], value, keys=None, is_trusting=self._in_place)
+            self._pickle([name], value, keys=None, is_trusting=self._in_place)
         except (TooLarge, Untrusted, KeyboardInterrupt):
             raise
         except BaseException as exc:  # noqa: BLE001 - user code
             self.lost[name] = describe(exc)
             return False
-        if self._tried([stream]):
-            self._kept.add(name)
-        return name in self._kept
+        self._kept.add(name)
+        return True
 
     def _joined(self, part: list[Stream], values: dict[str, Any]) -> Iterable[Stream]:
         if len(part) == 1:
@@ -249,6 +238,7 @@ class GroupPickler:
             is_trusting=is_trusting,
             buffer_callback=take_buffer,
             shared_memory=shared_memory,
+            kinds=self._kinds,
         )
         pickler.dump(value)
         memo, data = Memo(pickler), file.getvalue()
@@ -263,7 +253,16 @@ class GroupPickler:
             pickler.memory_to_share(memo),
             pickler.restores_by_code,
             pickler.is_remade,
+            is_of_definitions=keys is None,
+            is_tolerant=pickler.restores_by_code or pickler.hashes_by_state,
+            unknown=frozenset(pickler.unknown),
+            finalized=frozenset(pickler.finalized),
+            classes=pickler.classes,
         )
+
+    def tell_trial(self) -> None:
+        """Note that what was pickled is being tried from here on."""
+        self._tell(TRIAL)
 
     def progress_at(self) -> str:
         """Give the variable that was pickled last."""

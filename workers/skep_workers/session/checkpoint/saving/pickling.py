@@ -8,7 +8,6 @@
 - Modules go by name. Large buffers go out of band (pickle protocol 5), so that they are neither copied nor pickled.
 """
 
-import asyncio
 import copyreg
 import enum
 import io
@@ -16,7 +15,11 @@ import pickle
 import sys
 from collections.abc import Callable
 from functools import cached_property
-from types import BuiltinFunctionType, CodeType, FunctionType, ModuleType
+from types import (
+    CodeType,
+    FunctionType,
+    ModuleType,
+)
 from typing import Any, Final
 
 from skep_workers.session.checkpoint import stored_names
@@ -25,11 +28,9 @@ from skep_workers.session.checkpoint.reducers.classes import reduce_class, reduc
 from skep_workers.session.checkpoint.reducers.code import reduce_code
 from skep_workers.session.checkpoint.reducers.definitions import (
     DefinitionKeys,
-    class_attribute,
     definition,
     is_definition,
     is_found,
-    is_made_by_c,
     module_of,
     registry,
 )
@@ -46,6 +47,7 @@ from skep_workers.session.checkpoint.reducers.standard_library import (
     reduce_engine_object,
 )
 from skep_workers.session.checkpoint.reducers.type_parameters import is_evaluated_late, reduce_type_parameter
+from skep_workers.session.checkpoint.saving.kinds import Kinds, Traits, is_common_metaclass, reduces_plainly
 from skep_workers.session.checkpoint.saving.memo import Memo
 
 __all__ = ["DefinitionKeys", "SnapshotPickler", "Untrusted", "is_definition", "registry"]
@@ -65,6 +67,7 @@ class SnapshotPickler(pickle.Pickler):
     keys: where definitions get their keys from; None in the stream that holds the definitions themselves.
     is_trusting: raise Untrusted for objects of types that are not known to pickle fast and without user code.
     shared_memory: ids of what owns memory that several arrays of this stream see.
+    kinds: what is known of classes, for all picklers of one snapshot.
     """
 
     def __init__(
@@ -75,10 +78,12 @@ class SnapshotPickler(pickle.Pickler):
         is_trusting: bool,
         buffer_callback: Callable[[pickle.PickleBuffer], Any],
         shared_memory: frozenset[int] = frozenset(),
+        kinds: Kinds | None = None,
     ) -> None:
         super().__init__(file, protocol=PROTOCOL, buffer_callback=buffer_callback)
         self._keys = keys
         self._is_trusting = is_trusting
+        self._kinds = kinds or Kinds()
         self._shared_memory = shared_memory
         self.named: set[str] = set()
         self.files: set[str] = set()
@@ -87,6 +92,10 @@ class SnapshotPickler(pickle.Pickler):
         self._viewed: set[int] = set()
         self.viewed_twice: frozenset[int] = frozenset()
         self.restores_by_code = False  # whether loading it runs code of cells
+        self.hashes_by_state = False  # whether loading it may hash what has no state yet
+        self.unknown: set[str] = set()  # classes of libraries, of which it isn't known what loading them does
+        self.finalized: set[type] = set()  # classes that have a `__del__`
+        self.classes: list[type] = []  # definitions that were pickled by value
         self.is_remade = False  # whether loading it may give something else, since code of cells has a say in it
         self._plain: set[type] = set()  # types of which pickle itself knows enough
 
@@ -117,15 +126,11 @@ class SnapshotPickler(pickle.Pickler):
             return reduce(obj)
         if module_of(kind).startswith(ENGINE):
             return reduce_engine_object(obj)
-        is_own = is_definition(kind)
+        traits = self._kinds.traits(kind)
+        is_own = traits.is_own
         if is_own and issubclass(kind, enum.Enum):
             return reduce_member(obj, by_value=self._keys is None)
-        if self._is_trusting and not _is_trusted(kind):
-            raise Untrusted(kind.__qualname__)
-        if is_own and not self.is_remade:
-            self.is_remade = any(is_definition(class_attribute(kind, hook)) for hook in _ALL_HOOKS)
-        if is_own and not self.restores_by_code:
-            self.restores_by_code = any(class_attribute(kind, hook) is not None for hook in _LOAD_HOOKS)
+        self._note(kind, traits)
         if issubclass(kind, BaseException):
             return reduce_exception(obj)
         is_living = issubclass(kind, LIVING)
@@ -133,11 +138,23 @@ class SnapshotPickler(pickle.Pickler):
             refuse_living(obj)
         if issubclass(kind, DESCRIPTORS):
             return reduce_descriptor(obj)
-        if is_own and not _reduces_plainly(kind):
+        if is_own and not reduces_plainly(kind):
             return self._own_reduction(obj, kind)
         if not is_living:  # each is asked
             self._plain.add(kind)
         return NotImplemented
+
+    def _note(self, kind: type, traits: Traits) -> None:
+        """Note what loading an instance may do. Raises Untrusted."""
+        if self._is_trusting and not traits.is_trusted:
+            raise Untrusted(traits.name)
+        self.is_remade = self.is_remade or traits.is_remade
+        self.restores_by_code = self.restores_by_code or (traits.is_own and traits.loads_by_code)
+        self.hashes_by_state = self.hashes_by_state or traits.hashes_by_state
+        if traits.is_finalized:
+            self.finalized.add(kind)
+        if not traits.is_own and not traits.is_trusted:
+            self.unknown.add(traits.name)
 
     def _definition(self, obj: Any, kind: type) -> Any:
         if not is_definition(obj):
@@ -148,11 +165,12 @@ class SnapshotPickler(pickle.Pickler):
             return definition, (key,)
         if kind is FunctionType:
             return reduce_function(obj, {})
-        if is_definition(kind):  # a metaclass of a cell's
-            if self._is_trusting:
-                raise Untrusted(kind.__qualname__)
-            self.restores_by_code = True
         if issubclass(kind, type):
+            # Its metaclass has a say in how it is made; and its layout may be one that can't be made.
+            if self._is_trusting and not self._kinds.is_tried(obj):
+                raise Untrusted(kind.__qualname__)
+            self.restores_by_code = self.restores_by_code or not is_common_metaclass(kind)
+            self.classes.append(obj)
             return reduce_class(obj)
         if self._is_trusting and is_evaluated_late(obj):
             raise Untrusted(kind.__qualname__)
@@ -191,39 +209,3 @@ class SnapshotPickler(pickle.Pickler):
     @cached_property
     def _modules(self) -> dict[int, ModuleType]:
         return modules_by_dict()
-
-
-_TRUSTED_MODULES: Final = frozenset(
-    {"builtins", "collections", "datetime", "decimal", "fractions", "pathlib", "uuid", "re"}
-)
-_NUMPYS_OWN: Final = frozenset({"numpy", "numpy.dtypes"})  # arrays, numbers, and what says what arrays are of
-# What pickle refuses at once: a session with tasks in the background need not fork a child to hear that.
-_REFUSED: Final = frozenset({asyncio.Task, asyncio.Future})
-_HOOKS: Final = ("__reduce__", "__reduce_ex__", "__getstate__", "__getattribute__")
-_ADDED_HOOKS: Final = ("__getnewargs__", "__getnewargs_ex__", "__getattr__", "__setstate__")
-_LOAD_HOOKS: Final = ("__setstate__", "__getattr__", "__getnewargs_ex__")
-_ALL_HOOKS: Final = (*_HOOKS, *_ADDED_HOOKS)
-
-
-def _is_trusted(kind: type) -> bool:
-    if kind is BuiltinFunctionType or kind is CodeType or kind in _REFUSED:
-        return True
-    if is_definition(kind):
-        return _pickles_plainly(kind)
-    module = module_of(kind)
-    return module in _TRUSTED_MODULES or (module in _NUMPYS_OWN and is_made_by_c(kind))
-
-
-def _reduces_plainly(kind: type) -> bool:
-    """Tell whether pickle, or copyreg, says how instances are reduced, and not the class."""
-    return kind in copyreg.dispatch_table or (
-        class_attribute(kind, "__reduce_ex__") is object.__reduce_ex__
-        and class_attribute(kind, "__reduce__") is object.__reduce__
-    )
-
-
-def _pickles_plainly(kind: type) -> bool:
-    """Tell whether pickling an instance runs none of its class's code."""
-    if any(class_attribute(kind, hook) is not object.__dict__.get(hook) for hook in _HOOKS):
-        return False
-    return all(class_attribute(kind, hook) is None for hook in _ADDED_HOOKS)

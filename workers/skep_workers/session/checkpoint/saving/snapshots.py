@@ -17,9 +17,10 @@ from typing import Any, Final
 from skep_shared.frames import Blob, Frame, Saved
 from skep_workers.session.checkpoint.manifest import Manifest
 from skep_workers.session.checkpoint.saving.assembling import Assembler
-from skep_workers.session.checkpoint.saving.child import SnapshotChild
+from skep_workers.session.checkpoint.saving.child import SnapshotChild, Task
 from skep_workers.session.checkpoint.saving.grouping import IN_PLACE_BYTES, TooLarge
 from skep_workers.session.checkpoint.saving.pickling import Untrusted
+from skep_workers.session.checkpoint.saving.trials import Trials
 from skep_workers.session.checkpoint.state import SnapshotLimits, State
 from skep_workers.session.checkpoint.surroundings.workspace import Entry
 from skep_workers.session.checkpoint.unchanged.fingerprints import Fingerprint, fingerprint, is_immutable, same
@@ -68,6 +69,7 @@ class Snapshots:
         self._skipped: dict[str, tuple[Any, str]] = {}
         self._too_much: dict[str, int] = {}
         self._joint: list[dict[str, int]] = []  # names, with their values' ids, that the last snapshot had in one group
+        self._trials = Trials()
         self._child: threading.Thread | None = None
         self._buffers = StillBuffers()
         self._waits_for_buffers = False  # whether buffers alone were too much to look at in place
@@ -172,7 +174,9 @@ class Snapshots:
                 blobs[name] = bytes(part)
 
         names = state.names
-        assembler = Assembler(put, in_place=True, budget_bytes=self.limits.state_bytes, known=known)
+        assembler = Assembler(
+            put, in_place=True, budget_bytes=self.limits.state_bytes, known=known, trials=self._trials
+        )
         try:
             manifest = assembler.assemble(seq, state, self._reasons(names), self._still_joint(names))
         except (TooLarge, Untrusted, Exception) as exc:  # noqa: BLE001 - a child tells what it is, and ends alone
@@ -215,7 +219,7 @@ class Snapshots:
 
     def _start_child(self, seq: int, state: State, proofs: dict[str, _Proof], known: Known) -> None:
         skipped, joint = self._reasons(state.names), self._still_joint(state.names)
-        child = SnapshotChild(seq, state, skipped, joint, self._stored, known, self.limits)
+        child = SnapshotChild(Task(seq, state, skipped, joint, self._stored, known, self._trials), self.limits)
         child.fork()
         self._child = threading.Thread(target=self._attend, args=(child, proofs), name="skep-snapshot", daemon=True)
         self._child.start()
