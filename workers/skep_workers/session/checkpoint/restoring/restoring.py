@@ -65,7 +65,7 @@ class Restoring:
         result.future_flags = state.get("future_flags", 0)
         if self._sources is not None:
             _register_sources(_load_plain(self._sources))
-        avoided = Trial(self._definitions, [stream for _, stream in self._groups]).run().avoided if is_careful else None
+        avoided = self._calls_to_avoid() if is_careful else None
         # Nothing that is being made here is garbage, and looking for some takes twice as long as making it.
         was_enabled = gc.isenabled()
         gc.disable()
@@ -76,6 +76,10 @@ class Restoring:
             if was_enabled:
                 gc.enable()
         return result
+
+    def _calls_to_avoid(self) -> Avoided | None:
+        failures = Trial(self._definitions, [stream for _, stream in self._groups]).run()
+        return None if failures is None else failures.avoided
 
     def _fill(self, names: dict[str, Any], result: Restored, guard: Guard) -> None:
         failed: list[tuple[int, Group, Stream]] = []

@@ -66,9 +66,10 @@ class Trial:
         self._page = CallPage()
         self._avoided = Avoided()
         self._counts: dict[str, int] = {}
+        self._is_spent = False
 
-    def run(self) -> Failures:
-        """Return what can't be restored."""
+    def run(self) -> Failures | None:
+        """Return what can't be restored; None if no trial was possible: the process ends whatever is left out."""
         ends_at = time.monotonic() + self._seconds - self._call_seconds
         try:
             while True:
@@ -76,6 +77,8 @@ class Trial:
                 if result is not None:
                     names, definitions = result
                     return Failures(names, definitions, self._avoided)
+                if self._is_spent:
+                    return None
                 if time.monotonic() >= ends_at:
                     self._avoided.rest = NO_TIME
         finally:
@@ -106,8 +109,9 @@ class Trial:
 
     def _leave_out(self, reason: str) -> None:
         found = self._page.read()
-        if found is None or self._avoided.rest:  # none of the calls that are known; so none can be trusted
-            self._avoided.rest = reason
+        self._is_spent = bool(self._avoided.rest)  # it failed even without any call
+        if found is None or self._is_spent:
+            self._avoided.rest = self._avoided.rest or reason
             return
         call, callee = found
         self._avoided.calls[call] = reason

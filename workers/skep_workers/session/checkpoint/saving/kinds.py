@@ -104,7 +104,7 @@ def _traits(kind: type) -> Traits:
         loads_by_code=loads,
         hashes_by_state=(is_own or not is_trusted) and _hashes_by_state(kind),
         is_remade=is_own and any(is_definition(class_attribute(kind, hook)) for hook in hooks),
-        is_finalized=class_attribute(kind, "__del__") is not None,
+        is_finalized=class_attribute(kind, "__del__") is not None and not is_made_by_c(kind),
     )
 
 

@@ -83,13 +83,15 @@ class Trials:
         wanted = {name: stream for name, stream in doubtful.items() if name not in self._known.streams}
         if wanted:
             groups = [stream for stream in wanted.values() if stream is not definitions]
+            failures: Failures | None
             if self.is_hasty:
                 failures = Failures({name: NO_TIME for stream in groups for name in stream.names})
             else:
                 failures = self._try(definitions, groups, lost, seconds)
-            self._note(failures, wanted)
-            found.names |= failures.names
-            found.definitions |= failures.definitions
+            if failures is not None:  # else it is saved untried: it may well be restorable
+                self._note(failures, wanted)
+                found.names |= failures.names
+                found.definitions |= failures.definitions
         return found
 
     def _is_doubtful(self, stream: Stream) -> bool:
@@ -98,7 +100,9 @@ class Trials:
         )
         return (stream.restores_by_code or is_new) and stream.size_bytes <= LARGE_BYTES
 
-    def _try(self, definitions: Stream | None, groups: list[Stream], lost: Iterable[str], seconds: float) -> Failures:
+    def _try(
+        self, definitions: Stream | None, groups: list[Stream], lost: Iterable[str], seconds: float
+    ) -> Failures | None:
         finalized = {kind for stream in groups for kind in stream.finalized}
         if definitions is not None:
             finalized |= definitions.finalized
