@@ -15,7 +15,7 @@ from typing import Any
 from skep_workers.session.checkpoint import stored_names
 from skep_workers.session.checkpoint.manifest import Group, Manifest
 from skep_workers.session.checkpoint.restoring.chunk_store import ChunkStore
-from skep_workers.session.checkpoint.restoring.guard import Guard
+from skep_workers.session.checkpoint.restoring.guard import Avoided, Guard
 from skep_workers.session.checkpoint.restoring.loading import Loaded, Stream, load_definitions, load_group
 from skep_workers.session.checkpoint.restoring.trial import Trial
 from skep_workers.session.checkpoint.surroundings.ambient import Ambient
