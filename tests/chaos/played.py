@@ -9,7 +9,7 @@ from typing import Any
 from unittest import mock
 
 from skep_shared.keys import Keys
-from skep_workers.host import backoff, lease, placement, resident, residents, session_processes, worker
+from skep_workers.host import backoff, lease, placement, resident, residents, session_processes, shard, worker
 from skep_workers.host.backoff import RETRIABLE, backoff_delays
 from skep_workers.host.clock import RedisClock
 
@@ -78,6 +78,9 @@ class NoZygote:
     def __init__(self, *_: Any, **__: Any) -> None:
         pass
 
+    def use_hash_seed(self, seed: int) -> None:
+        """Nothing is hashed here."""
+
     async def ensure_started(self) -> None:
         """It is always there."""
 
@@ -95,6 +98,9 @@ class _Secrets:
 
     def token_hex(self, count: int) -> str:
         return f"{self._rng.getrandbits(count * 8):0{count * 2}x}"
+
+    def randbelow(self, limit: int) -> int:
+        return self._rng.randrange(limit)
 
 
 async def _unchecked(*_: object) -> None:
@@ -124,6 +130,7 @@ def played(world: World) -> Iterator[None]:
             "shutil": SimpleNamespace(rmtree=lambda *_, **__: None),
             "socket": SimpleNamespace(gethostname=lambda: world.current_machine().name),
         },
+        shard: {"secrets": _Secrets(world.rng)},
         residents: {"time": clock, "secrets": _Secrets(world.rng)},
         resident: {"time": clock},
         session_processes: {"Housing": housing_for(world)},

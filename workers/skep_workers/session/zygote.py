@@ -165,12 +165,26 @@ def has_died(host: int, within_seconds: float) -> bool:
         os.close(handle)
 
 
+def set_hash_seed_variable(passed: str) -> None:
+    """Hide the shard's hash seed from the environment, which is for this interpreter alone.
+
+    A Python that a cell starts draws a seed of its own, as it would anywhere.
+    """
+    os.environ.pop("PYTHONHASHSEED", None)
+    if passed:
+        os.environ["PYTHONHASHSEED"] = passed
+
+
 def main() -> None:
-    """Run `python -P -m skep_workers.session.zygote FD HOST_PID SCRATCH_DIRECTORY [MODULE …]`."""
+    """Run `python -P -m skep_workers.session.zygote FD HOST_PID SCRATCH_DIRECTORY HASH_SEED [MODULE …]`.
+
+    HASH_SEED: what sessions find as PYTHONHASHSEED in their environment; empty: nothing.
+    """
     sock = socket.socket(fileno=int(sys.argv[1]))
     sock.set_inheritable(False)
     host, scratch = int(sys.argv[2]), sys.argv[3]
-    for name in sys.argv[4:]:
+    set_hash_seed_variable(sys.argv[4])
+    for name in sys.argv[5:]:
         importlib.import_module(name)
     # Python 3.12 warns cells of forking beside a thread. There is one beside them always, the control thread, which the
     # child of a fork does without.
