@@ -78,8 +78,8 @@ class NoZygote:
     def __init__(self, *_: Any, **__: Any) -> None:
         pass
 
-    def use_hash_seed(self, seed: int) -> None:
-        """Nothing is hashed here."""
+    def follow_shard(self, place: Any, hash_seed: int) -> None:
+        """It forks nothing."""
 
     async def ensure_started(self) -> None:
         """It is always there."""
@@ -90,6 +90,22 @@ class NoZygote:
 
     async def stop(self) -> None:
         """It was never there."""
+
+
+class NoPlaces:
+    """Sessions have no files here."""
+
+    worker = None
+    current = SimpleNamespace(place=None)
+
+    async def open(self, shard: Any) -> None:
+        """There is nothing to use."""
+
+    async def clean(self) -> None:
+        """Nothing was left."""
+
+    async def close(self) -> None:
+        """Nothing was used."""
 
 
 class _Secrets:
@@ -122,6 +138,7 @@ def played(world: World) -> Iterator[None]:
             "Lane": lambda client, _: client,
             "check_server": _unchecked,
             "Zygote": NoZygote,
+            "SessionPlaces": NoPlaces,
             "Dispatcher": SimulatedDispatcher,
             "RedisClock": lambda: RedisClock(world.monotonic),
             "secrets": _Secrets(world.rng),

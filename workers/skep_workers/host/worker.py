@@ -22,6 +22,7 @@ import structlog
 from skep_shared import __version__
 from skep_shared.activation import enqueue_activation, jobs_due, open_arq
 from skep_shared.connection import BLOCK_MARGIN_SECONDS, check_server, open_redis, unavailable
+from skep_shared.errors import StartError
 from skep_shared.keys import Keys
 from skep_shared.lane import Lane
 from skep_shared.limits import check_cell_id, check_session_id
@@ -41,6 +42,7 @@ from skep_workers.host.lease import PATIENCE_MS, Lease
 from skep_workers.host.mailbox import Mailbox
 from skep_workers.host.reminders import Reminders
 from skep_workers.host.residents import Residents
+from skep_workers.host.session_places import SessionPlaces
 from skep_workers.host.session_upkeep import SessionUpkeep
 from skep_workers.host.shard import join_shard
 from skep_workers.host.store_upkeep import open_store, remove_purged
@@ -84,6 +86,7 @@ class WorkerHost:
         settings = self._settings = limit.make_room(self._settings)
         directory = Path(tempfile.mkdtemp(prefix="skep-worker-"))
         zygote: Zygote | None = None
+        places = SessionPlaces()
         try:
             await check_server(self._redis, settings)
             if self._store is not None:
@@ -92,8 +95,10 @@ class WorkerHost:
                 shard = await join_shard(self._scripts, settings, self.worker_id)
             except RETRIABLE as exc:
                 raise unavailable(settings, exc) from exc
+            await places.open(shard)
             zygote = Zygote(
                 directory,
+                places.current.place,
                 preload=settings.preload,
                 pass_env=settings.pass_env,
                 hash_seed=shard.hash_seed,
@@ -106,11 +111,12 @@ class WorkerHost:
             except RETRIABLE as exc:
                 raise unavailable(settings, exc) from exc
             async with asyncio.TaskGroup() as group:
-                await self._serve(group, directory, zygote, shard)
+                await self._serve(group, zygote, places, shard)
         finally:
             self._accounting.log()
             if zygote is not None:
                 await zygote.stop()
+            await places.close()
             for client in (self._lane, self._reading_lane, self._mail_lane, self._redis, self._blocking, self._arq):
                 with contextlib.suppress(*RETRIABLE):
                     await client.aclose()
@@ -122,7 +128,7 @@ class WorkerHost:
             self._residents.hurry()
         self._stopping.set()
 
-    async def _serve(self, group: asyncio.TaskGroup, directory: Path, zygote: Zygote, shard: Shard) -> None:
+    async def _serve(self, group: asyncio.TaskGroup, zygote: Zygote, places: SessionPlaces, shard: Shard) -> None:
         host = Host(
             self.worker_id,
             self._settings,
@@ -131,7 +137,7 @@ class WorkerHost:
             self._scripts,
             self._clock,
             zygote,
-            directory,
+            places,
             self._accounting,
             self._store,
         )
@@ -153,7 +159,7 @@ class WorkerHost:
         async def on_lapse() -> None:
             # Redis may have lost everything, and this worker's lease with it.
             nonlocal shard
-            shard = await self._join_again(shard, zygote)
+            shard = await self._join_again(shard, zygote, places)
             await residents.sweep()
 
         services = [
@@ -163,6 +169,7 @@ class WorkerHost:
             group.create_task(self._sweep(residents), name="sweep"),
             group.create_task(self._ping(residents), name="pings"),
             group.create_task(zygote.keep(), name="zygote"),
+            group.create_task(places.clean(), name="cleaning"),
         ]
         dispatching = group.create_task(dispatcher.run(), name="dispatcher")
         log.info("worker.ready", worker_id=self.worker_id, capacity=self._settings.max_resident)
@@ -180,12 +187,16 @@ class WorkerHost:
             await self._scripts.leave(self.worker_id)
         log.info("worker.left", worker_id=self.worker_id)
 
-    async def _join_again(self, known: Shard, zygote: Zygote) -> Shard:
+    async def _join_again(self, known: Shard, zygote: Zygote, places: SessionPlaces) -> Shard:
         """Put the shard's record back if it is gone, or adopt the one that a new worker has made meanwhile."""
         shard = await join_shard(self._scripts, self._settings, self.worker_id, known)
         if shard != known:
             log.warning("shard.changed", shard_id=shard.shard_id, directory=shard.directory, was=known.shard_id)
-            zygote.use_hash_seed(shard.hash_seed)
+            try:
+                await places.open(shard)
+            except StartError as exc:  # sessions go on where they are; the next start of this worker fails, and says so
+                log.error("shard.not_adopted", error=str(exc))
+            zygote.follow_shard(places.current.place, shard.hash_seed)
         return shard
 
     def _facts(self) -> WorkerFacts:

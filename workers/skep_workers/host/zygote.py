@@ -45,6 +45,7 @@ class Zygote:
     def __init__(
         self,
         scratch: Path,
+        place: Path,
         *,
         preload: list[str],
         pass_env: list[str],
@@ -54,12 +55,15 @@ class Zygote:
     ) -> None:
         """`scratch` is the worker's own directory, which the zygote removes should the worker be killed.
 
+        place: where sessions have their directories; the zygote removes this worker's should it be killed.
+
         hash_seed: the shard's, so that hashes of strings are the same in all its processes.
         `on_start` is called with the pid of each zygote before it can fork.
         """
         self._hash_seed = hash_seed
         self._on_start = on_start
         self._scratch = scratch
+        self._place = place
         self._preload = preload
         self._pass_env = pass_env
         self._start_seconds = start_seconds
@@ -85,7 +89,7 @@ class Zygote:
             with theirs:
                 command = [sys.executable, "-P", "-m", "skep_workers.session.zygote", str(theirs.fileno())]
                 self._process = subprocess.Popen(
-                    [*command, str(os.getpid()), str(self._scratch), passed_seed, *self._preload],
+                    [*command, str(os.getpid()), str(self._scratch), str(self._place), passed_seed, *self._preload],
                     pass_fds=[theirs.fileno()],
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.DEVNULL,
@@ -105,11 +109,11 @@ class Zygote:
                 raise StartError("zygote", f"no answer after {self._start_seconds:g} s") from None
             log.info("zygote.started", pid=pid, preload=self._preload)
 
-    def use_hash_seed(self, seed: int) -> None:
-        """Fork from a zygote with this hash seed from now on; the sessions of the one before live on."""
-        if seed != self._hash_seed:
-            self._hash_seed = seed
-            self._lose("the shard has another hash seed")
+    def follow_shard(self, place: Path, hash_seed: int) -> None:
+        """Fork from a zygote with this place and hash seed from now on; the sessions of the one before live on."""
+        if (place, hash_seed) != (self._place, self._hash_seed):
+            self._place, self._hash_seed = place, hash_seed
+            self._lose("the shard has another place or hash seed")
 
     async def keep(self) -> None:
         """Start another one whenever it dies, before somebody needs it; until cancelled."""
