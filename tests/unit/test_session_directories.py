@@ -42,8 +42,8 @@ def us():
     return process_id(os.getpid())
 
 
-def owner(token="t", epoch=1, worker=None, processes=()):
-    return DirectoryOwner(token, (1, epoch), worker or us(), tuple(processes))
+def owner(name="t", epoch=1, worker=None, processes=()):
+    return DirectoryOwner(name, (1, epoch), worker or us(), tuple(processes))
 
 
 def test_an_owner_is_read_as_it_was_written(directories, sleeper):
