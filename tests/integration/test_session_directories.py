@@ -144,7 +144,7 @@ async def test_a_directory_ends_with_its_stay_and_the_place_with_the_last_worker
     workers = [await start_worker(), await start_worker()]
     sessions = [shard.session("a"), shard.session("b")]
     paths = [await where(session) for session in sessions]
-    place = os.path.dirname(paths[0])
+    place = Path(paths[0]).parent
     await sessions[0].close()
 
     async def is_gone():
@@ -156,6 +156,84 @@ async def test_a_directory_ends_with_its_stay_and_the_place_with_the_last_worker
     assert exists(place)
     await workers[1].stop()
     assert not exists(place)
+
+
+# --- forks, which have another directory ------------------------------------------------------------------------------
+
+
+async def is_live(fork):
+    return [event.is_live async for event in fork.events() if event.kind == "session.restored"] == [True]
+
+
+async def test_what_refers_to_the_directory_refers_to_a_forks_own(used):
+    session, _ = used
+    fork = await session.fork("fork")
+    assert (await fork.run(USE)).value == RIGHT
+    assert not await is_live(fork)
+    again = await fork.fork("again")
+    assert (await again.run(USE)).value == RIGHT
+
+    await fork.run("data.write_text('fork'); open(os.environ['DATA'], 'a').write('!')")
+    assert (await session.run("data.read_text()")).value == "a,b"
+    assert (await fork.run("data.read_text()")).value == "fork!"
+    assert (await fork.run("text")).value == (await session.run("text")).value  # a text is no path
+
+
+@pytest.mark.parametrize("is_resident", [True, False], ids=["resident", "hibernated"])
+async def test_search_path_and_environment_of_a_fork_are_its_own_live_or_restored(shard, start_worker, is_resident):
+    await start_worker()
+    session = shard.session("s")
+    code = """
+        import os, sys
+        sys.path += [os.getcwd(), os.getcwd() + "/lib", os.getcwd() + "-not", "/else"]
+        os.environ["ONE"] = os.getcwd()
+        os.environ["LIST"] = ":".join(["/a", os.getcwd() + "/b", os.getcwd() + "-not", ""])
+    """
+    await session.run("\n".join(line.strip() for line in code.splitlines()))
+    home = await where(session)
+    fork = await session.fork("fork")
+    if not is_resident:
+        await session.hibernate()
+    own = home.removesuffix("s") + "fork"
+
+    told = await fork.run("sys.path[-4:], os.environ['ONE'], os.environ['LIST'], os.getcwd()")
+    assert told.value == ([own, f"{own}/lib", f"{home}-not", "/else"], own, f"/a:{own}/b:{home}-not:", own)
+    assert await is_live(fork) is is_resident
+    assert (await session.run("os.environ['ONE']")).value == home
+
+
+@pytest.mark.parametrize(
+    ("code", "reason"),
+    [
+        ("import pathlib; here = [pathlib.Path.cwd()]", "a path below its directory"),
+        ("import pathlib; here = pathlib.PurePosixPath(os.getcwd(), 'x')", "a path below its directory"),
+        ("open('mod.py', 'w').close(); import mod", "modules that lie in its directory"),
+        ("os.makedirs('pkg/sub'); import pkg.sub", "modules that lie in its directory"),
+    ],
+)
+async def test_a_fork_whose_memory_has_paths_of_its_origin_is_restored(shard, run_logged, code, reason):
+    settings = shard.settings
+    worker = await run_logged("-m", "skep_workers", "--redis", settings.redis_url, "--prefix", settings.prefix)
+    await worker.says("worker.ready")
+    session = shard.session("s")
+    (await session.run(f"import os, sys\n{code}")).raise_for_status()
+    fork = await session.fork("fork")
+
+    assert (await fork.run("x = 1; x")).value == 1
+    assert not await is_live(fork)
+    assert reason in (await worker.says("fork.not_live"))["reason"]
+
+
+async def test_other_paths_are_no_reason_against_a_live_fork(shard, start_worker):
+    await start_worker()
+    session = shard.session("s")
+    await session.run(
+        "import pathlib; a, b = pathlib.Path('/usr/x'), pathlib.Path('below'); c = pathlib.PureWindowsPath('d')"
+    )
+    fork = await session.fork("fork")
+
+    assert (await fork.run("[str(a), str(b), str(c)]")).value == ["/usr/x", "below", "d"]
+    assert await is_live(fork)
 
 
 # --- two owners on one machine ----------------------------------------------------------------------------------------
@@ -200,7 +278,7 @@ async def test_a_zygote_that_cleans_up_after_its_host_leaves_the_directory_of_th
     await process_end(zygote)
 
     assert (await session.run("open('mine').read()")).value == "1"
-    assert not exists(f"{os.path.dirname(home)}/other")
+    assert not (Path(home).parent / "other").exists()
 
 
 async def test_files_of_a_worker_and_a_zygote_that_were_killed_together_are_removed_by_the_next_worker(
