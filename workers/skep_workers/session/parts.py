@@ -26,6 +26,7 @@ from skep_workers.session.ladder import DEFAULT_GRACE_SECONDS, Ladder
 from skep_workers.session.link import DEFAULT_OUTPUT_LIMIT_BYTES, CellLink
 from skep_workers.session.loop import SessionLoop
 from skep_workers.session.operations import Operations
+from skep_workers.session.process_state import renew_process_state
 from skep_workers.session.renewal import renew
 from skep_workers.session.shield import Shield
 from skep_workers.session.sources import install_class_sources
@@ -64,6 +65,7 @@ class Parts:
         self.link.begin_in_fork()
         os.chdir(place)
         self._directory = directory = os.getcwd()  # noqa: PTH109 - compared as text
+        renew_process_state(directory)
         self.keeper.begin(directory)
         self._files.begin(directory)
 
@@ -161,6 +163,7 @@ class Parts:
         renew(self._control, ends.control, self.link, self.reader)
         renew(self.operations, self._handlers, self._control.answer)
         self._directory = directory = os.getcwd()  # noqa: PTH109 - compared as text
+        renew_process_state(directory)
         self.engine.begin_as_twin()
         self.keeper.begin_as_twin(ends.snapshots, directory)
         self._files.begin(directory)

@@ -46,6 +46,7 @@ from skep_workers.session.children import is_below
 from skep_workers.session.control import CLOSED_EXIT, START_FAILED_EXIT
 from skep_workers.session.descriptors import Descriptors
 from skep_workers.session.process import SessionMain
+from skep_workers.session.process_state import end_helper_processes
 from skep_workers.session.rehearsal import rehearse
 
 PACKET_BYTES: Final = 64 * 1024
@@ -194,6 +195,7 @@ def main() -> None:
     set_hash_seed_variable(sys.argv[5])
     for name in sys.argv[6:]:
         importlib.import_module(name)
+    end_helper_processes()
     # Python 3.12 warns cells of forking beside a thread. There is one beside them always, the control thread, which the
     # child of a fork does without.
     warnings.filterwarnings("ignore", r"This process \(pid=\d+\) is multi-threaded", DeprecationWarning)
