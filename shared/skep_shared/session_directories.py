@@ -162,10 +162,10 @@ class SessionDirectories:
         """
         path = self.place / ".lock"
         for _ in range(MOST_TRIES):
-            self.place.mkdir(mode=0o700, parents=True, exist_ok=True)
             try:
+                self.place.mkdir(mode=0o700, parents=True, exist_ok=True)
                 descriptor = os.open(path, _OPEN, 0o600)
-            except FileNotFoundError:
+            except FileNotFoundError:  # another one that leaves has removed it between the two
                 continue
             try:
                 if _locks(descriptor, fcntl.LOCK_EX):  # no other worker uses it
@@ -194,6 +194,7 @@ class SessionDirectories:
                             folder.rmdir()
                     (self.place / ".lock").unlink()
                     self.place.rmdir()
+                    self.place.parent.rmdir()  # which fails if it is used by another shard
             finally:
                 os.close(held)
 

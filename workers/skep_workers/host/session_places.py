@@ -7,6 +7,7 @@ import asyncio
 import os
 import stat
 from pathlib import Path
+from typing import Final
 
 import structlog
 
@@ -16,6 +17,8 @@ from skep_shared.script_replies import Shard
 from skep_shared.session_directories import SessionDirectories
 
 log = structlog.get_logger()
+
+RETRIES: Final = 10
 
 
 class SessionPlaces:
@@ -49,16 +52,20 @@ class SessionPlaces:
 
 def _join(directories: SessionDirectories) -> int:
     root = directories.place.parent
-    try:
-        root.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if reason := _reason_against(root):
-            raise StartError("worker", _advice(root, reason))
-        return directories.join()
-    except FileExistsError as exc:
-        reason = "it is used by workers of this shard in another container or on another machine, or it is no directory"
-        raise StartError("worker", _advice(root, reason)) from exc
-    except OSError as exc:
-        raise StartError("worker", _advice(root, exc.strerror or str(exc))) from exc
+    for is_last in (*[False] * RETRIES, True):
+        try:
+            root.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if reason := _reason_against(root):
+                raise StartError("worker", _advice(root, reason))
+            return directories.join()
+        except FileExistsError as exc:
+            reason = "it is used by workers of this shard in another container or on another machine, or no directory"
+            raise StartError("worker", _advice(root, reason)) from exc
+        except OSError as exc:
+            # The last worker of another shard may remove the root between two steps.
+            if is_last or not isinstance(exc, FileNotFoundError):
+                raise StartError("worker", _advice(root, exc.strerror or str(exc))) from exc
+    raise AssertionError("the last try returns or raises")
 
 
 def _reason_against(root: Path) -> str:
