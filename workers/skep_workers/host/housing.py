@@ -85,14 +85,23 @@ class Housing:
 
     async def _take_directory(self) -> Path:
         """Return the directory, made empty, after all that used it have ended. Raise StartError if they don't end."""
-        await self._take_over()
         with await self._lock() as file:
-            self._check(file.read())
-            left = self._directories.discard(self._session_id)
-            directory = self._directories.make(self._session_id)
-            file.write(self._own)
-        await self._empty(left)
+            before = file.read()
+            left, directory = self._make(file) if before is None or not before.processes else (None, None)
+        if directory is None:
+            await self._take_over()
+            with await self._lock() as file:
+                self._check(file.read())
+                left, directory = self._make(file)
+        if left is not None:
+            await asyncio.to_thread(empty, left)
         return directory
+
+    def _make(self, file: OwnerFile) -> tuple[Path | None, Path]:
+        """Make the directory, of which this is the locked file; return what was there before, and the directory."""
+        left = self._directories.discard(self._session_id)
+        file.write(self._own)
+        return left, self._directories.make(self._session_id)
 
     async def _take_over(self) -> None:
         """Become the directory's owner, and end the processes that used it before."""
@@ -146,8 +155,9 @@ class Housing:
                 file.remove()
         except (OSError, StartError) as exc:
             self._log.warning("session.directory_left", error=str(exc))
-        else:
-            await self._empty(left)
+            return
+        if left is not None:
+            await asyncio.to_thread(empty, left)
 
     def _check(self, owner: DirectoryOwner | None) -> None:
         if owner is None or owner.token != self._own.token:
@@ -169,11 +179,6 @@ class Housing:
             except OSError as exc:
                 raise StartError("session process", f"its directory can't be used: {exc}") from exc
             await asyncio.sleep(AGAIN_SECONDS)
-
-    @staticmethod
-    async def _empty(left: Path | None) -> None:
-        if left is not None:
-            await asyncio.to_thread(empty, left)
 
 
 def _opened(process: ProcessId) -> list[int]:
