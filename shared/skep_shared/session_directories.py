@@ -30,6 +30,8 @@ from skep_shared.process_trees import ProcessId, is_running, kill_tree, pid_spac
 
 MOST_TRIES: Final = 100
 JOIN_SECONDS: Final = 0.05  # between two tries
+LEAVE_TRIES: Final = 3
+LEAVE_SECONDS: Final = 0.02  # between two tries
 END_SECONDS: Final = 2.0  # for processes that were killed to end
 OWNER_BYTES: Final = 64 * 1024
 _OPEN: Final = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -94,13 +96,18 @@ class SessionDirectories:
         """Return the directory of a session; its id is a file name, see limits.check_session_id."""
         return self.place / session_id
 
-    def lock(self, session_id: str) -> OwnerFile:
-        """Open and lock the file that says who uses a session's directory. Raise BlockingIOError if it is locked."""
+    def lock(self, session_id: str, *, must_exist: bool = False) -> OwnerFile:
+        """Open and lock the file that says who uses a session's directory. Raise BlockingIOError if it is locked.
+
+        must_exist: raise FileNotFoundError where there is none, instead of making one.
+        """
         path = self._owners / session_id
         for _ in range(MOST_TRIES):
             try:
-                descriptor = os.open(path, _OPEN, 0o600)
+                descriptor = os.open(path, _OPEN & ~os.O_CREAT if must_exist else _OPEN, 0o600)
             except FileNotFoundError:
+                if must_exist:
+                    raise
                 self._owners.mkdir(mode=0o700, parents=True, exist_ok=True)
                 continue
             try:
@@ -140,13 +147,13 @@ class SessionDirectories:
         """Remove the directories of workers that have ended, once the processes that they left have ended too."""
         handles: list[int] = []
         for session_id in _names(self._owners):
-            with contextlib.suppress(OSError), self.lock(session_id) as file:
+            with contextlib.suppress(OSError), self.lock(session_id, must_exist=True) as file:
                 owner = file.read()
                 if owner is not None and not is_running(owner.worker):
                     handles += [handle for process in owner.processes for handle in kill_tree(process)]
         wait_for_end(handles, END_SECONDS)
         for session_id in _names(self._owners):
-            with contextlib.suppress(OSError), self.lock(session_id) as file:
+            with contextlib.suppress(OSError), self.lock(session_id, must_exist=True) as file:
                 owner = file.read()
                 if owner is None or not any(map(is_running, (owner.worker, *owner.processes))):
                     self.discard(session_id)
@@ -187,16 +194,33 @@ class SessionDirectories:
         with contextlib.suppress(OSError):
             held = os.open(self.place / ".lock", _OPEN & ~os.O_CREAT) if descriptor is None else descriptor
             try:
-                if _locks(held, fcntl.LOCK_EX):
-                    self.remove_abandoned()
-                    for folder in (self._owners, self._removed):
-                        with contextlib.suppress(FileNotFoundError):
-                            folder.rmdir()
-                    (self.place / ".lock").unlink()
-                    self.place.rmdir()
-                    self.place.parent.rmdir()  # which fails if it is used by another shard
+                # Several may leave at once, each with a look at what the others are about to remove.
+                for _ in range(LEAVE_TRIES):
+                    if _locks(held, fcntl.LOCK_EX) and self._remove_place(held):
+                        break
+                    sleep(LEAVE_SECONDS)
             finally:
                 os.close(held)
+
+    def _remove_place(self, held: int) -> bool:
+        """Remove the place, whose lock file is held alone; return whether there is nothing left to remove."""
+        lock = self.place / ".lock"
+        if lock.exists() and not _is_file_of(lock, held):
+            return True  # workers have begun to use it since it was removed
+        self.remove_abandoned()
+        try:
+            for folder in (self._owners, self._removed):
+                with contextlib.suppress(FileNotFoundError):
+                    folder.rmdir()
+            lock.unlink(missing_ok=True)
+            self.place.rmdir()
+        except FileNotFoundError:
+            return True
+        except OSError:  # something is left in it
+            return False
+        with contextlib.suppress(OSError):  # other shards use it
+            self.place.parent.rmdir()
+        return True
 
 
 def empty(path: Path) -> None:

@@ -177,6 +177,43 @@ def test_leaving_without_having_joined_leaves_a_place_that_is_used(directories):
     assert not directories.place.exists()
 
 
+def test_cleaning_does_not_make_a_removed_place_again(directories):
+    held = directories.join()
+    with directories.lock("s") as file:
+        file.write(owner(worker=GONE))
+    with pytest.raises(FileNotFoundError):
+        directories.lock("other", must_exist=True)
+    directories.leave(held)
+    directories.remove_abandoned()
+    directories.leave()
+
+    assert not directories.place.exists()
+
+
+def test_all_that_leave_at_once_leave_nothing(directories):
+    code = (
+        "import sys; from pathlib import Path; from skep_shared.session_directories import SessionDirectories\n"
+        "places = SessionDirectories(Path(sys.argv[1])); held = places.join(); print(flush=True); input()\n"
+        "places.remove_abandoned(); places.leave(held)"
+    )
+    for number in range(20):
+        with directories.lock(f"s{number}") as file:
+            file.write(owner(worker=GONE))
+            directories.make(f"s{number}")
+    command = [sys.executable, "-c", code, str(directories.place)]
+    processes = [subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) for _ in range(4)]
+    for process in processes:
+        process.stdout.readline()
+    for process in processes:
+        process.stdin.write(b"\n")
+        process.stdin.close()
+    for process in processes:
+        assert process.wait() == 0
+        process.stdout.close()
+
+    assert not directories.place.exists()
+
+
 def test_a_place_that_workers_with_other_pids_use_is_refused(directories):
     held = directories.join()
     (directories.place / ".lock").write_text("another boot pid:[1]")
