@@ -30,7 +30,8 @@ from skep_shared.process_trees import ProcessId, is_running, kill_tree, pid_spac
 
 MOST_TRIES: Final = 100
 JOIN_SECONDS: Final = 0.05  # between two tries
-LEAVE_TRIES: Final = 3
+LEAVE_TRIES: Final = 3  # of a worker, which others may wait for
+CLEAN_TRIES: Final = 50  # of one that cleans up after a worker that was killed
 LEAVE_SECONDS: Final = 0.02  # between two tries
 END_SECONDS: Final = 2.0  # for processes that were killed to end
 OWNER_BYTES: Final = 64 * 1024
@@ -190,14 +191,18 @@ class SessionDirectories:
         raise FileNotFoundError(errno.ENOENT, "it is removed again and again", str(self.place))
 
     def leave(self, descriptor: int | None = None) -> None:
-        """End the use of the place that began with this descriptor, and remove the place if no worker uses it."""
+        """End the use of the place that began with this descriptor, and remove the place if no worker uses it.
+
+        Without a descriptor: clean up after a worker that was killed.
+        """
         with contextlib.suppress(OSError):
             held = os.open(self.place / ".lock", _OPEN & ~os.O_CREAT) if descriptor is None else descriptor
             try:
-                # Several may leave at once, each with a look at what the others are about to remove.
-                for _ in range(LEAVE_TRIES):
+                # Several may leave at once, and a process that is killed loses its lock a little before it has ended.
+                for _ in range(LEAVE_TRIES if descriptor is not None else CLEAN_TRIES):
                     if _locks(held, fcntl.LOCK_EX) and self._remove_place(held):
                         break
+                    fcntl.flock(held, fcntl.LOCK_UN)
                     sleep(LEAVE_SECONDS)
             finally:
                 os.close(held)
