@@ -65,6 +65,7 @@ class Keeper:
 
     def begin(self, directory: str) -> None:
         """Start with a session whose files are in this directory."""
+        registry.home = directory
         self._workspace.begin(directory)
         self._ambient.begin(directory)
 
@@ -186,6 +187,7 @@ class Keeper:
     def begin_as_twin(self, sock: socket.socket, directory: str) -> None:
         """Go on as the keeper of another session's process, to which the files have been copied. Raises OSError."""
         self._socket = sock
+        registry.home = directory
         self._inherited = self._snapshots.begin_as_twin()
         self._workspace.begin_as_twin(directory, self._inherited.files)
         self._ambient.begin_as_twin(directory, self._inherited.ambient)

@@ -19,6 +19,7 @@ from skep_workers.session.checkpoint.reducers import (
     functions,
     locks,
     modules,
+    paths,
     references,
     standard_library,
     type_parameters,
@@ -61,6 +62,7 @@ STORED: Final[dict[int, Callable[..., Any]]] = {
     31: standard_library.set_context_variable,
     32: standard_library.find_type,
     33: standard_library.make_captured_output,
+    34: paths.make_path_below_home,
 }
 
 # Of these it is known that they run no code of users.
@@ -76,6 +78,7 @@ QUIET: Final[frozenset[Any]] = frozenset(
         code.make_code,
         locks.make_lock,
         locks.make_recursive_lock,
+        paths.make_path_below_home,
         references.make_dead_reference,
         references.make_dead_proxy,
     }

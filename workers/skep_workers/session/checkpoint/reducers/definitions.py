@@ -40,6 +40,7 @@ class _Registry:
         self.names: dict[str, Any] = {}
         self.definitions: dict[str, Any] = {}
         self.lost_definitions: dict[str, str] = {}  # those that could not be restored, with the reason
+        self.home = ""  # the session's directory
         self.context: Context | None = None  # where cells run, and their context variables have values
 
     def in_cells(self, function: Callable[[], T]) -> T:

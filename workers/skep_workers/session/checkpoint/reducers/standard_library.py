@@ -30,6 +30,7 @@ from skep_workers.session.checkpoint.reducers.definitions import Reduced, Reduce
 from skep_workers.session.checkpoint.reducers.descriptors import reduce_descriptor, reduce_slot
 from skep_workers.session.checkpoint.reducers.functions import reduce_cell
 from skep_workers.session.checkpoint.reducers.locks import LOCK, reduce_lock, reduce_recursive_lock
+from skep_workers.session.checkpoint.reducers.paths import PATHS, reduce_path
 from skep_workers.session.checkpoint.reducers.references import (
     reduce_mapping_proxy,
     reduce_memory_view,
@@ -182,6 +183,7 @@ REMADE_EMPTY: Final = frozenset({functools._lru_cache_wrapper})  # noqa: SLF001 
 _ordered: Final = OrderedDict[Any, Any]()
 
 REDUCERS: Final[dict[type, Reducer]] = {
+    **dict.fromkeys(PATHS, reduce_path),
     CapturedOutput: _captured_output,
     functools._lru_cache_wrapper: _lru_cache,  # noqa: SLF001 - the type has no public name
     functools.cached_property: _cached_property,

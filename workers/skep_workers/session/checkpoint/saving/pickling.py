@@ -39,6 +39,7 @@ from skep_workers.session.checkpoint.reducers.exceptions import reduce_exception
 from skep_workers.session.checkpoint.reducers.functions import reduce_function
 from skep_workers.session.checkpoint.reducers.locks import LIVING, refuse_living
 from skep_workers.session.checkpoint.reducers.modules import modules_by_dict, reduce_module
+from skep_workers.session.checkpoint.reducers.paths import PATHS, make_path_below_home
 from skep_workers.session.checkpoint.reducers.standard_library import (
     ENGINE,
     REDUCERS,
@@ -122,8 +123,10 @@ class SnapshotPickler(pickle.Pickler):
             return self._array(obj)
         reduce = REDUCERS.get(kind)
         if reduce is not None:
-            self.is_remade = self.is_remade or kind in REMADE_EMPTY
-            return reduce(obj)
+            reduced = reduce(obj)
+            is_below_home = kind in PATHS and reduced[0] is make_path_below_home  # a fork's is another path
+            self.is_remade = self.is_remade or kind in REMADE_EMPTY or is_below_home
+            return reduced
         if module_of(kind).startswith(ENGINE):
             return reduce_engine_object(obj)
         traits = self._kinds.traits(kind)

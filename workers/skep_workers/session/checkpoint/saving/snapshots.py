@@ -101,7 +101,8 @@ class Snapshots:
         if not self.is_at(manifest):
             return "its process is not at that checkpoint"
         if manifest.is_remade:
-            return "a restore may give something else than what is there: code of cells, or a cache, is in it"
+            what = "code of cells, a cache, or a path below its directory"
+            return f"a restore may give something else than what is there: {what} is in it"
         state = self._read_state()
         if not self._last_state.is_final or not state.is_final:
             return "threads, tasks or timers of user code may have changed the state since"

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from skep_workers.session.checkpoint.reducers.definitions import registry
+from skep_workers.session.checkpoint.surroundings.home import rebased
 
 
 class Ambient:
@@ -28,7 +29,7 @@ class Ambient:
 
     def read(self, future_flags: int) -> dict[str, Any]:
         """Give the state, as plain data that can be compared."""
-        state: dict[str, Any] = {"future_flags": future_flags}
+        state: dict[str, Any] = {"future_flags": future_flags, "home": self._home}
         if _raw_environment() != self._first_raw:
             environment = dict(os.environ)
             changed = {name: value for name, value in environment.items() if self._first_environment.get(name) != value}
@@ -96,6 +97,7 @@ class Ambient:
 
     def restore(self, state: dict[str, Any]) -> None:
         """Put the state back, as far as this machine allows."""
+        state = rebased(state, self._home)
         changed, removed = state.get("environment", ({}, []))
         os.environ.update(changed)
         for name in removed:
