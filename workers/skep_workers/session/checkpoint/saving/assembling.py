@@ -6,6 +6,7 @@ pickler's patience differs.
 
 import linecache
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pickle import dumps  # bound early: user code may patch pickle
 from typing import Any
 
@@ -55,9 +56,13 @@ class Assembler:
         self._trial_seconds = trial_seconds
         self._in_place = in_place
         kinds = Kinds(self._trials.shapes if in_place else None)
-        self._pickler = GroupPickler(
-            self._keys, in_place=in_place, progress=progress, kinds=kinds, count_new=self._count_new
-        )
+        count_new = partial(_count_new, self._known)
+        self._pickler = GroupPickler(self._keys, in_place=in_place, progress=progress, kinds=kinds, count_new=count_new)
+
+    def close(self) -> None:
+        """Let go of every value at once; to be called when the manifest is made, or was given up."""
+        self._pickler.close()
+        self._keys.by_key.clear()
 
     def assemble(self, seq: int, state: State, skipped: dict[str, str], joint: Iterable[list[str]] = ()) -> Manifest:
         """Give the manifest of this state. `skipped`: names not to be tried again, with the reason.
@@ -219,10 +224,11 @@ class Assembler:
             digests.append(name)
         return digests
 
-    def _count_new(self, view: memoryview) -> int:
-        """Tell how many bytes of a buffer have to be hashed."""
-        known = self._known.get(place_of(view)) if view.nbytes >= WATCHED_BYTES else None
-        return view.nbytes if known is None else known.count(None) * CHUNK_BYTES
+
+def _count_new(known: Known, view: memoryview) -> int:
+    """Return how many bytes of a buffer have to be hashed."""
+    digests = known.get(place_of(view)) if view.nbytes >= WATCHED_BYTES else None
+    return view.nbytes if digests is None else digests.count(None) * CHUNK_BYTES
 
 
 def _sources(files: set[str]) -> dict[str, str]:

@@ -100,6 +100,7 @@ class GroupPickler:
         self._latest = ""
         self._tops: dict[int, Any] = {}
         self._kept: set[str] = set()
+        self._picklers: list[SnapshotPickler] = []
         self.owners: dict[str, str] = {}  # key of a definition -> a variable that needs it
         self.lost: dict[str, str] = {}
 
@@ -240,6 +241,7 @@ class GroupPickler:
             shared_memory=shared_memory,
             kinds=self._kinds,
         )
+        self._picklers.append(pickler)
         pickler.dump(value)
         memo, data = Memo(pickler), file.getvalue()
         own = {id(part): part for part in value.values() if id(part) in self._tops}
@@ -263,6 +265,13 @@ class GroupPickler:
     def tell_trial(self) -> None:
         """Note that what was pickled is being tried from here on."""
         self._tell(TRIAL)
+
+    def close(self) -> None:
+        """Let go of every value at once: a pickler's memo holds all that it has met, perhaps in a cycle with it."""
+        for pickler in self._picklers:
+            pickler.clear_memo()
+        self._picklers.clear()
+        self._tops = {}
 
     def progress_at(self) -> str:
         """Give the variable that was pickled last."""

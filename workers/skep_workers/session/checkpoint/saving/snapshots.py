@@ -185,6 +185,8 @@ class Snapshots:
             culprit = assembler.latest
             self._too_much = {culprit: id(names[culprit])} if culprit in names else {}
             return None
+        finally:
+            assembler.close()
         self._know_joint(manifest, names)
         self._buffers.adopt(assembler.learned)
         if sum(map(len, blobs.values())) > IN_PLACE_BYTES * 2:
