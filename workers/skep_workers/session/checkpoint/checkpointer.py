@@ -31,6 +31,7 @@ from skep_workers.session.checkpoint.surroundings.workspace import DEFAULT_QUOTA
 from skep_workers.session.clock import monotonic
 from skep_workers.session.internals import RESULT_NAMES
 from skep_workers.session.namespace import NamespaceManager
+from skep_workers.session.uses import Uses
 
 SEND_BYTES: Final = 4 * 1024 * 1024
 JOIN_SECONDS: Final = 2.0
@@ -93,10 +94,14 @@ class Keeper:
             int(options.get("state_bytes", DEFAULT_STATE_BYTES)),
         )
 
-    def after_cell(self, seq: int) -> list[Frame]:
-        """Save the state after a cell; gives the frames to send now. Those of a child come later, by themselves."""
+    def after_cell(self, seq: int, uses: Uses | None = None) -> list[Frame]:
+        """Save the state after a cell; returns the frames to send now. Those of a child come later, by themselves.
+
+        uses: what the cell can have changed, None if that may be anything.
+        """
         if not self.is_on:
             return []
+        self._snapshots.note(uses)
         self._latest_seq = seq
         if self._snapshots.is_busy or self.seconds_to_wait:
             self._is_wanted = True
@@ -121,7 +126,7 @@ class Keeper:
         """Take the snapshot that cells wait for, if it may be taken now; only while no cell runs."""
         if not self._is_wanted or self._snapshots.is_busy or self.seconds_to_wait:
             return []
-        return self.after_cell(self._latest_seq)
+        return self.after_cell(self._latest_seq, Uses())
 
     def finish(self) -> list[Frame]:
         """Save what is not saved yet, at the end of the session process; waits for children."""

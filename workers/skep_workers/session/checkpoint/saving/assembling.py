@@ -21,6 +21,7 @@ from skep_workers.session.checkpoint.state import State
 from skep_workers.session.checkpoint.surroundings.workspace import Entry
 from skep_workers.session.checkpoint.unchanged.fingerprints import is_immutable
 from skep_workers.session.checkpoint.unchanged.unchanged_buffers import WATCHED_BYTES, Known, Place, place_of
+from skep_workers.session.uses import SCALARS
 
 LARGE_ATOM = 64 * 1024
 
@@ -172,9 +173,16 @@ class Assembler:
         return state.files
 
     def _atoms(self, small: dict[str, Any]) -> list[Stream]:
-        """Put all small values that can't change into one stream: they are many, and cheap."""
-        together = self._pickler.together(small)
-        return [together] if together is not None else self._pickler.variables(small)
+        """Put all small values that can't change into two streams: they are many, and cheap.
+
+        Numbers and texts have one of their own: after a cell that only binds such, nothing else is looked at.
+        """
+        scalars = {name: value for name, value in small.items() if type(value) in SCALARS}
+        streams = []
+        for part in (scalars, {name: value for name, value in small.items() if name not in scalars}):
+            together = self._pickler.together(part) if part else None
+            streams += [together] if together is not None else self._pickler.variables(part)
+        return streams
 
     def _definitions(
         self, streams: list[Stream], values: dict[str, Any], small: dict[str, Any]

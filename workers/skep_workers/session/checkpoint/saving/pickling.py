@@ -55,6 +55,8 @@ __all__ = ["DefinitionKeys", "SnapshotPickler", "Untrusted", "is_definition", "r
 
 stored_names.register()
 
+_dumps: Final = pickle.dumps  # bound early: user code may patch pickle
+
 PROTOCOL: Final = 5
 
 
@@ -212,3 +214,8 @@ class SnapshotPickler(pickle.Pickler):
     @cached_property
     def _modules(self) -> dict[int, ModuleType]:
         return modules_by_dict()
+
+
+def dumps_plain(value: Any) -> bytes:
+    """Return the stream of plain values, which nothing of ours is needed for."""
+    return _dumps(value, protocol=PROTOCOL)

@@ -9,6 +9,7 @@ One snapshot at a time. Cells that end meanwhile are covered by the next one, wh
 and no cell runs: they commit together.
 """
 
+import gc
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,11 +21,14 @@ from skep_workers.session.checkpoint.saving.assembling import Assembler
 from skep_workers.session.checkpoint.saving.child import SnapshotChild, Task
 from skep_workers.session.checkpoint.saving.grouping import IN_PLACE_BYTES, TooLarge
 from skep_workers.session.checkpoint.saving.pickling import Untrusted
+from skep_workers.session.checkpoint.saving.rebinding import rebind
 from skep_workers.session.checkpoint.saving.trials import Trials
 from skep_workers.session.checkpoint.state import SnapshotLimits, State
 from skep_workers.session.checkpoint.surroundings.workspace import Entry
 from skep_workers.session.checkpoint.unchanged.fingerprints import Fingerprint, fingerprint, is_immutable, same
 from skep_workers.session.checkpoint.unchanged.unchanged_buffers import Known, StillBuffers
+from skep_workers.session.internals import RESULT_NAMES
+from skep_workers.session.uses import SCALARS, Uses, reads_plain_values
 
 MOST_JOINT: Final = 100  # names in a group; one of more is mostly that of all the small values
 
@@ -63,13 +67,15 @@ class Snapshots:
         self._on_free = on_free
         self._proofs: dict[str, _Proof] = {}
         self._last: Manifest | None = None
-        self._last_state = State({}, {})
+        self._last_state = State({}, {}, [], {}, {}, is_final=False)
         self._last_ids: dict[str, int] = {}  # of the values, which it doesn't hold
         self._stored: frozenset[bytes] = frozenset()
         self._skipped: dict[str, tuple[Any, str]] = {}
         self._too_much: dict[str, int] = {}
         self._joint: list[dict[str, int]] = []  # names, with their values' ids, that the last snapshot had in one group
         self._trials = Trials()
+        self._uses: Uses | None = None  # of the cells since the last snapshot; None: they may have changed anything
+        self._collected = 0  # objects that the garbage collector had ended at the last snapshot
         self._child: threading.Thread | None = None
         self._buffers = StillBuffers()
         self._waits_for_buffers = False  # whether buffers alone were too much to look at in place
@@ -132,9 +138,19 @@ class Snapshots:
         """Tell whether this is the checkpoint that was taken last."""
         return self._last is not None and self._last.pack() == manifest.pack()
 
+    def note(self, uses: Uses | None) -> None:
+        """Note what a cell can have changed."""
+        self._uses = None if self._uses is None else self._uses.joined(uses)
+
     def take(self, seq: int) -> list[Frame] | None:
         """Save the state after the cell of `seq`: the frames that do, or None if a child sends them later."""
         state = self._read_state()
+        uses, self._uses = self._uses, Uses()
+        collected, self._collected = self._collected, _collected()
+        if uses is not None and self._collected == collected and reads_plain_values(uses, state.names):
+            frames = self._take_bindings(seq, state, uses.bound)
+            if frames is not None:
+                return frames
         if self._is_unchanged(state):
             return [Saved(seq, b"", {}, self._sent_apart)]
         proofs = _prove(state.names)
@@ -149,11 +165,44 @@ class Snapshots:
         self._start_child(seq, state, proofs, known)
         return None
 
-    def _is_unchanged(self, state: State) -> bool:
+    def _take_bindings(self, seq: int, state: State, bound: frozenset[str]) -> list[Frame] | None:
+        """Save what cells of plain values have bound; None if more may have changed, and all is to be looked at.
+
+        What ran beside them, or at the end of an object, may have changed anything; and a name's old value must have
+        been a scalar, too: another one's end may run code.
+        """
         last, names = self._last_state, state.names
-        if self._last is None or len(names) != len(self._proofs):
-            return False
-        if state.ambient != last.ambient or state.files != last.files or state.lost != last.lost:
+        if self._last is None or not (last.is_final and state.is_final) or not self._is_same_around(state):
+            return None
+        if names.keys() < self._last_ids.keys():
+            return None
+        looked_at = [name for name in (*bound, *RESULT_NAMES) if name in names]
+        changed = {name for name in looked_at if id(names[name]) != self._last_ids.get(name)}
+        if not changed:
+            return [Saved(seq, b"", {}, self._sent_apart)] if len(names) == len(self._last_ids) else None
+        if not self._were_scalars(changed) or any(type(names[name]) not in SCALARS for name in changed):
+            return None
+        rebound = rebind(self._last, seq, names, changed)
+        if rebound is None:
+            return None
+        manifest, blobs = rebound
+        proofs = self._proofs | {name: _Proof(names[name], None) for name in changed}
+        saved = self._saved(manifest, {name: data for name, data in blobs.items() if name not in self._stored})
+        self._know_state(state, proofs)
+        return [saved]
+
+    def _were_scalars(self, names: set[str]) -> bool:
+        """Return whether each of these names was bound to a scalar at the last snapshot, or to nothing."""
+        proofs = (self._proofs.get(name) for name in names if name in self._last_ids)
+        return all(proof is not None and type(proof.value) in SCALARS for proof in proofs)
+
+    def _is_same_around(self, state: State) -> bool:
+        last = self._last_state
+        return state.ambient == last.ambient and state.files == last.files and state.lost == last.lost
+
+    def _is_unchanged(self, state: State) -> bool:
+        names = state.names
+        if self._last is None or len(names) != len(self._proofs) or not self._is_same_around(state):
             return False
         for name, value in names.items():
             proof = self._proofs.get(name)
@@ -244,17 +293,24 @@ class Snapshots:
                 self._know_joint(manifest, child.state.names)
                 if self._buffers.adopt(child.learned) and self._waits_for_buffers:
                     self._too_much = {}
-            elif child.failed_at_several:
-                self._joint = []
+            else:
+                self._uses = None  # what it should have saved is not
+                if child.failed_at_several:
+                    self._joint = []
             for name, reason in child.failed.items():
                 self._skipped[name] = (child.state.names[name], reason)
             self._child = None
             self._on_free(manifest is not None)
 
 
+def _collected() -> int:
+    """Return how many objects the garbage collector has ended: their `__del__` may have changed others."""
+    return sum(generation["collected"] for generation in gc.get_stats())
+
+
 def _without_values(state: State) -> State:
     """Give what later states are compared with; the values are held by their proofs, and let go with them."""
-    return State({}, state.ambient, state.files, lost=state.lost, is_final=state.is_final)
+    return State({}, state.ambient, state.files, {}, state.lost, state.is_final)
 
 
 def _prove(names: dict[str, Any]) -> dict[str, _Proof]:
