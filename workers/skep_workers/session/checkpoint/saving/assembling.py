@@ -56,7 +56,7 @@ class Assembler:
         self._trials = trials or Trials()
         self._trial_seconds = trial_seconds
         self._in_place = in_place
-        kinds = Kinds(self._trials.shapes if in_place else None)
+        kinds = Kinds(self._trials.shapes, self._trials.kinds) if in_place else Kinds()
         count_new = partial(_count_new, self._known)
         self._pickler = GroupPickler(self._keys, in_place=in_place, progress=progress, kinds=kinds, count_new=count_new)
 
@@ -204,6 +204,11 @@ class Assembler:
                 if other not in apart:
                     shared.update({name: values[name] for name in other.names})
             streams = apart
+
+    @property
+    def slow(self) -> str:
+        """The variable that took too long to be pickled in place, '' if none did."""
+        return self._pickler.slow
 
     @property
     def latest(self) -> str:

@@ -17,8 +17,10 @@ from skep_workers.session.checkpoint.saving.kinds import Kinds
 from skep_workers.session.checkpoint.saving.memo import Memo
 from skep_workers.session.checkpoint.saving.pickling import DefinitionKeys, SnapshotPickler, Untrusted
 from skep_workers.session.checkpoint.saving.sharing import Met, connected, is_known_by_identity, met_in
+from skep_workers.session.clock import thread_time
 
-IN_PLACE_BYTES: Final = 128 * 1024
+IN_PLACE_BYTES: Final = 256 * 1024
+IN_PLACE_SECONDS: Final = 0.005  # of processor time; a child is worth its fork for what takes longer
 IN_PLACE_BUFFER_BYTES: Final = 1024 * 1024  # buffers are only hashed
 SEVERAL: Final = "\0"  # told in the place of a variable's name while several are pickled together
 TRIAL: Final = "\0trial"  # while it is tried whether they can be restored
@@ -101,6 +103,7 @@ class GroupPickler:
         self._tops: dict[int, Any] = {}
         self._kept: set[str] = set()
         self._picklers: list[SnapshotPickler] = []
+        self.slow = ""  # a variable that took longer than may be spent on it while the session waits
         self.owners: dict[str, str] = {}  # key of a definition -> a variable that needs it
         self.lost: dict[str, str] = {}
 
@@ -197,6 +200,7 @@ class GroupPickler:
 
     def _attempt(self, names: list[str], value: Any, told: str = "") -> Stream | None:
         self._tell(told or names[0])
+        started = thread_time()
         try:
             return self._pickle(names, value, keys=self.keys, is_trusting=self._in_place)
         except (TooLarge, Untrusted):
@@ -207,6 +211,9 @@ class GroupPickler:
             for name in names:
                 self.lost[name] = describe(exc)
             return None
+        finally:
+            if thread_time() - started > IN_PLACE_SECONDS:
+                self.slow = names[0]
 
     def _pickle(self, names: list[str], value: Any, *, keys: DefinitionKeys | None, is_trusting: bool) -> Stream:
         once = partial(self._pickle_once, names, value, keys, is_trusting)

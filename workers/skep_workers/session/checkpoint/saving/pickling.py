@@ -135,12 +135,12 @@ class SnapshotPickler(pickle.Pickler):
         is_own = traits.is_own
         if is_own and issubclass(kind, enum.Enum):
             return reduce_member(obj, by_value=self._keys is None)
-        self._note(kind, traits)
-        if issubclass(kind, BaseException):
-            return reduce_exception(obj)
         is_living = issubclass(kind, LIVING)
         if is_living:
             refuse_living(obj)
+        self._note(kind, traits)
+        if issubclass(kind, BaseException):
+            return reduce_exception(obj)
         if issubclass(kind, DESCRIPTORS):
             return reduce_descriptor(obj)
         if is_own and not reduces_plainly(kind):

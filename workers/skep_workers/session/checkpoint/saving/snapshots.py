@@ -12,7 +12,7 @@ and no cell runs: they commit together.
 import gc
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from skep_shared.frames import Blob, Frame, Saved
@@ -78,6 +78,8 @@ class Snapshots:
         self._collected = 0  # objects that the garbage collector had ended at the last snapshot
         self._child: threading.Thread | None = None
         self._buffers = StillBuffers()
+        self._slow = ""  # the variable that took too long in the last snapshot, if one did
+        self._waits_for_trial = False  # whether a class was too little known to pickle it in place
         self._waits_for_buffers = False  # whether buffers alone were too much to look at in place
         self._sent_apart = 0  # snapshots on the other socket, of which one may still be on its way
         self.limits = SnapshotLimits()
@@ -233,11 +235,18 @@ class Snapshots:
             self._waits_for_buffers = isinstance(exc, TooLarge) and exc.in_buffers
             culprit = assembler.latest
             self._too_much = {culprit: id(names[culprit])} if culprit in names else {}
+            self._waits_for_trial = isinstance(exc, Untrusted)
             return None
         finally:
             assembler.close()
         self._know_joint(manifest, names)
         self._buffers.adopt(assembler.learned)
+        # The first time may be slow for other reasons: what runs for the first time is, and so is a busy machine.
+        if assembler.slow in names and assembler.slow == self._slow:
+            self._too_much = {assembler.slow: id(names[assembler.slow])}
+        self._slow = assembler.slow
+        if self._last is not None and manifest == replace(self._last, seq=seq):
+            return [Saved(seq, b"", {}, self._sent_apart)]
         if sum(map(len, blobs.values())) > IN_PLACE_BYTES * 2:
             return [*(Blob(name, data) for name, data in blobs.items()), self._saved(manifest)]
         return [self._saved(manifest, blobs)]
@@ -291,8 +300,9 @@ class Snapshots:
                 self._know_stored(manifest)
                 self._know_state(child.state, proofs)
                 self._know_joint(manifest, child.state.names)
-                if self._buffers.adopt(child.learned) and self._waits_for_buffers:
+                if (self._buffers.adopt(child.learned) and self._waits_for_buffers) or self._waits_for_trial:
                     self._too_much = {}
+                self._waits_for_trial = False
             else:
                 self._uses = None  # what it should have saved is not
                 if child.failed_at_several:

@@ -62,6 +62,11 @@ class Trials:
         """The shapes of classes that are known to be restorable."""
         return self._known.shapes
 
+    @property
+    def kinds(self) -> AbstractSet[str]:
+        """The names of libraries' classes whose instances are known to be restorable."""
+        return self._known.kinds
+
     def adopt(self, findings: Findings) -> None:
         """Take what a child process has found."""
         self._known.add(findings)

@@ -114,7 +114,7 @@ def _class_fingerprint(kind: type) -> Fingerprint | None:
     if any(is_definition(base) for base in kind.__bases__):
         return None
     for name, value in vars(kind).items():
-        if name in {"__dict__", "__weakref__"} or isinstance(value, _PLAIN_DESCRIPTORS):
+        if name in {"__dict__", "__weakref__", "__slotnames__"} or isinstance(value, _PLAIN_DESCRIPTORS):
             continue
         inner = _member_fingerprint(value)
         if inner is None:
