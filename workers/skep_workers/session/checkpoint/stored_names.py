@@ -17,8 +17,11 @@ from skep_workers.session.checkpoint.reducers import (
     descriptors,
     exceptions,
     functions,
+    library_names,
     locks,
     modules,
+    owned,
+    prefixes,
     references,
     standard_library,
     type_parameters,
@@ -38,8 +41,6 @@ STORED: Final[dict[int, Callable[..., Any]]] = {
     8: classes.make_member,
     9: classes.set_member_state,
     10: modules.the_main_module,
-    11: modules.make_module,
-    12: modules.set_module_state,
     13: type_parameters.make_type_parameter,
     14: type_parameters.make_type_alias,
     15: code.make_code,
@@ -61,6 +62,12 @@ STORED: Final[dict[int, Callable[..., Any]]] = {
     31: standard_library.set_context_variable,
     32: standard_library.find_type,
     33: standard_library.make_captured_output,
+    40: modules.make_own_module,
+    41: modules.fill_module,
+    42: library_names.find_in_module,
+    43: owned.find_names,
+    44: owned.find_decimal_context,
+    45: prefixes.take_last,
 }
 
 
