@@ -6,14 +6,19 @@ pickler's patience differs.
 
 import linecache
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from pickle import dumps  # bound early: user code may patch pickle
 from typing import Any
 
 from skep_workers.session.checkpoint.chunks import CHUNK_BYTES, Digest, split
+from skep_workers.session.checkpoint.hidden_names import MODULE, told
 from skep_workers.session.checkpoint.manifest import Buffer, Group, Manifest
 from skep_workers.session.checkpoint.saving.grouping import GroupPickler, Progress, Stream
+from skep_workers.session.checkpoint.saving.known_definitions import KnownDefinitions, Learned
+from skep_workers.session.checkpoint.saving.module_contents import ImportAgain
 from skep_workers.session.checkpoint.saving.pickling import DefinitionKeys, is_definition
 from skep_workers.session.checkpoint.state import State
+from skep_workers.session.checkpoint.surroundings.imports import import_again
 from skep_workers.session.checkpoint.surroundings.workspace import Entry
 from skep_workers.session.checkpoint.unchanged.fingerprints import is_immutable
 from skep_workers.session.checkpoint.unchanged.unchanged_buffers import WATCHED_BYTES, Known, Place, place_of
@@ -23,6 +28,15 @@ LARGE_ATOM = 64 * 1024
 CELL_PREFIX = "<cell "
 
 PutChunk = Callable[[bytes, memoryview], None]
+
+
+@dataclass(frozen=True, slots=True)
+class _Definitions:
+    """The definitions of a snapshot, and the sources of the cells that they are from."""
+
+    group: Group
+    sources: Group
+    is_remade: bool
 
 
 class Assembler:
@@ -35,21 +49,50 @@ class Assembler:
         in_place: bool,
         budget_bytes: int,
         known: Known | None = None,
+        known_definitions: KnownDefinitions | None = None,
         progress: Progress | None = None,
     ) -> None:
-        """`known`: the names of chunks in large buffers that needn't be hashed again."""
+        """`known`: the names of chunks in large buffers that needn't be hashed again.
+
+        known_definitions: those of the snapshot before.
+        """
         self._put = put
         self._known = known or {}
         self.learned: dict[Place, list[Digest]] = {}  # what large buffers hold
         self._budget_bytes = budget_bytes
+        self._known_definitions = known_definitions
+        self.learned_definitions: Learned | None = None
+        self._in_place = in_place
+        self._progress = progress
+        self.imported_again: list[ImportAgain] = []  # modules that turned out to be saved by their names only
+        self._begin()
+
+    def _begin(self) -> None:
         self._keys = DefinitionKeys()
-        self._pickler = GroupPickler(self._keys, in_place=in_place, progress=progress, count_new=self._count_new)
+        self._pickler = GroupPickler(
+            self._keys, in_place=self._in_place, progress=self._progress, count_new=self._count_new
+        )
 
     def assemble(self, seq: int, state: State, skipped: dict[str, str], joint: Iterable[list[str]] = ()) -> Manifest:
         """Give the manifest of this state. `skipped`: names not to be tried again, with the reason.
 
         joint: names that belonged together in the snapshot before, with the values they had there.
         """
+        joint = list(joint)
+        while True:
+            try:
+                return self._assemble(seq, state, skipped, joint)
+            except ImportAgain as found:  # each module once: it is by name then
+                self.imported_again.append(found)
+                content = import_again(found.module, found.names)
+                modules = {
+                    name for name, value in state.names.items() if value is found.module and name.startswith(MODULE)
+                }
+                kept = {name: value for name, value in state.names.items() if name not in modules}
+                state = state._replace(names=kept | content)
+                self._begin()
+
+    def _assemble(self, seq: int, state: State, skipped: dict[str, str], joint: Iterable[list[str]]) -> Manifest:
         names = state.names
         values = {name: value for name, value in names.items() if name not in skipped}
         bindings = {name: self._keys.key(value) for name, value in values.items() if is_definition(value)}
@@ -80,12 +123,13 @@ class Assembler:
         return Manifest(
             seq=seq,
             groups=[self._stored(stream) for stream in sorted(streams, key=lambda stream: stream.restores_by_code)],
-            definitions=self._stored(definitions) if definitions is not None else None,
+            definitions=definitions.group if definitions is not None else None,
             bindings=bindings,
-            lost={name: reason for name, reason in lost.items() if name in names} | state.lost,
-            is_remade=any(stream.is_remade for stream in [*streams, *([definitions] if definitions else [])]),
+            lost={told(name): reason for name, reason in lost.items() if name in names or ":" not in name} | state.lost,
+            is_remade=any(stream.is_remade for stream in streams)
+            or (definitions is not None and definitions.is_remade),
             ambient=self._plain(state.ambient),
-            sources=self._plain(_sources(definitions.files)) if definitions is not None else None,
+            sources=definitions.sources if definitions is not None else None,
             files=self._files(state),
         )
 
@@ -122,10 +166,14 @@ class Assembler:
 
     def _definitions(
         self, streams: list[Stream], values: dict[str, Any], small: dict[str, Any]
-    ) -> tuple[Stream | None, list[Stream]]:
-        """Give the stream of definitions, and the streams that share nothing with it; takes from `small`, too."""
+    ) -> tuple[_Definitions | None, list[Stream]]:
+        """Give the definitions, saved, and the streams that share nothing with them; takes from `small`, too."""
         if not len(self._keys):
             return None, streams
+        known = self._known_definitions
+        if known is not None and known.are(self._keys.by_key, streams, values.values()):
+            self.learned_definitions = known.learned
+            return _Definitions(known.group, known.sources, is_remade=False), streams
         shared: dict[str, Any] = {}
         while True:
             definitions = dict(self._keys.by_key)
@@ -134,12 +182,16 @@ class Assembler:
             apart = [other for other in streams if not other.met.among(met)]
             held = [name for name, value in small.items() if id(value) in met]
             if len(apart) == len(streams) and not held:
-                return stream, streams
+                break
             shared.update({name: small.pop(name) for name in held})
             for other in streams:
                 if other not in apart:
                     shared.update({name: values[name] for name in other.names})
             streams = apart
+        if not shared and not stream.is_remade and not self._pickler.lost.keys() & self._keys.by_key.keys():
+            self.learned_definitions = Learned.of(self._keys.by_key, stream)
+        saved = _Definitions(self._stored(stream), self._plain(_sources(stream.files)), is_remade=stream.is_remade)
+        return saved, streams
 
     @property
     def latest(self) -> str:

@@ -22,6 +22,7 @@ from skep_workers.session.checkpoint.chunks import Digest, joined_names
 from skep_workers.session.checkpoint.manifest import Manifest
 from skep_workers.session.checkpoint.saving.assembling import Assembler
 from skep_workers.session.checkpoint.saving.grouping import SEVERAL, Progress
+from skep_workers.session.checkpoint.saving.known_definitions import KnownDefinitions, Learned
 from skep_workers.session.checkpoint.state import SnapshotLimits, State
 from skep_workers.session.checkpoint.unchanged.unchanged_buffers import Known, Place
 
@@ -39,10 +40,13 @@ class SnapshotChild:
         skipped: dict[str, str],
         joint: list[list[str]],
         stored: frozenset[bytes],
-        known: Known,
+        known: tuple[Known, KnownDefinitions | None],
         limits: SnapshotLimits,
     ) -> None:
-        """For `skipped`, `joint` and `known` see Assembler; chunks that are `stored` are not written."""
+        """For `skipped`, `joint` and `known` see Assembler; chunks that are `stored` are not written.
+
+        known: of buffers, and of definitions.
+        """
         self.seq = seq
         self.state = state
         self.failed: dict[str, str] = {}
@@ -51,8 +55,10 @@ class SnapshotChild:
         self._skipped = skipped
         self._joint = joint
         self._stored = stored
-        self._known = known
+        self._known, self._known_definitions = known
         self.learned: dict[Place, list[Digest]] = {}  # what it found in large buffers
+        self.learned_definitions: Learned | None = None
+        self.imported_again: dict[str, frozenset[str]] = {}  # modules that it could save by their names only
         self._progress = Progress()
         self._pid = 0
         self.size = 0
@@ -86,12 +92,19 @@ class SnapshotChild:
                     in_place=False,
                     budget_bytes=self._limits.state_bytes,
                     known=self._known,
+                    known_definitions=self._known_definitions,
                     progress=self._progress,
                 )
                 manifest = assembler.assemble(self.seq, self.state, self._skipped, self._joint)
                 packed = manifest.pack()
                 out.write(encode_frame(Saved(self.seq, packed, {})))
-                tail = packb((packed, [(*place, b"".join(names)) for place, names in assembler.learned.items()]))
+                learned = [(*place, b"".join(names)) for place, names in assembler.learned.items()]
+                again = [(found.module.__name__, list(found.names)) for found in assembler.imported_again]
+                found = assembler.learned_definitions
+                definitions = None
+                if found is not None:
+                    definitions = (list(found.numbers.items()), list(found.shared), list(found.others))
+                tail = packb((packed, learned, again, definitions))
                 out.write(tail + len(tail).to_bytes(8, "big"))
             status = DONE_EXIT
         finally:
@@ -104,7 +117,11 @@ class SnapshotChild:
             size = os.fstat(self.file).st_size
             length = int.from_bytes(os.pread(self.file, 8, size - 8), "big")
             self.size = size - 8 - length
-            packed, learned = unpackb(os.pread(self.file, length, self.size))
+            packed, learned, again, definitions = unpackb(os.pread(self.file, length, self.size))
+            if definitions is not None:
+                numbers, shared, others = definitions
+                self.learned_definitions = Learned(dict(numbers), frozenset(shared), frozenset(others))
+            self.imported_again = {name: frozenset(names) for name, names in again}
             self.learned = {(address, size): list(joined_names(names)) for address, size, names in learned}
             return Manifest.unpack(packed)
         culprit = self._progress.read()

@@ -5,7 +5,9 @@
 - Classes and functions of cells ("definitions") are shared by everything that mentions them. They are pickled by value
   in one stream of their own; every other stream names them by a key. So a class is one class after a restore, however
   many streams have instances of it.
-- Modules go by name. Large buffers go out of band (pickle protocol 5), so that they are neither copied nor pickled.
+- Modules of the environment go by name; those of the session's own are definitions, too.
+- What modules of the environment own is saved as a reference to them.
+- Large buffers go out of band (pickle protocol 5), so that they are neither copied nor pickled.
 """
 
 import asyncio
@@ -36,8 +38,16 @@ from skep_workers.session.checkpoint.reducers.definitions import (
 from skep_workers.session.checkpoint.reducers.descriptors import DESCRIPTORS, reduce_descriptor
 from skep_workers.session.checkpoint.reducers.exceptions import reduce_exception
 from skep_workers.session.checkpoint.reducers.functions import reduce_function
+from skep_workers.session.checkpoint.reducers.library_names import find_in_module, library_place
 from skep_workers.session.checkpoint.reducers.locks import LIVING, refuse_living
-from skep_workers.session.checkpoint.reducers.modules import modules_by_dict, reduce_module
+from skep_workers.session.checkpoint.reducers.modules import (
+    ModuleContent,
+    modules_by_dict,
+    reduce_content,
+    reduce_module,
+)
+from skep_workers.session.checkpoint.reducers.origins import origins
+from skep_workers.session.checkpoint.reducers.owned import LOGGERS, owned, reduce_owned
 from skep_workers.session.checkpoint.reducers.standard_library import (
     ENGINE,
     REDUCERS,
@@ -47,6 +57,14 @@ from skep_workers.session.checkpoint.reducers.standard_library import (
 )
 from skep_workers.session.checkpoint.reducers.type_parameters import is_evaluated_late, reduce_type_parameter
 from skep_workers.session.checkpoint.saving.memo import Memo
+from skep_workers.session.checkpoint.saving.references import (
+    Prefixed,
+    Reference,
+    Swap,
+    reduce_prefixed,
+    reduce_reference,
+    reduce_swap,
+)
 
 __all__ = ["DefinitionKeys", "SnapshotPickler", "Untrusted", "is_definition", "registry"]
 
@@ -86,6 +104,8 @@ class SnapshotPickler(pickle.Pickler):
         self.owners: dict[int, Any] = {}
         self._viewed: set[int] = set()
         self.viewed_twice: frozenset[int] = frozenset()
+        self.referred: set[int] = set()  # ids of what modules own and the stream has references to
+        self.modules: list[ModuleType] = []  # the session's own, of which only empty ones are in the stream
         self.restores_by_code = False  # whether loading it runs code of cells
         self.is_remade = False  # whether loading it may give something else, since code of cells has a say in it
         self._plain: set[type] = set()  # types of which pickle itself knows enough
@@ -105,12 +125,18 @@ class SnapshotPickler(pickle.Pickler):
             return self._definition(obj, kind)
         if issubclass(kind, ModuleType):
             return reduce_module(obj)
+        if kind in _STREAM_PARTS:
+            return self._stream_part(obj, kind)
         if kind is CodeType:
             self.files.add(obj.co_filename)
             self.constants.update(map(id, obj.co_consts))
             return reduce_code(obj)
         if arrays.is_array(kind):
             return self._array(obj)
+        place = owned.place(obj)
+        if place is not None:
+            self.referred.add(id(obj))
+            return reduce_owned(place)
         reduce = REDUCERS.get(kind)
         if reduce is not None:
             self.is_remade = self.is_remade or kind in REMADE_EMPTY
@@ -139,6 +165,14 @@ class SnapshotPickler(pickle.Pickler):
             self._plain.add(kind)
         return NotImplemented
 
+    def _stream_part(self, obj: Any, kind: type) -> Any:
+        """Save what only this stream consists of."""
+        if kind is ModuleContent:
+            return reduce_content(obj)
+        if kind is Reference:
+            return reduce_reference(obj)
+        return reduce_swap(obj, self) if kind is Swap else reduce_prefixed(obj)
+
     def _definition(self, obj: Any, kind: type) -> Any:
         if not is_definition(obj):
             return self._function(obj) if kind is FunctionType else self._class_by_name(obj)
@@ -147,13 +181,16 @@ class SnapshotPickler(pickle.Pickler):
             self.named.add(key)
             return definition, (key,)
         if kind is FunctionType:
-            return reduce_function(obj, {})
-        if is_definition(kind):  # a metaclass of a cell's
+            return reduce_function(obj, self._own_space(obj))
+        if is_definition(kind):  # a metaclass of a cell's, or a class of modules
             if self._is_trusting:
                 raise Untrusted(kind.__qualname__)
             self.restores_by_code = True
         if issubclass(kind, type):
             return reduce_class(obj)
+        if issubclass(kind, ModuleType):
+            self.modules.append(obj)
+            return reduce_module(obj)
         if self._is_trusting and is_evaluated_late(obj):
             raise Untrusted(kind.__qualname__)
         return reduce_type_parameter(obj)
@@ -164,10 +201,21 @@ class SnapshotPickler(pickle.Pickler):
             module = self._modules.get(id(function.__globals__))
         if module is not None and is_found(function, function.__module__, function.__qualname__):
             return NotImplemented
-        return reduce_function(function, self._modules)
+        place = library_place(function, function.__module__, function.__qualname__)
+        return reduce_function(function, self._modules) if place is None else (find_in_module, place)
 
     def _class_by_name(self, kind: type) -> Any:
+        module, name = module_of(kind), type.__dict__["__qualname__"].__get__(kind)
+        if not is_made_by_c(kind) and not is_found(kind, module, name):
+            place = library_place(kind, module, name)
+            if place is not None:
+                return find_in_module, place
         return reduce_builtin_type(kind)
+
+    def _own_space(self, function: FunctionType) -> dict[int, ModuleType]:
+        """Return the module of the session's own that a function is of, by the id of its dict."""
+        module = origins.own_module(function.__globals__)
+        return {} if module is None else {id(function.__globals__): module}
 
     def _array(self, array: Any) -> Any:
         owner = arrays.owner_of(array)
@@ -193,8 +241,10 @@ class SnapshotPickler(pickle.Pickler):
         return modules_by_dict()
 
 
+_STREAM_PARTS: Final = frozenset({ModuleContent, Prefixed, Reference, Swap})
 _TRUSTED_MODULES: Final = frozenset(
     {"builtins", "collections", "datetime", "decimal", "fractions", "pathlib", "uuid", "re"}
+    | {"_frozen_importlib", "_frozen_importlib_external"}  # specs and loaders of modules
 )
 _NUMPYS_OWN: Final = frozenset({"numpy", "numpy.dtypes"})  # arrays, numbers, and what says what arrays are of
 # What pickle refuses at once: a session with tasks in the background need not fork a child to hear that.
@@ -206,7 +256,7 @@ _ALL_HOOKS: Final = (*_HOOKS, *_ADDED_HOOKS)
 
 
 def _is_trusted(kind: type) -> bool:
-    if kind is BuiltinFunctionType or kind is CodeType or kind in _REFUSED:
+    if kind is BuiltinFunctionType or kind is CodeType or kind in _REFUSED or kind in LOGGERS:
         return True
     if is_definition(kind):
         return _pickles_plainly(kind)

@@ -9,6 +9,7 @@ One snapshot at a time. Cells that end meanwhile are covered by the next one, wh
 and no cell runs: they commit together.
 """
 
+import sys
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,9 +17,11 @@ from typing import Any, Final
 
 from skep_shared.frames import Blob, Frame, Saved
 from skep_workers.session.checkpoint.manifest import Manifest
+from skep_workers.session.checkpoint.reducers.origins import is_module, origins
 from skep_workers.session.checkpoint.saving.assembling import Assembler
 from skep_workers.session.checkpoint.saving.child import SnapshotChild
 from skep_workers.session.checkpoint.saving.grouping import IN_PLACE_BYTES, TooLarge
+from skep_workers.session.checkpoint.saving.known_definitions import KnownDefinitions, Learned
 from skep_workers.session.checkpoint.saving.pickling import Untrusted
 from skep_workers.session.checkpoint.state import SnapshotLimits, State
 from skep_workers.session.checkpoint.surroundings.workspace import Entry
@@ -69,6 +72,7 @@ class Snapshots:
         self._too_much: dict[str, int] = {}
         self._joint: list[dict[str, int]] = []  # names, with their values' ids, that the last snapshot had in one group
         self._child: threading.Thread | None = None
+        self._known_definitions: KnownDefinitions | None = None
         self._buffers = StillBuffers()
         self._waits_for_buffers = False  # whether buffers alone were too much to look at in place
         self._sent_apart = 0  # snapshots on the other socket, of which one may still be on its way
@@ -111,6 +115,7 @@ class Snapshots:
         """Go on in another process, whose host has heard of no snapshot yet; gives the state without its names."""
         self._child = None
         self._sent_apart = 0
+        self._known_definitions = None
         self._proofs.clear()  # they would keep alive what the twin's session lets go of
         self._buffers.begin_as_twin()
         return self._last_state
@@ -139,7 +144,7 @@ class Snapshots:
         has_threads = any(not thread.name.startswith("skep-") for thread in threading.enumerate()[1:])
         known = self._buffers.look(has_threads=has_threads)
         if not has_threads and not self._is_too_much(state.names):
-            frames = self._take_in_place(seq, state, known)
+            frames = self._take_in_place(seq, state, known, proofs)
             if frames is not None:
                 self._know_state(state, proofs)
                 return frames
@@ -164,7 +169,7 @@ class Snapshots:
         """Tell whether pickling in place is known to fail: a value that failed is still there."""
         return any(id(names.get(name)) == number for name, number in self._too_much.items())
 
-    def _take_in_place(self, seq: int, state: State, known: Known) -> list[Frame] | None:
+    def _take_in_place(self, seq: int, state: State, known: Known, proofs: dict[str, _Proof]) -> list[Frame] | None:
         blobs: dict[bytes, bytes] = {}
 
         def put(name: bytes, part: memoryview) -> None:
@@ -172,7 +177,13 @@ class Snapshots:
                 blobs[name] = bytes(part)
 
         names = state.names
-        assembler = Assembler(put, in_place=True, budget_bytes=self.limits.state_bytes, known=known)
+        assembler = Assembler(
+            put,
+            in_place=True,
+            budget_bytes=self.limits.state_bytes,
+            known=known,
+            known_definitions=self._known_definitions,
+        )
         try:
             manifest = assembler.assemble(seq, state, self._reasons(names), self._still_joint(names))
         except (TooLarge, Untrusted, Exception) as exc:  # noqa: BLE001 - a child tells what it is, and ends alone
@@ -181,6 +192,7 @@ class Snapshots:
             self._too_much = {culprit: id(names[culprit])} if culprit in names else {}
             return None
         self._know_joint(manifest, names)
+        self._know_definitions(manifest, assembler.learned_definitions, proofs)
         self._buffers.adopt(assembler.learned)
         if sum(map(len, blobs.values())) > IN_PLACE_BYTES * 2:
             return [*(Blob(name, data) for name, data in blobs.items()), self._saved(manifest)]
@@ -203,6 +215,12 @@ class Snapshots:
         groups = (group.names for group in manifest.groups if 1 < len(group.names) <= MOST_JOINT)
         self._joint = [{name: id(names[name]) for name in group} for group in groups if names.keys() >= set(group)]
 
+    def _know_definitions(self, manifest: Manifest, learned: Learned | None, proofs: dict[str, _Proof]) -> None:
+        self._known_definitions = None
+        if learned is not None and manifest.definitions is not None and manifest.sources is not None:
+            found = {id(proof.value): proof.fingerprint for proof in proofs.values() if proof.fingerprint is not None}
+            self._known_definitions = learned.known(found, manifest.definitions, manifest.sources)
+
     def _still_joint(self, names: dict[str, Any]) -> list[list[str]]:
         """Give the groups of the last snapshot whose names probably have the values that they had."""
         return [list(group) for group in self._joint if all(id(names.get(n)) == number for n, number in group.items())]
@@ -215,7 +233,8 @@ class Snapshots:
 
     def _start_child(self, seq: int, state: State, proofs: dict[str, _Proof], known: Known) -> None:
         skipped, joint = self._reasons(state.names), self._still_joint(state.names)
-        child = SnapshotChild(seq, state, skipped, joint, self._stored, known, self.limits)
+        everything = known, self._known_definitions
+        child = SnapshotChild(seq, state, skipped, joint, self._stored, everything, self.limits)
         child.fork()
         self._child = threading.Thread(target=self._attend, args=(child, proofs), name="skep-snapshot", daemon=True)
         self._child.start()
@@ -231,10 +250,12 @@ class Snapshots:
         finally:
             child.close()
             if manifest is not None:
+                _import_again(child.imported_again)
                 self._last = manifest
                 self._know_stored(manifest)
                 self._know_state(child.state, proofs)
                 self._know_joint(manifest, child.state.names)
+                self._know_definitions(manifest, child.learned_definitions, proofs)
                 if self._buffers.adopt(child.learned) and self._waits_for_buffers:
                     self._too_much = {}
             elif child.failed_at_several:
@@ -243,6 +264,14 @@ class Snapshots:
                 self._skipped[name] = (child.state.names[name], reason)
             self._child = None
             self._on_free(manifest is not None)
+
+
+def _import_again(modules: dict[str, frozenset[str]]) -> None:
+    """Take over which modules a child could save by their names only."""
+    for name, made_by_import in modules.items():
+        module = sys.modules.get(name)
+        if is_module(module):
+            origins.import_again(module, made_by_import)
 
 
 def _without_values(state: State) -> State:
