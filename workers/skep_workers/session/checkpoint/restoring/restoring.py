@@ -17,6 +17,7 @@ from skep_workers.session.checkpoint.manifest import Group, Manifest
 from skep_workers.session.checkpoint.reducers.definitions import registry
 from skep_workers.session.checkpoint.restoring.chunk_store import ChunkStore
 from skep_workers.session.checkpoint.surroundings.ambient import Ambient
+from skep_workers.session.checkpoint.surroundings.imports import SUBMODULES, Imports
 from skep_workers.session.checkpoint.surroundings.workspace import Workspace
 
 stored_names.register()
@@ -33,7 +34,12 @@ class Restored:
 
 
 def restore(
-    manifest: Manifest, store: ChunkStore, names: dict[str, Any], ambient: Ambient, workspace: Workspace
+    manifest: Manifest,
+    store: ChunkStore,
+    names: dict[str, Any],
+    ambient: Ambient,
+    workspace: Workspace,
+    imports: Imports,
 ) -> Restored:
     """Fill the namespace and the directory. Raises DamagedCheckpoint, before anything is bound or written."""
     contents = {entry.path: store.joined(list(entry.chunks)) for entry in manifest.files if entry.kind == "file"}
@@ -49,6 +55,7 @@ def restore(
         state = _load(groups[id(manifest.ambient)])
         ambient.restore(state)
         result.future_flags = state.get("future_flags", 0)
+        result.notes += imports.restore_submodules(state.get(SUBMODULES, ()))
         if manifest.sources is not None:
             _register_sources(groups[id(manifest.sources)])
         # What runs code of cells comes last: it may use modules, functions and plain data by their names.
