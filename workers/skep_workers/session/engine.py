@@ -110,6 +110,8 @@ class Engine:
             route = self._router.route(compiled.analysis)
             if cell.inputs is not None:
                 self.namespace.merge(decode_value(cell.inputs))
+            if self._keeper is not None:
+                self._keeper.before_cell(compiled)
         except (SyntaxError, ValueError, RecursionError, MemoryError) as exc:
             exc.__traceback__ = None  # all of it is the engine's
             return Prepared(cell, writer, started, ending=failed_ending(cell, exc, CellStatus.FAILED))

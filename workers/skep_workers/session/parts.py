@@ -84,6 +84,7 @@ class Parts:
         install_class_sources()
         install_publisher(self._publisher)
         self._install_names()
+        self.keeper.prepare()
 
     def take_over_process(self) -> None:
         """Put in place what only a session process has: its streams, and what signals and forks do."""

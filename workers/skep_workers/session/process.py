@@ -99,6 +99,7 @@ class SessionMain:
             replace(place.fileno(), sock.detach())
         asyncio.set_event_loop(self._loop)
         self._parts.configure({})
+        self._keeper.prepare()
         self._is_leaving = True  # the loop stops when the cell has ended
         for seq, code in enumerate(cells, start=1):
             self._queue.append(Execute(seq, 1, "rehearsal", code, None, None))

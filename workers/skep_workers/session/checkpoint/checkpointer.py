@@ -12,6 +12,7 @@ from contextvars import Context
 from typing import Any, Final
 
 from skep_shared.frames import Blob, Expect, Frame, Restore, Restored
+from skep_workers.session.checkpoint.hidden_names import told
 from skep_workers.session.checkpoint.lost_names import LostName, LostNames
 from skep_workers.session.checkpoint.manifest import Manifest
 from skep_workers.session.checkpoint.recipes import Recipes
@@ -27,8 +28,10 @@ from skep_workers.session.checkpoint.state import (
     State,
 )
 from skep_workers.session.checkpoint.surroundings.ambient import Ambient
+from skep_workers.session.checkpoint.surroundings.imports import SUBMODULES, Imports
 from skep_workers.session.checkpoint.surroundings.workspace import DEFAULT_QUOTA_BYTES, Workspace
 from skep_workers.session.clock import monotonic
+from skep_workers.session.compiling import CompiledCell
 from skep_workers.session.internals import RESULT_NAMES
 from skep_workers.session.namespace import NamespaceManager
 from skep_workers.session.uses import Uses
@@ -59,6 +62,7 @@ class Keeper:
         self._interval_seconds = 0.0
         self._workspace = Workspace()
         self._recipes = Recipes()
+        self._imports = Imports()
         self._snapshots = Snapshots(self._read_state, self._workspace.saved, self._send_file, self._on_free)
         self.lost = LostNames()
         self.is_on = True
@@ -69,6 +73,7 @@ class Keeper:
         registry.home = directory
         self._workspace.begin(directory)
         self._ambient.begin(directory)
+        self._imports.begin(directory)
 
     def follow(self, future_flags: Callable[[], int], context: Context, is_final: Callable[[], bool]) -> None:
         """Take where to read the compiler's future flags, and the context that cells run in.
@@ -82,6 +87,16 @@ class Keeper:
     def install(self) -> None:
         """Make `skep_restore` known to cells."""
         self._recipes.install()
+
+    def prepare(self) -> None:
+        """Take what is imported now as the environment's; once, in the process that session processes are forked of."""
+        self._imports.prepare()
+
+    def before_cell(self, compiled: CompiledCell) -> None:
+        """Take a cell that runs next."""
+        tree = compiled.analysis.tree
+        if self.is_on and tree is not None:
+            self._imports.before_cell(tree, (compiled.body, compiled.last), self._namespace.names)
 
     def configure(self, options: Mapping[str, Any]) -> None:
         """Take what a session's options and its worker's settings say of checkpoints."""
@@ -159,12 +174,18 @@ class Keeper:
         try:
             manifest = Manifest.unpack(frame.manifest)
             result = Restoring(manifest, store).run(
-                self._namespace.names, self._ambient, self._workspace, is_careful=frame.is_careful
+                self._namespace.names,
+                self._ambient,
+                self._workspace,
+                self._imports,
+                is_careful=frame.is_careful,
             )
         except (DamagedCheckpoint, ValueError, KeyError, TypeError) as exc:
             return Restored(f"{type(exc).__name__}: {exc}", {}, []), 0
         finally:
             store.release()
+        result.lost = {told(name): reason for name, reason in result.lost.items()}
+        self._imports.restore(self._namespace.names, result.lost)
         self._recipes.follow(self._namespace.names, result.lost)
         checkpoint = f"{manifest.seq}-0"
         self.lost.remember([LostName(name, reason, checkpoint) for name, reason in result.lost.items()])
@@ -196,6 +217,7 @@ class Keeper:
         self._inherited = self._snapshots.begin_as_twin()
         self._workspace.begin_as_twin(directory, self._inherited.files)
         self._ambient.begin_as_twin(directory, self._inherited.ambient)
+        self._imports.begin_as_twin(directory)
 
     def _take_over(self, manifest: Manifest, state: State) -> tuple[Restored, int]:
         """Restore the checkpoint that this process has been at since it was forked: let go of what it doesn't have."""
@@ -220,8 +242,8 @@ class Keeper:
         kept = [*self._namespace.user_names(), *_KEPT_INTERNALS]
         workspace = self._workspace
         return State(
-            self._recipes.put_in({name: names[name] for name in kept if name in names}),
-            self._ambient.read(self._future_flags()),
+            self._recipes.put_in({name: names[name] for name in kept if name in names}) | self._imports.read(names),
+            self._ambient.read(self._future_flags()) | {SUBMODULES: self._imports.submodules()},
             workspace.read(),
             workspace.unstored,
             workspace.lost,

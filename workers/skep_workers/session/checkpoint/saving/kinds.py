@@ -23,9 +23,11 @@ from skep_workers.session.checkpoint.reducers.definitions import (
     is_made_by_c,
     module_of,
 )
+from skep_workers.session.checkpoint.reducers.owned import LOGGERS
 
 _TRUSTED_MODULES: Final = frozenset(
     {"builtins", "collections", "dataclasses", "datetime", "decimal", "fractions", "pathlib", "uuid", "re"}
+    | {"_frozen_importlib", "_frozen_importlib_external"}  # specs and loaders of modules
 )
 # Packages whose classes are pickled by reducers that change nothing and wait for nothing; what loading them does is
 # shown by a trial, once. Those of any other package are left to a child, where an effect ends with the process.
@@ -129,7 +131,7 @@ def _traits(kind: type) -> Traits:
 def _is_trusted(kind: type, *, is_own: bool, loads_by_code: bool) -> bool:
     if is_own:
         return not loads_by_code and _pickles_plainly(kind)
-    if kind is BuiltinFunctionType or kind is CodeType or kind in _REFUSED:
+    if kind is BuiltinFunctionType or kind is CodeType or kind in _REFUSED or kind in LOGGERS:
         return True
     module = module_of(kind)
     return module in _TRUSTED_MODULES or (module in _NUMPYS_OWN and is_made_by_c(kind))

@@ -10,6 +10,7 @@ and no cell runs: they commit together.
 """
 
 import gc
+import sys
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -17,9 +18,11 @@ from typing import Any, Final
 
 from skep_shared.frames import Blob, Frame, Saved
 from skep_workers.session.checkpoint.manifest import Manifest
-from skep_workers.session.checkpoint.saving.assembling import Assembler
+from skep_workers.session.checkpoint.reducers.origins import is_module, origins
+from skep_workers.session.checkpoint.saving.assembling import Assembler, Earlier
 from skep_workers.session.checkpoint.saving.child import SnapshotChild, Task
 from skep_workers.session.checkpoint.saving.grouping import IN_PLACE_BYTES, TooLarge
+from skep_workers.session.checkpoint.saving.known_definitions import KnownDefinitions, Learned
 from skep_workers.session.checkpoint.saving.pickling import Untrusted
 from skep_workers.session.checkpoint.saving.rebinding import rebind
 from skep_workers.session.checkpoint.saving.trials import Trials
@@ -77,6 +80,7 @@ class Snapshots:
         self._uses: Uses | None = None  # of the cells since the last snapshot; None: they may have changed anything
         self._collected = 0  # objects that the garbage collector had ended at the last snapshot
         self._child: threading.Thread | None = None
+        self._known_definitions: KnownDefinitions | None = None
         self._buffers = StillBuffers()
         self._slow = ""  # the variable that took too long in the last snapshot, if one did
         self._waits_for_trial = False  # whether a class was too little known to pickle it in place
@@ -122,6 +126,7 @@ class Snapshots:
         """Go on in another process, whose host has heard of no snapshot yet; gives the state without its names."""
         self._child = None
         self._sent_apart = 0
+        self._known_definitions = None
         self._proofs.clear()  # they would keep alive what the twin's session lets go of
         self._buffers.begin_as_twin()
         return self._last_state
@@ -160,7 +165,7 @@ class Snapshots:
         has_threads = any(not thread.name.startswith("skep-") for thread in threading.enumerate()[1:])
         known = self._buffers.look(has_threads=has_threads)
         if not has_threads and not self._is_too_much(state.names):
-            frames = self._take_in_place(seq, state, known)
+            frames = self._take_in_place(seq, state, known, proofs)
             if frames is not None:
                 self._know_state(state, proofs)
                 return frames
@@ -218,7 +223,7 @@ class Snapshots:
         """Tell whether pickling in place is known to fail: a value that failed is still there."""
         return any(id(names.get(name)) == number for name, number in self._too_much.items())
 
-    def _take_in_place(self, seq: int, state: State, known: Known) -> list[Frame] | None:
+    def _take_in_place(self, seq: int, state: State, known: Known, proofs: dict[str, _Proof]) -> list[Frame] | None:
         blobs: dict[bytes, bytes] = {}
 
         def put(name: bytes, part: memoryview) -> None:
@@ -227,7 +232,10 @@ class Snapshots:
 
         names = state.names
         assembler = Assembler(
-            put, in_place=True, budget_bytes=self.limits.state_bytes, known=known, trials=self._trials
+            put,
+            in_place=True,
+            budget_bytes=self.limits.state_bytes,
+            earlier=Earlier(known, self._known_definitions, self._trials),
         )
         try:
             manifest = assembler.assemble(seq, state, self._reasons(names), self._still_joint(names))
@@ -240,6 +248,7 @@ class Snapshots:
         finally:
             assembler.close()
         self._know_joint(manifest, names)
+        self._know_definitions(manifest, assembler.learned_definitions, proofs)
         self._buffers.adopt(assembler.learned)
         # The first time may be slow for other reasons: what runs for the first time is, and so is a busy machine.
         if assembler.slow in names and assembler.slow == self._slow:
@@ -268,6 +277,12 @@ class Snapshots:
         groups = (group.names for group in manifest.groups if 1 < len(group.names) <= MOST_JOINT)
         self._joint = [{name: id(names[name]) for name in group} for group in groups if names.keys() >= set(group)]
 
+    def _know_definitions(self, manifest: Manifest, learned: Learned | None, proofs: dict[str, _Proof]) -> None:
+        self._known_definitions = None
+        if learned is not None and manifest.definitions is not None and manifest.sources is not None:
+            found = {id(proof.value): proof.fingerprint for proof in proofs.values() if proof.fingerprint is not None}
+            self._known_definitions = learned.known(found, manifest.definitions, manifest.sources)
+
     def _still_joint(self, names: dict[str, Any]) -> list[list[str]]:
         """Give the groups of the last snapshot whose names probably have the values that they had."""
         return [list(group) for group in self._joint if all(id(names.get(n)) == number for n, number in group.items())]
@@ -280,7 +295,8 @@ class Snapshots:
 
     def _start_child(self, seq: int, state: State, proofs: dict[str, _Proof], known: Known) -> None:
         skipped, joint = self._reasons(state.names), self._still_joint(state.names)
-        child = SnapshotChild(Task(seq, state, skipped, joint, self._stored, known, self._trials), self.limits)
+        earlier = Earlier(known, self._known_definitions, self._trials)
+        child = SnapshotChild(Task(seq, state, skipped, joint, self._stored, earlier), self.limits)
         child.fork()
         self._child = threading.Thread(target=self._attend, args=(child, proofs), name="skep-snapshot", daemon=True)
         self._child.start()
@@ -296,10 +312,12 @@ class Snapshots:
         finally:
             child.close()
             if manifest is not None:
+                _import_again(child.imported_again)
                 self._last = manifest
                 self._know_stored(manifest)
                 self._know_state(child.state, proofs)
                 self._know_joint(manifest, child.state.names)
+                self._know_definitions(manifest, child.learned_definitions, proofs)
                 if (self._buffers.adopt(child.learned) and self._waits_for_buffers) or self._waits_for_trial:
                     self._too_much = {}
                 self._waits_for_trial = False
@@ -316,6 +334,14 @@ class Snapshots:
 def _collected() -> int:
     """Return how many objects the garbage collector has ended: their `__del__` may have changed others."""
     return sum(generation["collected"] for generation in gc.get_stats())
+
+
+def _import_again(modules: dict[str, frozenset[str]]) -> None:
+    """Take over which modules a child could save by their names only."""
+    for name, made_by_import in modules.items():
+        module = sys.modules.get(name)
+        if is_module(module):
+            origins.import_again(module, made_by_import)
 
 
 def _without_values(state: State) -> State:
