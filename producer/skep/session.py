@@ -233,7 +233,8 @@ class Session:
 
         Raises InvalidArgument, NotFound, OperationFailed, RedisUnavailable.
         """
-        await self._operate("rollback", {"seq": await find_checkpoint(self._link, self.id, checkpoint_id)})
+        checkpoint = await find_checkpoint(self._link, self.id, checkpoint_id)
+        await self._operate("rollback", {"checkpoint": str(checkpoint)})
 
     async def fork(self, new_id: str, at: str | None = None) -> "Session":
         """Make a new session from a checkpoint of this one, by its id or name, by default the latest.

@@ -45,7 +45,7 @@ class OwnerScripts(ScriptBase):
                 r.hset(session, {b"stored": 1})
         r.sadd(owned, sid)
         return [
-            b"OK", epoch, int_of(cursor), int_of(seq), int_of(last), losses, previous, state, options, int_of(head),
+            b"OK", epoch, int_of(cursor), int_of(seq), int_of(last), losses, previous, state, options, head or b"0",
             requests or b"", created or b"0", origins or b"", said or b"",
         ]  # fmt: skip
 

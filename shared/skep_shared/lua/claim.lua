@@ -5,7 +5,7 @@
 --      5 whether the worker puts chunks into a store 0|1: then a purge has them removed there
 -- Also touches P:worker:OWNER, its mailbox and its sessions set, for the owner it reads.
 -- Returns {'OK', epoch, cursor, seq, last event, losses, previous owner, state, options,
---      head (seq of the latest checkpoint, 0: none), requests (see control.lua), created at (ms), origins (see fork.lua),
+--      head (the latest checkpoint, SEQ or SEQ-PART, 0: none), requests (see control.lua), created at (ms), origins (see fork.lua),
 --      said (see emit.lua)}
 --      or {'OWNED', owner} or {'NOT_ALIVE'} or {'UNKNOWN'} or {'CLOSED'}
 -- Invariant: epoch grows by one with every change of owner, in the same step as the owner and its token. Sent again
@@ -41,4 +41,4 @@ if not (owner == wid and h[3] == token) then
   if ARGV[5] == '1' then redis.call('HSET', session, 'stored', 1) end
 end
 redis.call('SADD', owned, sid) -- also for a claim that is sent again: see recover.lua
-return {'OK', epoch, tonumber(h[5]), tonumber(h[6]), tonumber(h[7]), losses, previous, state, h[9], tonumber(h[12] or 0), h[13] or '', h[14] or '0', h[15] or '', h[16] or ''}
+return {'OK', epoch, tonumber(h[5]), tonumber(h[6]), tonumber(h[7]), losses, previous, state, h[9], h[12] or '0', h[13] or '', h[14] or '0', h[15] or '', h[16] or ''}

@@ -17,6 +17,7 @@ from typing import Final
 
 import structlog
 
+from skep_shared.checkpoint_ids import CheckpointId
 from skep_shared.errors import SkepError
 from skep_shared.script_replies import CellCommit, Claim
 from skep_shared.scripts import Scripts
@@ -60,7 +61,7 @@ class Journal:
         claim: Claim,
         settings: WorkerSettings,
         on_progress: Callable[[], None],
-        on_checkpoint: Callable[[int, bytes], None],
+        on_checkpoint: Callable[[CheckpointId, bytes], None],
     ) -> None:
         """`on_progress` is called when something was written, `on_checkpoint` with what was committed."""
         self._on_checkpoint = on_checkpoint
@@ -146,14 +147,14 @@ class Journal:
             return
         if state.manifest:
             ready[-1].manifest, ready[-1].blobs = state.manifest, state.blobs
-            self.head = ready[-1].seq
+            self.head = CheckpointId(ready[-1].seq)
         self._complete_ready(state.seq)
 
     def save_apart(self, state: SavedState) -> None:
         """Write a checkpoint by itself, once the cells up to it have committed."""
         self._apart.append(state)
         if state.manifest:
-            self.head = state.seq
+            self.head = state.checkpoint
         self._idle.clear()
         self._work.set()
 
@@ -201,7 +202,7 @@ class Journal:
 
     def _complete(self, chunk: _Chunk) -> None:
         assert chunk.make_last is not None  # noqa: S101 - it is not among the ready ones
-        event = chunk.make_last(f"{self.head}-0" if self.head else None)
+        event = chunk.make_last(str(self.head) if self.head else None)
         chunk.make_last = None
         chunk.events.append(event)
         size = len(event) + sum(len(data) for _, data in chunk.blobs)
@@ -293,14 +294,14 @@ class Journal:
         self.cursor += len(cells)
         for chunk in chunks:
             if chunk.manifest:
-                self._on_checkpoint(chunk.seq, chunk.manifest)
+                self._on_checkpoint(CheckpointId(chunk.seq), chunk.manifest)
         self._wrote(count, size)
 
     async def _save(self, state: SavedState) -> None:
         save = self._scripts.save
-        await self._persist(lambda: save(self._claim, state.seq, state.manifest, state.blobs, is_void=state.is_void))
+        await self._persist(lambda: save(self._claim, state.checkpoint, state.manifest, state.blobs, kind=state.kind))
         if state.manifest:
-            self._on_checkpoint(state.seq, state.manifest)
+            self._on_checkpoint(state.checkpoint, state.manifest)
 
     async def _emit(self) -> None:
         chunk = self._open

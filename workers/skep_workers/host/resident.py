@@ -13,6 +13,7 @@ from typing import Final
 
 import structlog
 
+from skep_shared.checkpoint_ids import CheckpointId
 from skep_shared.errors import EventGap, Fenced, StartError
 from skep_shared.frames import Blob, Done, Frame, Reply, Restored, Saved
 from skep_shared.script_replies import Claim, Mark
@@ -53,7 +54,7 @@ class Resident:
         self._is_lost = False
         self._gap: EventGap | None = None
         self._idle_since: float | None = None
-        self._rollback: tuple[OperationRequest, int] | None = None
+        self._rollback: tuple[OperationRequest, CheckpointId] | None = None
         self._writers: list[asyncio.Task[None]] = []
         self._journal = Journal(host.scripts, claim, host.settings, self._on_written, self._on_checkpoint)
         self._reporter = Reporter(self._journal, host.clock, claim.epoch)
@@ -177,7 +178,7 @@ class Resident:
             self._operations.answer(request, None)
             self.hibernate("it was asked for")
         else:
-            self._rollback = (request, int(question["seq"]))
+            self._rollback = (request, CheckpointId.parse(question["checkpoint"]))
             self._changed.set()
 
     def hibernate(self, reason: str) -> None:
@@ -276,15 +277,15 @@ class Resident:
                 continue
             await self._changed.wait()
 
-    async def _roll_back(self, request: OperationRequest, seq: int) -> None:
+    async def _roll_back(self, request: OperationRequest, checkpoint: CheckpointId) -> None:
         """Make an earlier checkpoint the state: the next cell starts from it."""
-        before = await self._host.scripts.rehead(self.claim, self._journal.cursor, seq)
+        before = await self._host.scripts.rehead(self.claim, self._journal.cursor, checkpoint)
         if before is None:
-            self._operations.refuse(request, f"no checkpoint {seq}-0 is kept")
+            self._operations.refuse(request, f"no checkpoint {checkpoint} is kept")
             return
         await self._processes.stop()
-        self._journal.head = seq
-        self._reporter.session_event("session.rolled_back", checkpoint=f"{seq}-0", from_checkpoint=f"{before}-0")
+        self._journal.head = checkpoint
+        self._reporter.session_event("session.rolled_back", checkpoint=str(checkpoint), from_checkpoint=str(before))
         self._operations.answer(request, None)
 
     async def _start_process(self) -> None:
@@ -302,14 +303,14 @@ class Resident:
             self.operate(request)
         self._on_cells()
 
-    def live_process(self, seq: int) -> SessionProcess:
+    def live_process(self, checkpoint: CheckpointId) -> SessionProcess:
         """Give the process for another session to be a fork of, if it is at this checkpoint. Raises NotLive."""
         process = self._processes.current
         if process is None or self._state is not ResidentState.READY or self._is_closing:
             raise NotLive("its origin has no process now")
         if not self.is_idle or self._rollback is not None:
             raise NotLive("cells run or wait in its origin")
-        if self._journal.head != seq:
+        if self._journal.head != checkpoint:
             raise NotLive("its origin has gone on from there")
         if not process.can_have_twin:
             raise NotLive("the zygote of its origin's process has ended")
@@ -319,10 +320,10 @@ class Resident:
         self._runs.on_saved(state)
         self._changed.set()
 
-    def _on_checkpoint(self, seq: int, manifest: bytes) -> None:
-        self._keeping.committed(seq, manifest)
+    def _on_checkpoint(self, checkpoint: CheckpointId, manifest: bytes) -> None:
+        self._keeping.committed(checkpoint, manifest)
         if self._runs.is_lagging:
-            self._reporter.session_event("checkpoint.saved", checkpoint=f"{seq}-0")
+            self._reporter.session_event("checkpoint.saved", checkpoint=str(checkpoint))
 
     def _give_up_starting(self, reason: str) -> None:
         if self.intake.waiting:

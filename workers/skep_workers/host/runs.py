@@ -229,7 +229,7 @@ class CellRuns:
             del self._unsaved[seq]
         if state.manifest and state.lost != self._lost:
             self._lost = state.lost
-            self._reporter.session_event("checkpoint.partial", checkpoint=f"{state.seq}-0", lost=dict(state.lost))
+            self._reporter.session_event("checkpoint.partial", checkpoint=str(state.checkpoint), lost=dict(state.lost))
         if self.is_lagging:
             self._journal.save_apart(state)
         else:
@@ -281,7 +281,7 @@ class CellRuns:
         self._reporter.end(run, status, run_ms, is_saved=True)
         self._next_seq = run.cell.seq + 1
         if self.is_lagging:
-            self._journal.save_apart(SavedState(run.cell.seq, is_void=True))
+            self._journal.save_apart(SavedState(run.cell.seq, kind="void"))
 
     def refuse_next(self, status: CellStatus, ename: str, evalue: str) -> None:
         """End the first waiting cell without running it; one whose process has ended with it ends as that says."""
