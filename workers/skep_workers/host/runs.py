@@ -70,6 +70,7 @@ class CellRuns:
         self._cancels: set[int] = set()
         self._question: InputRequest | None = None
         self._is_paused = False
+        self._is_held = False
         self._lost: tuple[tuple[str, str], ...] = ()
         self.started_seq = claim.cursor  # the highest one that has been with a process as the one that runs
         self._early: SavedState | None = None
@@ -110,10 +111,16 @@ class CellRuns:
         self._is_paused = False
         self.pump()
 
+    def hold(self, *, held: bool = True) -> None:
+        """Hand no cell over: the process is to leave, and another one takes its place."""
+        self._is_held = held
+        if not held:
+            self.pump()
+
     def pump(self) -> None:
         """Hand over as many waiting cells as the window allows."""
         waiting = self._intake.waiting
-        if self._process is None or self._process.is_ending:  # it would count as what has ended it
+        if self._process is None or self._process.is_ending or self._is_held:  # it would count as what has ended it
             return
         frames: list[Configure | Execute] = []
         while waiting and self._may_send(waiting[0]):
@@ -230,7 +237,7 @@ class CellRuns:
         if state.manifest and state.lost != self._lost:
             self._lost = state.lost
             self._reporter.session_event("checkpoint.partial", checkpoint=str(state.checkpoint), lost=dict(state.lost))
-        if self.is_lagging:
+        if self.is_lagging or state.kind == "last":
             self._journal.save_apart(state)
         else:
             self._journal.saved(state)
@@ -247,12 +254,7 @@ class CellRuns:
         self._process = None
         self._early = None
         self._stop_timers()
-        head = self.head
-        for stream, text in left:
-            if head is not None:
-                self._reporter.frame(head, Output(head.cell.seq, head.attempt, stream, text))
-            else:
-                self._reporter.late_frame(Output(self._next_seq - 1, 1, stream, text), self._next_seq)
+        self._report_left(left)
         runs, self._runs = self._runs, deque()
         again = self._journal.reopen(lambda seq: self._reporter.retried(self._unsaved[seq]))
         back = [self._unsaved[seq] for seq in again]
@@ -274,6 +276,14 @@ class CellRuns:
             message = f"the session process ended ({cause}); its names are gone, since durability is none"
             self._reporter.session_event("warning", category="namespace.lost", message=message)
 
+    def _report_left(self, left: list[tuple[str, str]]) -> None:
+        head = self.head
+        for stream, text in left:
+            if head is not None:
+                self._reporter.frame(head, Output(head.cell.seq, head.attempt, stream, text))
+            else:
+                self._reporter.late_frame(Output(self._next_seq - 1, 1, stream, text), self._next_seq)
+
     def refuse(self, run: CellRun, status: CellStatus, ename: str, evalue: str) -> None:
         """End a cell without running it, or without its process saying how."""
         self._reporter.frame(run, Failure(run.cell.seq, run.attempt, ename, evalue, f"{ename}: {evalue}\n"))
@@ -292,8 +302,9 @@ class CellRuns:
         else:
             self.refuse(self._attempts.next_run(cell), status, ename, evalue)
 
-    def detach(self) -> None:
-        """Say nothing more of what runs: the stay is over."""
+    def detach(self, left: list[tuple[str, str]]) -> None:
+        """Say nothing more of what runs but this, which was left in the pipes: the process has ended as it should."""
+        self._report_left(left)
         self._stop_timers()
         self._process = None
 

@@ -88,6 +88,15 @@ class StateKeeping:
         self._shelf.add(checkpoint, manifest)
         self._prune.set()
 
+    @property
+    def newest(self) -> CheckpointId:
+        """Return the last checkpoint that has been committed, NO_CHECKPOINT without one."""
+        return self._shelf.newest
+
+    def has(self, checkpoint: CheckpointId) -> bool:
+        """Return whether a checkpoint is kept."""
+        return self._shelf.has(checkpoint)
+
     def restored(self, frame: Restored) -> None:
         """Take a process's word on what it made of the checkpoint it was given."""
         if self._restored is not None and not self._restored.done():

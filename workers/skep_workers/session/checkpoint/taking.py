@@ -11,7 +11,7 @@ and no cell runs: they commit together.
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from skep_shared.frames import Blob, Frame, Saved
@@ -23,8 +23,9 @@ from skep_workers.session.checkpoint.pickling import Untrusted
 from skep_workers.session.checkpoint.proofs import Fingerprint, fingerprint, is_immutable, same
 from skep_workers.session.checkpoint.state import SnapshotLimits, State
 from skep_workers.session.checkpoint.still_buffers import Known, StillBuffers
-from skep_workers.session.checkpoint.workspace import Entry
+from skep_workers.session.checkpoint.workspace import LOST_PREFIX, Entry
 
+MOST_TRIES: Final = 3
 MOST_JOINT: Final = 100  # names in a group; one of more is mostly that of all the small values
 
 
@@ -62,6 +63,9 @@ class Snapshots:
         self._on_free = on_free
         self._proofs: dict[str, _Proof] = {}
         self._last: Manifest | None = None
+        self._restored: Manifest | None = None  # what this process began with, if it was restored
+        self._omits_same = False
+        self._was_same = False  # what a child made, where that is omitted
         self._last_state = State({}, {})
         self._last_ids: dict[str, int] = {}  # of the values, which it doesn't hold
         self._stored: frozenset[bytes] = frozenset()
@@ -87,6 +91,7 @@ class Snapshots:
 
     def adopt(self, manifest: Manifest, names: dict[str, Any]) -> None:
         """Start from a checkpoint that was restored to these names: its chunks are stored."""
+        self._restored = manifest
         self._know_stored(manifest)
         self._know_joint(manifest, names)
 
@@ -146,6 +151,73 @@ class Snapshots:
         self._start_child(seq, state, proofs, known)
         return None
 
+    # --- at the end of the process --------------------------------------------------------------------------------
+
+    def take_last(self, seq: int, *, has_run: bool) -> list[Frame]:
+        """Save what has changed since the last snapshot; waits for children. has_run: a cell has ended since then.
+
+        A state that turns out to be what is saved already is not saved again.
+        """
+        self.join()
+        self._omits_same = True
+        state = self._read_state()
+        if not has_run and self._has_kept_names(state):
+            return self._with_files(seq, state) or [Saved(seq, b"", {}, self._sent_apart)]
+        for _ in range(MOST_TRIES):  # after a child that has failed, another one leaves out what it was at
+            before, frames = self._sent_apart, self.take(seq)
+            if frames is not None:
+                return frames
+            self.join()
+            if self._sent_apart != before:
+                return []
+            if self._was_same:
+                return [Saved(seq, b"", {}, self._sent_apart)]
+        return []
+
+    def take_files(self, seq: int) -> list[Frame]:
+        """Save the files as they are now, beside the names of the last snapshot, if that has others."""
+        return self._with_files(seq, self._read_state()) if self._base is not None else []
+
+    @property
+    def saved_names(self) -> set[str]:
+        """Return the variables that the latest checkpoint has."""
+        return self._base.names if self._base is not None else set()
+
+    def let_go(self) -> None:
+        """Hold no value any more."""
+        self._proofs.clear()
+        self._skipped.clear()
+
+    @property
+    def _base(self) -> Manifest | None:
+        return self._last or self._restored
+
+    def _has_kept_names(self, state: State) -> bool:
+        """Return whether no code can have changed the names since they were saved, or restored."""
+        if self._base is None or not state.is_final:
+            return False
+        if self._last is None:
+            return True
+        ids = {name: id(value) for name, value in state.names.items()}
+        return self._last_state.is_final and ids == self._last_ids and state.ambient == self._last_state.ambient
+
+    def _with_files(self, seq: int, state: State) -> list[Frame]:
+        """Return the frames that save the base with these files; none if it has them."""
+        base = self._base
+        assert base is not None  # noqa: S101 - the callers have looked
+        lost = {name: reason for name, reason in base.lost.items() if not name.startswith(LOST_PREFIX)} | state.lost
+        if state.files == base.files and lost == base.lost:
+            return []
+        manifest = replace(base, seq=seq, files=state.files, lost=lost, sizes={})
+        names = [name for entry in state.files for name in entry.chunks if name not in self._stored]
+        blobs = [Blob(name, state.contents[name]) for name in dict.fromkeys(names)]
+        return [*blobs, self._saved(manifest)]
+
+    def _is_same(self, manifest: Manifest) -> bool:
+        """Return whether a manifest says what the one before says, where that is not worth a checkpoint."""
+        base = self._base
+        return self._omits_same and base is not None and replace(manifest, seq=base.seq).pack() == base.pack()
+
     def _is_unchanged(self, state: State) -> bool:
         last, names = self._last_state, state.names
         if self._last is None or len(names) != len(self._proofs):
@@ -180,6 +252,8 @@ class Snapshots:
             culprit = assembler.latest
             self._too_much = {culprit: id(names[culprit])} if culprit in names else {}
             return None
+        if self._is_same(manifest):
+            return [Saved(seq, b"", {}, self._sent_apart)]
         self._know_joint(manifest, names)
         self._buffers.adopt(assembler.learned)
         if sum(map(len, blobs.values())) > IN_PLACE_BYTES * 2:
@@ -225,7 +299,8 @@ class Snapshots:
         manifest = None
         try:
             manifest = child.finish()
-            if manifest is not None:
+            self._was_same = manifest is not None and self._is_same(manifest)
+            if manifest is not None and not self._was_same:
                 self._send_file(child.file, child.size)
                 self._sent_apart += 1
         finally:
