@@ -26,7 +26,7 @@ class BaseEvent(BaseModel):
     at: datetime
 
 
-class ProcessEnd(BaseEvent):
+class ProcessEnd(BaseModel):
     """What ended with the session's process, each in a few words. notes: what went wrong in its exit handlers."""
 
     tasks: list[str] = Field(default_factory=list)
@@ -83,7 +83,7 @@ class SessionMoved(BaseEvent):
     reason: str
 
 
-class SessionHibernated(ProcessEnd):
+class SessionHibernated(BaseEvent, ProcessEnd):
     """The session has no process any more; its next cell starts one from the latest checkpoint.
 
     A worker that stops tells it of the sessions in which something ended.
@@ -94,7 +94,7 @@ class SessionHibernated(ProcessEnd):
     reason: str
 
 
-class SessionRolledBack(ProcessEnd):
+class SessionRolledBack(BaseEvent, ProcessEnd):
     """The session's state is that of an earlier checkpoint from here on."""
 
     kind: Literal["session.rolled_back"] = "session.rolled_back"
@@ -102,7 +102,7 @@ class SessionRolledBack(ProcessEnd):
     from_checkpoint: str
 
 
-class SessionClosedEvent(ProcessEnd):
+class SessionClosedEvent(BaseEvent, ProcessEnd):
     """The session has ended."""
 
     kind: Literal["session.closed"] = "session.closed"

@@ -358,7 +358,7 @@ class Resident:
         return pending
 
     async def _leave(self) -> None:
-        self._runs.detach([])
+        self._runs.detach()
         await self._processes.leave(at_once=self._state is ResidentState.FENCED)
 
     def _step(self, step: ResidentStep) -> None:

@@ -7,7 +7,7 @@ back to the queue.
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 from skep_shared.errors import ProtocolError
@@ -276,7 +276,7 @@ class CellRuns:
             message = f"the session process ended ({cause}); its names are gone, since durability is none"
             self._reporter.session_event("warning", category="namespace.lost", message=message)
 
-    def _report_left(self, left: list[tuple[str, str]]) -> None:
+    def _report_left(self, left: Sequence[tuple[str, str]]) -> None:
         head = self.head
         for stream, text in left:
             if head is not None:
@@ -302,7 +302,7 @@ class CellRuns:
         else:
             self.refuse(self._attempts.next_run(cell), status, ename, evalue)
 
-    def detach(self, left: list[tuple[str, str]]) -> None:
+    def detach(self, left: Sequence[tuple[str, str]] = ()) -> None:
         """Say nothing more of what runs but this, which was left in the pipes: the process has ended as it should."""
         self._report_left(left)
         self._stop_timers()
