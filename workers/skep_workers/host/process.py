@@ -131,8 +131,8 @@ class SessionProcess:
 
     @property
     def is_ending(self) -> bool:
-        """Tell whether its end has begun: what is sent to it now it never gets."""
-        return self._ending is not None
+        """Tell whether its end has begun, or was asked for: what is sent to it now it never gets."""
+        return self._ending is not None or self._is_stopping
 
     @property
     def can_have_twin(self) -> bool:

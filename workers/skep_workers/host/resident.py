@@ -108,6 +108,14 @@ class Resident:
         """Tell whether no cell runs, waits, is still to come in, or is being saved and committed."""
         return not self._requests.has_cells and not self._requests and self._journal.unwritten_bytes == 0
 
+    async def works(self, patience_seconds: float) -> bool:
+        """Return whether the process works while no cell runs; one that does not answer in time counts as working."""
+        process = self._processes.current
+        if process is None:
+            return False
+        work = await process.work(patience_seconds)
+        return work is None or bool(work.tasks or work.threads or work.children)
+
     def waits_for(self) -> dict[str, str]:
         """Give what the tasks of this stay wait for that have not ended, by their names."""
         return all_awaited(self._writers)
@@ -129,7 +137,8 @@ class Resident:
                 self._introduce()
                 self.intake.expect(self.claim.seq)
                 pending = await self._stay()
-                self._requests.refuse()
+                self._operations.waiting += self._requests.take_all()
+                self._operations.send_back()
                 await self._operations.sent()
                 for writer in self._writers:
                     writer.cancel()
@@ -161,8 +170,10 @@ class Resident:
     def operate(self, request: OperationRequest) -> None:
         """Start an operation, and a process for it if there is none."""
         if request.kind in KINDS:
-            self._requests.add(request)
-        elif self._processes.current is not None:
+            self._requests.add(request, is_leaving=self.is_leaving)
+        elif self.is_leaving:
+            self._operations.waiting.append(request)
+        elif self._processes.current is not None and not self._processes.current.is_ending:
             self._processes.current.control(self._operations.begin(request))
         else:
             self._operations.waiting.append(request)
@@ -338,6 +349,8 @@ class Resident:
         self._keeping.ended(cause)
         if self._runs.is_saving and not is_wanted:
             self._keeping.drop()  # what it sent last belongs to cells that will run again
+        if is_wanted:
+            self._operations.take_back()
         self._operations.abandon(f"the session process ended: {cause}")
         if self._state in {ResidentState.RELEASED, ResidentState.FENCED}:
             return

@@ -20,7 +20,6 @@ KINDS: Final = frozenset({"hibernate", "rollback"})
 TRAILING_SECONDS: Final = 10.0
 MOST_WAITING: Final = 100
 BUSY: Final = "cells are running or waiting: await them, or interrupt and cancel them"
-LEAVING: Final = "the session is leaving its worker: ask again"
 
 
 class StayRequests:
@@ -49,9 +48,13 @@ class StayRequests:
     def __len__(self) -> int:
         return len(self._waiting)
 
-    def add(self, request: OperationRequest) -> None:
-        """Take a request; it is answered later, or refused at once."""
-        if self.has_cells:
+    def add(self, request: OperationRequest, *, is_leaving: bool) -> None:
+        """Take a request; it is answered later, or at once."""
+        if is_leaving and request.kind == "hibernate":
+            self._operations.answer(request, None)  # it gives its process up as it is
+        elif is_leaving:
+            self._operations.waiting.append(request)
+        elif self.has_cells:
             self._operations.refuse(request, BUSY)
         elif len(self._waiting) >= MOST_WAITING:
             self._operations.refuse(request, f"{MOST_WAITING} requests are waiting already")
@@ -64,10 +67,10 @@ class StayRequests:
         """Return whether a cell runs, waits, is still to come in, or waits for its checkpoint."""
         return not self._runs.is_settled or bool(self._intake.waiting) or not self._intake.is_complete
 
-    def refuse(self) -> None:
-        """Refuse what is left: the stay ends."""
-        while self._waiting:
-            self._operations.refuse(self._waiting.popleft(), LEAVING)
+    def take_all(self) -> list[OperationRequest]:
+        """Return what has not been answered: the stay ends."""
+        left, self._waiting = list(self._waiting), deque()
+        return left
 
     async def answer_next(self) -> None:
         """Do what the first request asks for. Raises Fenced, EventGap."""
