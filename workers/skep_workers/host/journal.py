@@ -109,9 +109,9 @@ class Journal:
         self._added += 1
         self._idle.clear()
         if chunk.size_bytes >= self._settings.flush_bytes:
-            self._flush()
+            self.flush()
         elif self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(self._settings.flush_ms / 1000, self._flush)
+            self._timer = asyncio.get_running_loop().call_later(self._settings.flush_ms / 1000, self.flush)
         return self._added
 
     def end_cell(
@@ -176,7 +176,7 @@ class Journal:
         again.size_bytes = sum(map(len, again.events))
         self._open = again
         self._emitted_bytes, self._emitted_from = 0, self._added + 1  # what was counted is spread over their ends
-        self._flush()
+        self.flush()
         return [chunk.seq for chunk in unsaved]
 
     def _complete_ready(self, saved_seq: int) -> None:
@@ -211,7 +211,7 @@ class Journal:
 
     async def written(self) -> None:
         """Wait until nothing is left to write. Raises Fenced or EventGap if the journal has ended instead."""
-        self._flush()
+        self.flush()
         await self._idle.wait()
         if self.failure is not None:
             raise self.failure
@@ -241,7 +241,8 @@ class Journal:
                 if timer is not None:
                     timer.cancel()
 
-    def _flush(self) -> None:
+    def flush(self) -> None:
+        """Write what was added, without waiting for more."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

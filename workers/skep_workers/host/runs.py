@@ -71,6 +71,8 @@ class CellRuns:
         self._question: InputRequest | None = None
         self._is_paused = False
         self._is_held = False
+        self._withheld: list[Configure | Execute] = []  # until its start is written, as the event of this number
+        self._announced_event = 0
         self._lost: tuple[tuple[str, str], ...] = ()
         self.started_seq = claim.cursor  # the highest one that has been with a process as the one that runs
         self._early: SavedState | None = None
@@ -123,12 +125,13 @@ class CellRuns:
         if self._process is None or self._process.is_ending or self._is_held:  # it would count as what has ended it
             return
         frames: list[Configure | Execute] = []
-        while waiting and self._may_send(waiting[0]):
+        while waiting and not self._withheld and self._may_send(waiting[0]):
             cell = waiting.popleft()
             verdict = self._verdicts.get(cell.seq)
+            is_last = self._attempts.is_last(cell)
             run = verdict[0] if verdict is not None else self._attempts.next_run(cell)
             attempt = run.attempt
-            is_used_up = attempt > 1 and (cell.spec.on_worker_loss == "fail" or attempt > cell.spec.max_attempts)
+            is_used_up = self._attempts.is_used_up(run)
             if (verdict is not None or is_used_up or cell.fault) and not self.is_settled:
                 if verdict is None:
                     self._attempts.go_on_with(run)
@@ -152,6 +155,11 @@ class CellRuns:
             if len(self._runs) == 1:
                 self._begin(run)
             frames.append(Execute(cell.seq, attempt, cell.cell_id, cell.spec.code, cell.spec.inputs, cell.spec.timeout))
+            if is_last:  # it has the process for itself until then, see _may_send
+                self._withheld, frames = frames, []
+                self._reporter.announce(run)
+                self._announced_event = self._journal.last_event
+                self._journal.flush()
             if cell.seq in self._interrupts:
                 self._interrupts.discard(cell.seq)
                 self._send_interrupt(run)
@@ -163,10 +171,10 @@ class CellRuns:
 
     def _may_send(self, cell: QueuedCell) -> bool:
         uncommitted = cell.seq - 1 - self._journal.cursor
-        # A cell that must not run twice goes alone: only the first uncommitted cell is known to have been started.
+        # A cell that must not run again goes alone: only the first uncommitted cell is known to have been started.
         # After a loss the cells go one by one too, until one has committed: so the one that kills workers is counted.
         recovering = self._claim.losses > 0 and self._journal.cursor == self._claim.cursor
-        if cell.spec.on_worker_loss == "fail" or recovering:
+        if recovering or self._attempts.is_last(cell):
             return uncommitted == 0
         return uncommitted < self._settings.commit_window
 
@@ -243,7 +251,10 @@ class CellRuns:
             self._journal.saved(state)
 
     def on_written(self) -> None:
-        """The journal has written something: there may be room for output."""
+        """The journal has written something: there may be room for output, or a cell's start is on record."""
+        if self._withheld and self._process is not None and self._journal.last_written >= self._announced_event:
+            withheld, self._withheld = self._withheld, []
+            self._process.execute(withheld)
         if self._is_paused and self._journal.unwritten_bytes <= self._settings.backlog_bytes // 2:
             self._is_paused = False
             if self._process is not None:
@@ -252,6 +263,7 @@ class CellRuns:
     def on_exit(self, cause: str, left: list[tuple[str, str]], *, keep_head: bool) -> None:
         """The process has ended, leaving this in its pipes; with `keep_head` the running cell may run again."""
         self._process = None
+        self._withheld = []
         self._early = None
         self._stop_timers()
         self._report_left(left)
