@@ -9,11 +9,12 @@
 --      said (see emit.lua)}
 --      or {'OWNED', owner} or {'NOT_ALIVE'} or {'UNKNOWN'} or {'CLOSED'}
 -- Invariant: epoch grows by one with every change of owner, in the same step as the owner and its token. Sent again
---      with the same token it answers the same. `losses` counts owners that died since the last commit.
+--      with the same token it answers the same. `losses` counts owners that died since the last commit and may have begun
+--      a cell: not the one whose epoch is in `spared`, which was dead when it had nothing to do (see recover.lua).
 local session, waiting, marker, owned = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local prefix, sid, wid, token = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 if redis.call('EXISTS', marker) == 0 then return {'NOT_ALIVE'} end
-local h = redis.call('HMGET', session, 'state', 'owner', 'token', 'epoch', 'cursor', 'seq', 'last', 'losses', 'options', 'previous', 'holder', 'head', 'requests', 'created_at', 'origins', 'said')
+local h = redis.call('HMGET', session, 'state', 'owner', 'token', 'epoch', 'cursor', 'seq', 'last', 'losses', 'options', 'previous', 'holder', 'head', 'requests', 'created_at', 'origins', 'said', 'spared')
 local state, owner = h[1], h[2]
 if not state then
   redis.call('ZREM', waiting, sid)
@@ -29,10 +30,11 @@ if not (owner == wid and h[3] == token) then
   if owner ~= '' and owner ~= wid and redis.call('EXISTS', prefix .. ':worker:' .. owner) == 1 then
     redis.call('XADD', prefix .. ':worker:' .. owner .. ':mailbox', 'MAXLEN', '~', 100000, '*', 'k', 'wake', 's', sid, 'q', h[6])
     redis.call('SADD', prefix .. ':worker:' .. owner .. ':sessions', sid) -- see recover.lua
+    redis.call('HDEL', session, 'spared')
     return {'OWNED', owner}
   end
   if owner ~= '' then
-    losses = losses + 1
+    if h[17] ~= h[4] then losses = losses + 1 end
     redis.call('SREM', prefix .. ':worker:' .. owner .. ':sessions', sid)
   end
   -- `holder` outlives the release; `previous` is kept, so that a claim sent again gives the same.

@@ -257,6 +257,8 @@ class Residents:
         for session_id, (there, is_closing) in differing.items():
             resident, mark = self._residents.get(session_id), marks[session_id]
             if resident is not None and resident.mark.token == mark.token:
+                if there.token == mark.token and there.seq > mark.seq:
+                    await resident.confirm()  # it may begin a cell that was submitted while it counted as dead
                 resident.check(there, mark, closing=is_closing)
 
     def ping(self) -> None:
