@@ -93,6 +93,10 @@ class Leaving(NamedTuple):
     connections: list[str]
 
 
+class Exiting(NamedTuple):
+    """The state is saved, and exit handlers run from here on."""
+
+
 class Left(NamedTuple):
     """The last frame of a process that has left in order. notes: what went wrong in its exit handlers."""
 
@@ -282,7 +286,7 @@ Frame = (
     Hello | Configure | Execute | Withdraw | Interrupt | Shutdown | Ping | Pong | Request | Reply
     | Answer | Output | Truncated | Display | Cleared | InputRequest | Result | Failure | Notice
     | Done | Blob | Saved | Restore | Restored | Fault | Twin | Twinned
-    | Expect | Leaving | Left | Inquiry | Work
+    | Expect | Leaving | Exiting | Left | Inquiry | Work
 )  # fmt: skip
 
 FRAME_CODES: Final[dict[type, int]] = {
@@ -290,5 +294,5 @@ FRAME_CODES: Final[dict[type, int]] = {
     Request: 8, Reply: 9, Answer: 10, Output: 11, Truncated: 12, Display: 13, Cleared: 14,
     InputRequest: 15, Result: 16, Failure: 17, Notice: 18, Done: 19, Blob: 20, Saved: 21,
     Restore: 22, Restored: 23, Fault: 24, Twin: 25, Twinned: 26,
-    Expect: 27, Leaving: 28, Left: 29, Inquiry: 30, Work: 31,
+    Expect: 27, Leaving: 28, Left: 29, Inquiry: 30, Work: 31, Exiting: 32,
 }  # fmt: skip

@@ -34,7 +34,8 @@ from skep_shared.frames import (
     Withdraw,
     Work,
 )
-from skep_workers.host.parting import Ended
+from skep_workers.host.parting import Ended, Patience
+from skep_workers.host.process import DEFAULT_PATIENCE
 from skep_workers.host.snapshot_order import SnapshotOrder
 
 from .cell_plan import Plan, chunks_of
@@ -148,7 +149,7 @@ class SimulatedProcess:
         chance = self._rng.random()
         return None if chance < 0.1 else Work(1, ["task"] if chance < 0.3 else [], [], [])
 
-    async def leave(self, order: Shutdown, patience_seconds: float = KILL_SECONDS) -> Ended:
+    async def leave(self, order: Shutdown, patience: Patience = DEFAULT_PATIENCE) -> Ended:
         """End: asked, then killed."""
         if not self.gone.is_set():
             self._is_leaving = True
@@ -157,7 +158,7 @@ class SimulatedProcess:
                     self._send(*self._save_last(order.seq))
                 self._die("exited with status 0")
             try:
-                async with asyncio.timeout(patience_seconds):
+                async with asyncio.timeout(sum(patience)):
                     await self.gone.wait()
             except TimeoutError:
                 self.kill()

@@ -9,6 +9,7 @@ import pytest
 
 from skep_shared.frames import Saved, Shutdown
 from skep_shared.manifests import read_manifest
+from skep_workers.host.parting import Patience
 
 pytestmark = pytest.mark.anyio
 
@@ -173,7 +174,7 @@ async def test_a_handler_that_hangs_is_cut_short_and_the_others_run(session):
 async def test_a_handler_that_can_not_be_cut_short_ends_with_its_process(session):
     await session.run("import atexit, re\natexit.register(re.match, r'(a+)+$', 'a' * 60 + 'b')")
 
-    ended = await session.process.leave(Shutdown(), 1.0)
+    ended = await session.process.leave(Shutdown(), Patience(exit_seconds=1.0))
 
     assert ended.notes == ["its process ended before it had left in order"]
     assert session.exit_cause == "killed by SIGKILL"
@@ -193,7 +194,7 @@ async def test_a_handler_that_ends_the_process_is_reported(session, code):
 async def test_a_callback_that_holds_the_event_loop_up_does_not_hold_up_the_leave(session):
     await session.run("import asyncio, time\nasyncio.get_running_loop().call_soon(time.sleep, 999)")
 
-    ended = await session.process.leave(Shutdown(), 0.5)
+    ended = await session.process.leave(Shutdown(), Patience(begin_seconds=0.5))
 
     assert ended.notes == ["its process did not begin to leave in time, and was killed"]
 

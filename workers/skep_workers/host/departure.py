@@ -19,7 +19,7 @@ from skep_workers.host.checkpoints import SavedState
 from skep_workers.host.facilities import Host
 from skep_workers.host.intake import CellIntake
 from skep_workers.host.journal import Journal
-from skep_workers.host.parting import BEGIN_SECONDS, EXIT_SECONDS, Ended
+from skep_workers.host.parting import Ended, Patience
 from skep_workers.host.reporter import Reporter
 from skep_workers.host.runs import CellRuns
 from skep_workers.host.session_processes import SessionProcesses
@@ -130,14 +130,14 @@ class Departure:
             return Ended()
         await self._journal.written()  # the cells that have ended have committed
         self._leaving_seq = self._journal.cursor if self._runs.is_kept else 0
-        patience = self._host.settings.snapshot_seconds + EXIT_SECONDS
+        patience = Patience(save_seconds=self._host.settings.snapshot_seconds + SAVE_SECONDS)
         order = Shutdown(self._leaving_seq, is_over)
         ending = asyncio.create_task(
             self._processes.end(order, patience), name=f"end of the process of {self._claim.session_id}"
         )
         ending.add_done_callback(lambda _: self._changed.set())
         try:
-            await self._until(lambda: ending.done() or self.is_hurried, BEGIN_SECONDS + patience)
+            await self._until(lambda: ending.done() or self.is_hurried, sum(patience))
             await self._until(ending.done, HURRIED_SECONDS)
             if not ending.done():
                 await self._processes.kill()

@@ -14,6 +14,7 @@ from skep_shared.frames import (
     Blob,
     Configure,
     Execute,
+    Exiting,
     Expect,
     Fault,
     Frame,
@@ -98,7 +99,7 @@ class Incoming:
                     self._snapshot_order.take(frame)
                 elif isinstance(frame, Twinned):
                     self._twins.take(frame)
-                elif isinstance(frame, Leaving | Left):
+                elif isinstance(frame, Leaving | Exiting | Left):
                     self._parting.take(frame)
                 elif isinstance(frame, _HOSTS_OWN):
                     raise ProtocolError(f"{type(frame).__name__} does not come from a session process")

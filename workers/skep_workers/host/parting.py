@@ -5,13 +5,21 @@ import contextlib
 import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, NamedTuple
 
 from skep_shared.errors import ProtocolError
-from skep_shared.frames import Inquiry, Leaving, Left, Work
+from skep_shared.frames import Exiting, Inquiry, Leaving, Left, Work
 
-BEGIN_SECONDS: Final = 5.0  # for the main thread to come back to the engine: a callback of the loop may hold it up
-EXIT_SECONDS: Final = 20.0  # for exit handlers and files, each step of which has its own, shorter time
+
+class Patience(NamedTuple):
+    """How long a process that is to leave may take until it begins to, for its last state, and for exit handlers.
+
+    It begins as soon as its main thread comes back to the engine, which a callback of the event loop may hold up.
+    """
+
+    begin_seconds: float = 5.0
+    save_seconds: float = 60.0
+    exit_seconds: float = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +48,7 @@ class Parting:
         self._leaving: Leaving | None = None
         self._left: Left | None = None
         self._began = asyncio.Event()
+        self._has_saved = asyncio.Event()
 
     async def ask(self, send: Callable[[Inquiry], None], patience_seconds: float) -> Work | None:
         """Ask what works in the process; return None if it does not answer in time, or ends."""
@@ -55,7 +64,7 @@ class Parting:
         finally:
             del self._asked[number]
 
-    def take(self, frame: Work | Leaving | Left) -> None:
+    def take(self, frame: Work | Leaving | Exiting | Left) -> None:
         """Take a frame of the process. Raises ProtocolError for the end of a leave that has not begun."""
         if isinstance(frame, Work):
             answer = self._asked.get(frame.number)
@@ -65,24 +74,27 @@ class Parting:
             self._leaving = frame
             self._began.set()
         elif self._leaving is None:
-            raise ProtocolError("Left comes before Leaving")
+            raise ProtocolError(f"{type(frame).__name__} comes before Leaving")
+        elif isinstance(frame, Exiting):
+            self._has_saved.set()
         else:
             self._left = frame
 
     def end(self) -> None:
         """Let no one wait any longer: the process has ended."""
         self._began.set()
+        self._has_saved.set()
         for answer in self._asked.values():
             if not answer.done():
                 answer.set_result(None)
 
-    async def began(self, seconds: float) -> bool:
-        """Wait until the process begins to leave, or has ended; return False if it does not within so many seconds."""
+    async def is_over(self, gone: asyncio.Event, patience: Patience) -> None:
+        """Wait until the process is gone, or has used up the time for one of its steps."""
+        steps = zip((self._began, self._has_saved, gone), patience, strict=True)
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self._began.wait()
-                return True
-        return False
+            for step, seconds in steps:
+                async with asyncio.timeout(seconds):
+                    await step.wait()
 
     @property
     def ended(self) -> Ended:

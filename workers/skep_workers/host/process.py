@@ -35,13 +35,15 @@ from skep_shared.frames import (
 from skep_shared.interrupt_page import INTERRUPT_SIGNAL, InterruptPage
 from skep_workers.host.exit_status import describe_status
 from skep_workers.host.incoming import MAX_FAULT_CHARS, Incoming
-from skep_workers.host.parting import BEGIN_SECONDS, EXIT_SECONDS, Ended, Parting
+from skep_workers.host.parting import Ended, Parting, Patience
 from skep_workers.host.process_ends import LastOutput, ProcessEnds, receive_from
 from skep_workers.host.thread_signals import signal_thread
 from skep_workers.host.twin_requests import TwinRequests
 
 EXIT_STATUS_SECONDS: Final = 1.0
 KILL_SECONDS: Final = 2.0
+DEFAULT_PATIENCE: Final = Patience()
+STOP_PATIENCE: Final = Patience(2.0, 2.0, 2.0)  # for a process that has nothing to save
 FRAME_SECONDS: Final = 0.002
 SEND_BUFFER_BYTES: Final = 8 * 1024 * 1024
 
@@ -180,15 +182,12 @@ class SessionProcess:
         """Ask what of user code works in it; return None without an answer. Only while no cell runs."""
         return await self._parting.ask(lambda inquiry: _send(self._control, [encode_frame(inquiry)]), patience_seconds)
 
-    async def leave(self, order: Shutdown, patience_seconds: float = EXIT_SECONDS) -> Ended:
+    async def leave(self, order: Shutdown, patience: Patience = DEFAULT_PATIENCE) -> Ended:
         """Have the process leave in order, and kill it where it does not in time; afterwards it is gone."""
         if self._control is not None and not self.gone.is_set():
             self._is_stopping = True
             _send(self._control, [encode_frame(order)])
-            if await self._parting.began(min(BEGIN_SECONDS, patience_seconds)):
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(patience_seconds):
-                        await self.gone.wait()
+            await self._parting.is_over(self.gone, patience)
             if not self.gone.is_set():
                 self.kill()
                 await self.gone.wait()
@@ -196,7 +195,7 @@ class SessionProcess:
 
     async def stop(self) -> None:
         """End the process in order, saving nothing; afterwards it is gone."""
-        await self.leave(Shutdown(), KILL_SECONDS)
+        await self.leave(Shutdown(), STOP_PATIENCE)
 
     def kill(self) -> None:
         """End the process and its group at once."""

@@ -10,7 +10,7 @@ from skep_workers.host.facilities import Host
 from skep_workers.host.housing import Housing
 from skep_workers.host.journal import Journal
 from skep_workers.host.live_fork import LiveForking, Source
-from skep_workers.host.parting import Ended
+from skep_workers.host.parting import Ended, Patience
 from skep_workers.host.process import SessionProcess
 from skep_workers.host.state_keeping import StateKeeping
 
@@ -67,13 +67,13 @@ class SessionProcesses:
             return None
         return await self._live_forking.start(source, self._journal.head, manifest, self._on_frame, self._on_exit)
 
-    async def end(self, order: Shutdown, patience_seconds: float) -> Ended:
+    async def end(self, order: Shutdown, patience: Patience) -> Ended:
         """Have the process leave in order; the session's next cell gets another one."""
         if self.current is None:
             return Ended()
         self._is_replacing = True
         try:
-            return await self.current.leave(order, patience_seconds)
+            return await self.current.leave(order, patience)
         finally:
             self._is_replacing = False
 

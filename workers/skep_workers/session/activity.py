@@ -46,9 +46,9 @@ def threads_at_work() -> list[str]:
     return _bounded(sorted(names))
 
 
-def children_at_work() -> list[str]:
-    """Name the child processes of user code that live."""
-    return _bounded([f"{pid} ({command})" for pid, command in _working_children()])
+def children_at_work(own: int = 0) -> list[str]:
+    """Name the child processes of user code that live; `own` is one of the engine's."""
+    return _bounded([f"{pid} ({command})" for pid, command in _working_children() if pid != own])
 
 
 def living_children(parent: int) -> Iterator[tuple[int, str]]:

@@ -15,14 +15,14 @@ holds the GIL, ends when the host's patience does.
 """
 
 import gc
-import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from signal import ITIMER_REAL, SIG_UNBLOCK, SIGALRM, pthread_sigmask, setitimer, signal  # see loop.py
 from types import FrameType
 from typing import Any, Final
 
-from skep_shared.frames import Leaving, Left, Shutdown
+from skep_shared.frames import Exiting, Frame, Leaving, Left, Shutdown
 from skep_workers.session.activity import children_at_work, connections, tasks_at_work, threads_at_work
 from skep_workers.session.checkpoint.keeping import Keeper
 from skep_workers.session.exits import ExitHandlers
@@ -66,15 +66,15 @@ class LeaveTaking:
 
     def leave(self, order: Shutdown, own: set[int]) -> None:
         """Do all of it; `own` are the descriptors of the engine."""
-        threads = threads_at_work()
-        ending = Leaving(tasks_at_work(self._loop), threads, children_at_work(), connections(own))
+        ending = self._look(own)
         self._link.send(ending)
         has_files = has_writable(own)
         if has_files:
             with self._within(FLUSH_SECONDS, "flushing files"):
                 flush_files(self._attempt)
         if order.seq:
-            self._link.send(*self._keeper.leave(order.seq))
+            self._save(self._keeper.leave, order.seq)
+        self._link.send(Exiting())
         saved = [] if order.is_over else self._keeper.saved_values()
         self.exits.spare(saved)
         for call in (self.exits.run, self.exits.finalize, self._end_logging, self._close):
@@ -85,13 +85,27 @@ class LeaveTaking:
                 with self._within(EXIT_SECONDS, "ending the session's objects"):
                     call()
         # A thread that still writes would only meet a closed file.
-        if (has_files or has_writable(own)) and not threads:
+        if (has_files or has_writable(own)) and not ending.threads:
             with self._within(FLUSH_SECONDS, "closing files"):
                 close_files(self._attempt)
         if order.seq:
-            self._link.send(*self._keeper.leave_files(order.seq))
+            self._save(self._keeper.leave_files, order.seq)
         self._drain()
         self._link.send(Left(self.exits.notes))
+
+    def _look(self, own: set[int]) -> Leaving:
+        try:
+            children = children_at_work(self._keeper.child_pid)
+            return Leaving(tasks_at_work(self._loop), threads_at_work(), children, connections(own))
+        except Exception as exc:  # noqa: BLE001 - user code has a hand in tasks and threads; the leave goes on
+            self.exits.note("looking for what ends", exc)
+            return Leaving([], [], [], [])
+
+    def _save(self, save: Callable[[int], list[Frame]], seq: int) -> None:
+        try:
+            self._link.send(*save(seq))
+        except Exception as exc:  # noqa: BLE001 - what is saved is then the state after the last cell
+            self.exits.note("saving the last state", exc)
 
     def _end_logging(self) -> None:
         if "logging" in sys.modules:
@@ -115,13 +129,13 @@ class LeaveTaking:
             if is_armed:
                 raise LeaveTimeout(seconds)
 
-        signal.signal(signal.SIGALRM, cut_short)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGALRM})
+        signal(SIGALRM, cut_short)
+        pthread_sigmask(SIG_UNBLOCK, {SIGALRM})
         try:
-            signal.setitimer(signal.ITIMER_REAL, seconds, AGAIN_SECONDS)
+            setitimer(ITIMER_REAL, seconds, AGAIN_SECONDS)
             yield
         except BaseException as exc:  # noqa: BLE001 - the process ends; what user code raised is reported
             self.exits.note(doing, exc)
         finally:
             is_armed = False
-            signal.setitimer(signal.ITIMER_REAL, 0)
+            setitimer(ITIMER_REAL, 0)

@@ -117,7 +117,11 @@ class Parts:
 
     def _work(self, number: int) -> Work:
         """Say what of user code runs or waits; the control thread asks."""
-        return Work(number, tasks_at_work(self.loop), threads_at_work(), children_at_work())
+        try:
+            children = children_at_work(self.keeper.child_pid)
+            return Work(number, tasks_at_work(self.loop), threads_at_work(), children)
+        except Exception as exc:  # noqa: BLE001 - user code has a hand in tasks and threads; the control thread lives on
+            return Work(number, [f"what works can't be told: {type(exc).__name__}"], [], [])
 
     def leave(self, order: Shutdown) -> None:
         """Do what comes last in a process that leaves in order."""

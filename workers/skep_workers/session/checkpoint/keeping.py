@@ -135,6 +135,11 @@ class Keeper:
         """Save the files once more, if they have changed since `leave`, beside the names that it has saved."""
         return self._snapshots.take_files(seq) if self.is_on else []
 
+    @property
+    def child_pid(self) -> int:
+        """Return the pid of the child that takes a snapshot now, 0 without one."""
+        return self._snapshots.child_pid
+
     def saved_values(self) -> list[Any]:
         """Return the values that the latest checkpoint has."""
         names, saved = self._namespace.names, self._snapshots.saved_names

@@ -73,6 +73,7 @@ class Snapshots:
         self._too_much: dict[str, int] = {}
         self._joint: list[dict[str, int]] = []  # names, with their values' ids, that the last snapshot had in one group
         self._child: threading.Thread | None = None
+        self.child_pid = 0
         self._buffers = StillBuffers()
         self._waits_for_buffers = False  # whether buffers alone were too much to look at in place
         self._sent_apart = 0  # snapshots on the other socket, of which one may still be on its way
@@ -114,7 +115,7 @@ class Snapshots:
 
     def begin_as_twin(self) -> State:
         """Go on in another process, whose host has heard of no snapshot yet; gives the state without its names."""
-        self._child = None
+        self._child, self.child_pid = None, 0
         self._sent_apart = 0
         self._proofs.clear()  # they would keep alive what the twin's session lets go of
         self._buffers.begin_as_twin()
@@ -290,7 +291,7 @@ class Snapshots:
     def _start_child(self, seq: int, state: State, proofs: dict[str, _Proof], known: Known) -> None:
         skipped, joint = self._reasons(state.names), self._still_joint(state.names)
         child = SnapshotChild(seq, state, skipped, joint, self._stored, known, self.limits)
-        child.fork()
+        self.child_pid = child.fork()
         self._child = threading.Thread(target=self._attend, args=(child, proofs), name="skep-snapshot", daemon=True)
         self._child.start()
 
@@ -316,7 +317,7 @@ class Snapshots:
                 self._joint = []
             for name, reason in child.failed.items():
                 self._skipped[name] = (child.state.names[name], reason)
-            self._child = None
+            self._child, self.child_pid = None, 0
             self._on_free(manifest is not None)
 
 
