@@ -143,13 +143,33 @@ class Keeper:
             return []
         return self.after_cell(self._latest_seq, Uses())
 
-    def finish(self) -> list[Frame]:
-        """Save what is not saved yet, at the end of the session process; waits for children."""
-        self._snapshots.join()
-        self._interval_seconds = 0.0
-        frames = self.when_idle()
-        self._snapshots.join()
-        return frames
+    def leave(self, seq: int) -> list[Frame]:
+        """Save, at the end of the process, what is not saved yet as the state after the cell of `seq`.
+
+        Waits for children, whose frames they send themselves.
+        """
+        if not self.is_on:
+            return []
+        return self._snapshots.take_last(seq, has_run=self._is_wanted)
+
+    def leave_files(self, seq: int) -> list[Frame]:
+        """Save the files once more, if they have changed since `leave`, beside the names that it has saved."""
+        return self._snapshots.take_files(seq) if self.is_on else []
+
+    @property
+    def child_pid(self) -> int:
+        """Return the pid of the child that takes a snapshot now, 0 without one."""
+        return self._snapshots.child_pid
+
+    def saved_values(self) -> list[Any]:
+        """Return the values that the latest checkpoint has."""
+        names, saved = self._namespace.names, self._snapshots.saved_names
+        return [value for name, value in list(names.items()) if name in saved]
+
+    def let_go(self) -> None:
+        """Hold no value of the namespace any more; nothing is saved after this but files."""
+        self._buried.clear()
+        self._snapshots.let_go()
 
     def expect(self, frame: Expect) -> None:
         """Make room for what is large in the checkpoint whose chunks come now."""

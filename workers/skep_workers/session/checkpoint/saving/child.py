@@ -64,13 +64,14 @@ class SnapshotChild:
         self.size = 0
         self.file = os.memfd_create("skep-snapshot", os.MFD_CLOEXEC)
 
-    def fork(self) -> None:
-        """Freeze the state: from here on the child has it."""
+    def fork(self) -> int:
+        """Freeze the state: from here on the child has it; return its pid."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Python 3.12 warns of forking beside threads; the deadline is for that
             self._pid = os.fork()
         if self._pid == 0:
             self._work()
+        return self._pid
 
     def _work(self) -> None:
         status, task = 1, self._task

@@ -27,12 +27,13 @@ from skep_workers.session.checkpoint.saving.pickling import Untrusted
 from skep_workers.session.checkpoint.saving.rebinding import rebind
 from skep_workers.session.checkpoint.saving.trials import Trials
 from skep_workers.session.checkpoint.state import SnapshotLimits, State
-from skep_workers.session.checkpoint.surroundings.workspace import Entry
+from skep_workers.session.checkpoint.surroundings.workspace import LOST_PREFIX, Entry
 from skep_workers.session.checkpoint.unchanged.fingerprints import Fingerprint, fingerprint, is_immutable, same
 from skep_workers.session.checkpoint.unchanged.unchanged_buffers import Known, StillBuffers
 from skep_workers.session.internals import RESULT_NAMES
 from skep_workers.session.uses import SCALARS, Uses, reads_plain_values
 
+MOST_TRIES: Final = 3
 MOST_JOINT: Final = 100  # names in a group; one of more is mostly that of all the small values
 
 
@@ -70,6 +71,9 @@ class Snapshots:
         self._on_free = on_free
         self._proofs: dict[str, _Proof] = {}
         self._last: Manifest | None = None
+        self._restored: Manifest | None = None  # what this process began with, if it was restored
+        self._omits_same = False
+        self._was_same = False  # what a child made, where that is omitted
         self._last_state = State({}, {}, [], {}, {}, is_final=False)
         self._last_ids: dict[str, int] = {}  # of the values, which it doesn't hold
         self._stored: frozenset[bytes] = frozenset()
@@ -80,6 +84,7 @@ class Snapshots:
         self._uses: Uses | None = None  # of the cells since the last snapshot; None: they may have changed anything
         self._collected = 0  # objects that the garbage collector had ended at the last snapshot
         self._child: threading.Thread | None = None
+        self.child_pid = 0
         self._known_definitions: KnownDefinitions | None = None
         self._buffers = StillBuffers()
         self._slow = ""  # the variable that took too long in the last snapshot, if one did
@@ -101,6 +106,7 @@ class Snapshots:
 
     def adopt(self, manifest: Manifest, names: dict[str, Any]) -> None:
         """Start from a checkpoint that was restored to these names: its chunks are stored."""
+        self._restored = manifest
         self._know_stored(manifest)
         self._know_joint(manifest, names)
 
@@ -124,7 +130,7 @@ class Snapshots:
 
     def begin_as_twin(self) -> State:
         """Go on in another process, whose host has heard of no snapshot yet; gives the state without its names."""
-        self._child = None
+        self._child, self.child_pid = None, 0
         self._sent_apart = 0
         self._known_definitions = None
         self._proofs.clear()  # they would keep alive what the twin's session lets go of
@@ -171,6 +177,73 @@ class Snapshots:
                 return frames
         self._start_child(seq, state, proofs, known)
         return None
+
+    # --- at the end of the process --------------------------------------------------------------------------------
+
+    def take_last(self, seq: int, *, has_run: bool) -> list[Frame]:
+        """Save what has changed since the last snapshot; waits for children. has_run: a cell has ended since then.
+
+        A state that turns out to be what is saved already is not saved again.
+        """
+        self.join()
+        self._omits_same = True
+        state = self._read_state()
+        if not has_run and self._has_kept_names(state):
+            return self._with_files(seq, state) or [Saved(seq, b"", {}, self._sent_apart)]
+        for _ in range(MOST_TRIES):  # after a child that has failed, another one leaves out what it was at
+            before, frames = self._sent_apart, self.take(seq)
+            if frames is not None:
+                return frames
+            self.join()
+            if self._sent_apart != before:
+                return []
+            if self._was_same:
+                return [Saved(seq, b"", {}, self._sent_apart)]
+        return []
+
+    def take_files(self, seq: int) -> list[Frame]:
+        """Save the files as they are now, beside the names of the last snapshot, if that has others."""
+        return self._with_files(seq, self._read_state()) if self._base is not None else []
+
+    @property
+    def saved_names(self) -> set[str]:
+        """Return the variables that the latest checkpoint has."""
+        return self._base.names if self._base is not None else set()
+
+    def let_go(self) -> None:
+        """Hold no value any more."""
+        self._proofs.clear()
+        self._skipped.clear()
+
+    @property
+    def _base(self) -> Manifest | None:
+        return self._last or self._restored
+
+    def _has_kept_names(self, state: State) -> bool:
+        """Return whether no code can have changed the names since they were saved, or restored."""
+        if self._base is None or not state.is_final:
+            return False
+        if self._last is None:
+            return True
+        ids = {name: id(value) for name, value in state.names.items()}
+        return self._last_state.is_final and ids == self._last_ids and state.ambient == self._last_state.ambient
+
+    def _with_files(self, seq: int, state: State) -> list[Frame]:
+        """Return the frames that save the base with these files; none if it has them."""
+        base = self._base
+        assert base is not None  # noqa: S101 - the callers have looked
+        lost = {name: reason for name, reason in base.lost.items() if not name.startswith(LOST_PREFIX)} | state.lost
+        if state.files == base.files and lost == base.lost:
+            return []
+        manifest = replace(base, seq=seq, files=state.files, lost=lost, sizes={})
+        names = [name for entry in state.files for name in entry.chunks if name not in self._stored]
+        blobs = [Blob(name, state.contents[name]) for name in dict.fromkeys(names)]
+        return [*blobs, self._saved(manifest)]
+
+    def _is_same(self, manifest: Manifest) -> bool:
+        """Return whether a manifest says what the one before says, where that is not worth a checkpoint."""
+        base = self._base
+        return self._omits_same and base is not None and replace(manifest, seq=base.seq).pack() == base.pack()
 
     def _take_bindings(self, seq: int, state: State, bound: frozenset[str]) -> list[Frame] | None:
         """Save what cells of plain values have bound; None if more may have changed, and all is to be looked at.
@@ -247,6 +320,8 @@ class Snapshots:
             return None
         finally:
             assembler.close()
+        if self._is_same(manifest):
+            return [Saved(seq, b"", {}, self._sent_apart)]
         self._know_joint(manifest, names)
         self._know_definitions(manifest, assembler.learned_definitions, proofs)
         self._buffers.adopt(assembler.learned)
@@ -297,7 +372,7 @@ class Snapshots:
         skipped, joint = self._reasons(state.names), self._still_joint(state.names)
         earlier = Earlier(known, self._known_definitions, self._trials)
         child = SnapshotChild(Task(seq, state, skipped, joint, self._stored, earlier), self.limits)
-        child.fork()
+        self.child_pid = child.fork()
         self._child = threading.Thread(target=self._attend, args=(child, proofs), name="skep-snapshot", daemon=True)
         self._child.start()
 
@@ -306,7 +381,8 @@ class Snapshots:
         manifest = None
         try:
             manifest = child.finish()
-            if manifest is not None:
+            self._was_same = manifest is not None and self._is_same(manifest)
+            if manifest is not None and not self._was_same:
                 self._send_file(child.file, child.size)
                 self._sent_apart += 1
         finally:
@@ -327,7 +403,7 @@ class Snapshots:
                     self._joint = []
             for name, reason in child.failed.items():
                 self._skipped[name] = (child.state.names[name], reason)
-            self._child = None
+            self._child, self.child_pid = None, 0
             self._on_free(manifest is not None)
 
 
