@@ -1,0 +1,128 @@
+"""The four ways that a case is used: live, after a hibernation, in a fork, and after its worker was killed.
+
+Each way gives '' or what went wrong. Losses count as wrong unless the case allows them, they were reported in
+`checkpoint.partial` before the process ended, and reading the name afterwards says so.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from typing import Final
+
+from ..fidelity.ours import losses, told
+from .case import Case
+
+import skep
+
+CELL_SECONDS: Final = 45.0
+WAIT_SECONDS: Final = 75.0
+TELLING_SECONDS: Final = 15.0  # from the outcome of a cell to the report of what its checkpoint leaves out
+
+
+async def live(session: skep.Session, case: Case) -> str:
+    """Use it in the process that made it."""
+    return await _make(session, case) or await _run(session, case.uses)
+
+
+async def hibernated(session: skep.Session, case: Case) -> str:
+    """Use it in a new process, after the one that made it left in order."""
+    failure = await _make(session, case)
+    if failure:
+        return failure
+    try:
+        await session.hibernate()
+    except skep.SkepError as exc:
+        failure = f"hibernate() straight after an outcome: {type(exc).__name__}: {exc}; "
+    return failure + await _use_restored(session, case, await _reported(session, case))
+
+
+async def forked(session: skep.Session, fork: skep.Session, case: Case) -> str:
+    """Use it in a fork of the session that made it."""
+    return await _use_restored(fork, case, await _reported(session, case))
+
+
+async def prepared(session: skep.Session, case: Case) -> tuple[str, frozenset[str]]:
+    """Make it in a session whose worker will be killed; gives what went wrong, and what was reported as lost."""
+    return await _make(session, case), await _reported(session, case)
+
+
+async def after_a_kill(session: skep.Session, case: Case, reported: frozenset[str]) -> str:
+    """Use it on the second worker."""
+    return await _use_restored(session, case, reported)
+
+
+async def _make(session: skep.Session, case: Case) -> str:
+    for code in case.makes:
+        failure = await _run(session, code)
+        if failure:
+            return f"not made: {failure}"
+    return ""
+
+
+async def _run(session: skep.Session, code: str) -> str:
+    outcome = await session.run(code, timeout=CELL_SECONDS, wait=WAIT_SECONDS)
+    return "" if outcome.ok else told(outcome)
+
+
+async def _reported(session: skep.Session, case: Case) -> frozenset[str]:
+    """Return what the latest `checkpoint.partial` leaves out, once it has what the case loses."""
+    lost: frozenset[str] = frozenset()
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(TELLING_SECONDS), contextlib.aclosing(_partials(session, case)) as partials:
+            async for names in partials:
+                lost = names
+                if case.loses <= lost:
+                    break
+    return lost
+
+
+async def _partials(session: skep.Session, case: Case) -> AsyncIterator[frozenset[str]]:
+    latest: frozenset[str] = frozenset()
+    last = "0-0"
+    async for event in session.events():
+        last = event.id
+        if event.kind == "checkpoint.partial":
+            latest = frozenset(event.lost)
+    yield latest
+    async for event in session.events(last, follow=True):
+        if event.kind == "checkpoint.partial":
+            yield frozenset(event.lost)
+
+
+async def _use_restored(session: skep.Session, case: Case, reported: frozenset[str]) -> str:
+    is_kept = not reported & case.or_loses
+    failure = await _run(session, case.uses if is_kept else case.uses_the_rest)
+    lost = await _lost_in_restore(session)
+    expected = case.loses | (reported & case.or_loses)
+    problems = [failure] if failure else []
+    if lost - expected:
+        problems.append(f"lost {_shown(lost - expected)}")
+    if lost - reported:
+        problems.append(f"not reported at the checkpoint: {_shown(lost - reported)}")
+    if expected - lost:
+        problems.append(f"not lost in the restore: {_shown(expected - lost)}")
+    if problems:
+        return "; ".join(problems) + await losses(session)
+    return await _unread(session, lost)
+
+
+async def _lost_in_restore(session: skep.Session) -> frozenset[str]:
+    lost: frozenset[str] = frozenset()
+    async for event in session.events():
+        if event.kind == "session.restored":
+            lost = frozenset(event.lost)
+    return lost
+
+
+async def _unread(session: skep.Session, lost: frozenset[str]) -> str:
+    """Check that reading a lost name says what became of it."""
+    for name in sorted(lost):
+        if name.isidentifier():
+            outcome = await session.run(name, timeout=CELL_SECONDS, wait=WAIT_SECONDS)
+            if outcome.error is None or "lost after checkpoint" not in outcome.error.evalue:
+                return f"reading {name} does not say that it is lost: {told(outcome)}"
+    return ""
+
+
+def _shown(names: frozenset[str]) -> str:
+    return ", ".join(sorted(names)[:10])
