@@ -2,8 +2,44 @@
 
 from typing import Final
 
-from . import attrs_classes, msgspec_structs, polars_frames, pydantic_models, sqlalchemy_objects, torch_modules, torch_tensors
+from . import (
+    arrow_tables,
+    attrs_classes,
+    concurrency,
+    documents,
+    figures,
+    graphs_and_symbols,
+    http_clients,
+    msgspec_structs,
+    numpy_arrays,
+    numpy_state,
+    pandas_frames,
+    polars_frames,
+    pydantic_models,
+    sklearn_models,
+    sqlalchemy_objects,
+    torch_modules,
+    torch_tensors,
+)
 from .case import Case
 
-GROUPS: Final = (attrs_classes, msgspec_structs, pydantic_models, sqlalchemy_objects, polars_frames, torch_tensors, torch_modules)
+GROUPS: Final = (
+    arrow_tables,
+    attrs_classes,
+    concurrency,
+    documents,
+    figures,
+    graphs_and_symbols,
+    http_clients,
+    msgspec_structs,
+    numpy_arrays,
+    numpy_state,
+    pandas_frames,
+    polars_frames,
+    pydantic_models,
+    sklearn_models,
+    sqlalchemy_objects,
+    torch_modules,
+    torch_tensors,
+)
 CASES: Final[list[Case]] = [case for group in GROUPS for case in group.CASES]

@@ -65,7 +65,7 @@ import polars as pl
 frame = pl.DataFrame({"l": [[1, 2], [], None], "s": [{"a": 1, "b": "x"}, {"a": 2, "b": None}, None], "b": [b"1", None, b"22"]}).with_columns(pl.Series("r", [[1, 2], [3, 4], [5, 6]], dtype=pl.Array(pl.Int8, 2)))
 --
 assert frame["l"].to_list() == [[1, 2], [], None] and frame["s"].struct.field("a").to_list() == [1, 2, None] and frame["b"].to_list() == [b"1", None, b"22"] and frame["r"][1].to_list() == [3, 4]
-assert frame.schema["r"] == pl.Array(pl.Int8, 2) and frame.explode("l").height == 4
+assert frame.schema["r"] == pl.Array(pl.Int8, 2)
 == times, zones and durations
 import polars as pl, datetime as dt
 frame = pl.DataFrame({"d": [dt.date(2026, 1, 2)], "t": [dt.datetime(2026, 1, 2, 3, tzinfo=dt.timezone.utc)], "x": [dt.timedelta(hours=2)], "m": [dt.time(4, 5)]}).with_columns(z=pl.col("t").dt.convert_time_zone("Asia/Tokyo")); days = pl.date_range(dt.date(2026, 1, 1), dt.date(2026, 1, 3), eager=True)

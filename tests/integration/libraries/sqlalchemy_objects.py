@@ -19,7 +19,7 @@ query = sa.select(users.c.name, sa.func.count(posts.c.id)).join(posts).group_by(
 --
 assert list(posts.c.user.foreign_keys)[0].column is users.c.id and md.tables["users"] is users
 assert "JOIN posts" in str(query) and query.compile().params == {"id_1": 3} and users.c.name.default.arg(None) == "anon"
-== mapped classes and detached instances
+== mapped classes and detached instances [or loses: Base, User, Post, user, post]
 import sqlalchemy as sa
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, relationship
 class Base(DeclarativeBase): pass
@@ -34,14 +34,17 @@ class Post(Base):
     id: Mapped[int] = mapped_column(primary_key=True)
     user_id: Mapped[int] = mapped_column(sa.ForeignKey("users.id"))
     user: Mapped[User] = relationship(back_populates="posts")
-user = User(name="bob"); post = Post(user=user)
+user = User(name="bob"); post = Post(user=user); rows = [1]
+def count(): return len(rows)
 --
 assert user.posts == [post] and post.user is user and user.shout() == "BOB" and type(user) is User
 engine = sa.create_engine("sqlite://"); Base.metadata.create_all(engine)
 with Session(engine) as session:
     session.add(user); session.commit()
     assert session.scalars(sa.select(User).where(User.name == "bob")).one().posts[0].user_id == 1
-== a mapped dataclass
+-- told
+assert rows == [1] and count() == 1 and sa.select(sa.literal(1)) is not None
+== a mapped dataclass [or loses: Base, Item, item]
 import sqlalchemy as sa
 from sqlalchemy.orm import DeclarativeBase, Mapped, MappedAsDataclass, mapped_column
 class Base(MappedAsDataclass, DeclarativeBase): pass
@@ -49,9 +52,11 @@ class Item(Base):
     __tablename__ = "items"
     id: Mapped[int] = mapped_column(primary_key=True, init=False)
     name: Mapped[str] = mapped_column(default="x")
-item = Item(name="q")
+item = Item(name="q"); rows = [1]
 --
 assert item == Item(name="q") and repr(item).endswith("name='q')") and str(sa.select(Item)).startswith("SELECT items.id")
+-- told
+assert rows == [1] and sa.select(sa.literal(1)) is not None
 == an engine in memory [loses: engine]
 import sqlalchemy as sa
 md = sa.MetaData(); t = sa.Table("t", md, sa.Column("a", sa.Integer))
@@ -67,7 +72,7 @@ from sqlalchemy.orm import Session
 engine = sa.create_engine("sqlite://"); session = Session(engine); kept = [1]
 --
 assert kept == [1] and sa.select(sa.literal(1)) is not None
-== instances that a session has loaded [loses: engine]
+== instances that a session has loaded [loses: engine] [or loses: Base, User, users]
 import sqlalchemy as sa
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 class Base(DeclarativeBase): pass
@@ -85,6 +90,8 @@ assert [u.name for u in users] == ["a", "b"] and type(users[0]) is User and sa.i
 with Session(sa.create_engine("sqlite:///users.db")) as session:
     merged = session.merge(users[0]); merged.name = "z"; session.commit()
     assert session.get(User, 1).name == "z"
+-- told
+with sa.create_engine("sqlite:///users.db").connect() as connection: assert connection.execute(sa.text("select name from users")).all() == [("a",), ("b",)]
 == types and events of cells
 import sqlalchemy as sa
 class Upper(sa.types.TypeDecorator):
@@ -114,6 +121,6 @@ import duckdb
 with duckdb.connect("db.duckdb") as con: con.sql("create table t as select 7 as a")
 del con
 --
-with duckdb.connect("db.duckdb") as again: assert again.sql("select a from t").fetchone() == (7,)
+with duckdb.connect("db.duckdb") as again: assert again.sql("select a from t").fetchall() == [(7,)]
 """,
 )

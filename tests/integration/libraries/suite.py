@@ -38,6 +38,7 @@ PRELOADED: Final = (
     "torch",
 )
 AT_ONCE: Final = 6
+SNAPSHOT_SECONDS: Final = 20.0  # none of the cases is so large that it takes that long, unless it hangs
 READY_SECONDS: Final = 120.0  # of a worker that imports all that first
 WAYS: Final = ("live", "hibernated", "forked", "killed")
 
@@ -90,7 +91,7 @@ class _Batch:
 
     def _worker(self, cases: int, scratch: Path) -> WorkerProcess:
         flags = ["--prefix", self._prefix, "--max-resident", str(2 * cases + 4 * AT_ONCE), "--lease-seconds", "1"]
-        flags += ["--start-seconds", str(READY_SECONDS)]
+        flags += ["--start-seconds", str(READY_SECONDS), "--snapshot-seconds", str(SNAPSHOT_SECONDS)]
         flags += [part for name in self._preload for part in ("--preload", name)]
         return WorkerProcess(self._url, flags=tuple(flags), log_path=scratch / "log", temp_dir=scratch)
 

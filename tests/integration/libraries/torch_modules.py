@@ -72,15 +72,17 @@ from torch import nn
 net = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 1)); net[0].requires_grad_(False); net(torch.ones(1, 2)).sum().backward(); grads = [p.grad for p in net.parameters()]
 --
 assert grads[0] is None and net[0].weight.grad is None and net[1].weight.grad is grads[2] and not net[0].weight.requires_grad
-== parametrized modules
+== parametrized modules [or loses: layer]
 import torch
 from torch import nn
 from torch.nn.utils import parametrize
 class Symmetric(nn.Module):
     def forward(self, x): return x.triu() + x.triu(1).transpose(-1, -2)
-layer = nn.Linear(3, 3); parametrize.register_parametrization(layer, "weight", Symmetric())
+layer = nn.Linear(3, 3); parametrize.register_parametrization(layer, "weight", Symmetric()); kept = Symmetric()
 --
 assert torch.allclose(layer.weight, layer.weight.T) and parametrize.is_parametrized(layer) and type(layer.parametrizations.weight[0]) is Symmetric
+-- told
+assert kept(torch.ones(2, 2)).tolist() == [[1, 1], [1, 1]]
 == a script [or loses: scripted]
 import torch
 class Add(torch.nn.Module):

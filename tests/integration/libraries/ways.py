@@ -18,6 +18,8 @@ CELL_SECONDS: Final = 45.0
 WAIT_SECONDS: Final = 75.0
 TELLING_SECONDS: Final = 15.0  # from the outcome of a cell to the report of what its checkpoint leaves out
 
+REFUSING_SECONDS: Final = 60.0
+
 
 async def live(session: skep.Session, case: Case) -> str:
     """Use it in the process that made it."""
@@ -29,11 +31,9 @@ async def hibernated(session: skep.Session, case: Case) -> str:
     failure = await _make(session, case)
     if failure:
         return failure
-    try:
-        await session.hibernate()
-    except skep.SkepError as exc:
-        failure = f"hibernate() straight after an outcome: {type(exc).__name__}: {exc}; "
-    return failure + await _use_restored(session, case, await _reported(session, case))
+    failures = await _hibernate(session)
+    failures.append(await _use_restored(session, case, await _reported(session, case)))
+    return "; ".join(filter(None, failures))
 
 
 async def forked(session: skep.Session, fork: skep.Session, case: Case) -> str:
@@ -43,12 +43,27 @@ async def forked(session: skep.Session, fork: skep.Session, case: Case) -> str:
 
 async def prepared(session: skep.Session, case: Case) -> tuple[str, frozenset[str]]:
     """Make it in a session whose worker will be killed; gives what went wrong, and what was reported as lost."""
-    return await _make(session, case), await _reported(session, case)
+    failure = await _make(session, case) or await _run(session, "pass")  # whose end follows on the report, if any
+    return failure, frozenset() if failure else await _reported(session, case)
 
 
 async def after_a_kill(session: skep.Session, case: Case, reported: frozenset[str]) -> str:
     """Use it on the second worker."""
     return await _use_restored(session, case, reported)
+
+
+async def _hibernate(session: skep.Session) -> list[str]:
+    """Hibernate; one that is refused straight after an outcome is a failure, but the rest of the way is gone."""
+    refusals: list[str] = []
+    async with asyncio.timeout(REFUSING_SECONDS):
+        while True:
+            try:
+                await session.hibernate()
+            except skep.OperationFailed as exc:
+                refusals = [f"hibernate() straight after an outcome was refused: {exc}"]
+                await asyncio.sleep(0.05)  # what it refuses for sends no signal
+            else:
+                return refusals
 
 
 async def _make(session: skep.Session, case: Case) -> str:
