@@ -51,12 +51,14 @@ bus = Bus(); t = asyncio.create_task(bus.run()); await asyncio.sleep(0); await b
 --
 assert bus.log == [1] and bus.q.empty()
 bus.q.put_nowait(2); await bus.run(); assert bus.log == [1, 2]
-== queues of every kind
+== queues of every kind [or loses: sq]
 import asyncio, queue, collections
 q = asyncio.Queue(); q.put_nowait(1); lk = asyncio.Lock(); ev = asyncio.Event(); ev.set(); pq = asyncio.PriorityQueue(3); pq.put_nowait((2, "b")); pq.put_nowait((1, "a")); sq = queue.SimpleQueue(); sq.put(5); lifo = queue.LifoQueue(); lifo.put(6)
 --
 assert q.get_nowait() == 1 and ev.is_set() and not lk.locked()
 assert pq.get_nowait() == (1, "a") and pq.maxsize == 3 and sq.get_nowait() == 5 and lifo.get_nowait() == 6
+-- told
+assert q.get_nowait() == 1 and ev.is_set() and not lk.locked() and pq.get_nowait() == (1, "a") and lifo.get_nowait() == 6
 == a task and a future that are done [or loses: task, fut]
 import asyncio
 async def w(): return [5]
@@ -113,13 +115,13 @@ with cond: cond.notify_all()
 --
 assert sem.acquire(blocking=False) and not sem.acquire(blocking=False) and ev.is_set() and bar.wait() == 0
 with cond: assert lock.acquire(blocking=False); lock.release()
-== a thread that has ended, a timer and a thread that runs [loses: runs] [or loses: ended, timer]
+== a thread that has ended, a timer and a thread that runs [loses: runs] [or loses: ended, timer, stop]
 import threading
 stop = threading.Event(); log = []; ended = threading.Thread(target=log.append, args=(1,)); ended.start(); ended.join(); timer = threading.Timer(1000, print); runs = threading.Thread(target=stop.wait, daemon=True); runs.start()
 --
 assert log == [1] and not stop.is_set() and not ended.is_alive()
 -- told
-assert log == [1] and not stop.is_set()
+assert log == [1] and not threading.Event().is_set()
 == processes and pools [loses: process, pool]
 import multiprocessing as mp, multiprocessing.pool, subprocess, sys
 process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE); pool = multiprocessing.pool.ThreadPool(1); done = subprocess.run(["true"]); name = mp.get_start_method(); kept = [1]

@@ -5,18 +5,28 @@ from .case import read
 CASES = read(
     "documents",
     r"""
-== a template of jinja2
+== a template of jinja2 [or loses: t]
 import jinja2
 env = jinja2.Environment(); t = env.from_string('Hi {{ x }}')
 --
-assert t.render(x=1) == 'Hi 1'
-== filters, loaders and globals of jinja2
+assert t.render(x=1) == 'Hi 1' and t.environment is env
+-- told
+assert env.from_string('Hi {{ x }}').render(x=2) == 'Hi 2'
+== filters, loaders and globals of jinja2 [or loses: env, page]
 import jinja2
 env = jinja2.Environment(loader=jinja2.DictLoader({"base": "<{% block b %}{% endblock %}>", "page": "{% extends 'base' %}{% block b %}{{ x|shout }}{{ site }}{% endblock %}"}), autoescape=True)
 env.filters["shout"] = lambda v: v.upper() + mark; env.globals["site"] = "s"; mark = "!"; page = env.get_template("page")
 --
 mark = "?"
 assert page.render(x="a") == "<A?s>" and env.get_template("page").render(x="b") == "<B?s>" and page.environment is env
+-- told
+assert mark == "!" and jinja2.Template("{{ x }}").render(x=1) == "1"
+== filters of an environment that has loaded nothing yet
+import jinja2
+env = jinja2.Environment(loader=jinja2.DictLoader({"page": "{{ x|shout }}"})); env.filters["shout"] = lambda v: v.upper() + mark; mark = "!"
+--
+mark = "?"
+assert env.get_template("page").render(x="a") == "A?"
 == a tree of lxml [or loses: r]
 from lxml import etree
 r = etree.fromstring('<a><b/></a>'); kept = [1]
@@ -75,15 +85,20 @@ s = st.lists(st.integers())
 def t(l): assert len(l) >= 0
 --
 t()
-== composite strategies, and settings that are registered
+== a profile of settings
+from hypothesis import settings
+settings.register_profile("own", max_examples=3, database=None); settings.load_profile("own")
+--
+assert settings.default.max_examples == 3, "the profile is another one"
+== composite strategies
 from hypothesis import given, settings, strategies as st
 @st.composite
 def pairs(draw): a = draw(st.integers(0, limit)); return a, draw(st.integers(a, limit))
-limit = 9; settings.register_profile("own", max_examples=3, database=None); settings.load_profile("own"); seen = []
+limit = 9; seen = []
+@settings(max_examples=3, database=None)
 @given(pairs())
 def check(p): seen.append(p); assert p[0] <= p[1] <= limit
 --
-assert settings.default.max_examples == 3, "the profile is another one"
 seen.clear(); check(); assert 1 <= len(seen) <= 3
 == shapes
 from shapely.geometry import Point
@@ -104,17 +119,22 @@ import xarray as xr, numpy as np
 ds = xr.Dataset({'a': ('x', np.arange(3))}); v = ds.a
 --
 assert int(ds.a.sum()) == 3 and v.sum() == 3
-== coordinates, attributes, accessors and options of xarray
+== options of xarray
+import xarray as xr
+xr.set_options(display_width=33, keep_attrs=True)
+--
+assert xr.get_options()["display_width"] == 33
+== coordinates, attributes and accessors of xarray
 import xarray as xr, numpy as np
 @xr.register_dataarray_accessor("own")
 class Own:
     def __init__(self, a): self.a = a
     def double(self): return self.a * factor
-factor = 2; xr.set_options(display_width=33, keep_attrs=True)
+factor = 2
 da = xr.DataArray(np.arange(4.0).reshape(2, 2), dims=("t", "x"), coords={"t": np.array(["2026-01-01", "2026-01-02"], "M8[ns]")}, name="v", attrs={"unit": "m"}); groups = da.groupby("t.day")
 --
 assert da.own.double().values.tolist() == [[0, 2], [4, 6]], "the accessor"
-assert xr.get_options()["display_width"] == 33 and da.sel(t="2026-01-02").values.tolist() == [2, 3] and (da * 2).attrs == {"unit": "m"} and groups.sum(...).values.tolist() == [1, 5]
+assert da.sel(t="2026-01-02").values.tolist() == [2, 3] and da.attrs == {"unit": "m"} and groups.sum(...).values.tolist() == [1, 5]
 == an array that a label shares with NumPy
 import xarray as xr, numpy as np
 base = np.zeros(3); da = xr.DataArray(base, dims="x")

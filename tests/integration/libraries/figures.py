@@ -31,6 +31,7 @@ with plt.rc_context({"lines.linewidth": 9}): pass
 --
 assert mpl.rcParams["axes.facecolor"] == "#E5E5E5" and mpl.rcParams["font.size"] == 17 and mpl.rcParams["lines.linewidth"] != 9
 == the current figure and axes
+import matplotlib; matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 fig, (left, right) = plt.subplots(1, 2, num="mine"); plt.sca(left); plt.plot([1, 2]); plt.ylabel("v");
 --
@@ -39,10 +40,12 @@ assert plt.gca() is left and plt.fignum_exists("mine") and left.get_ylabel() == 
 plt.title("t"); assert left.get_title() == "t"
 plt.close("all"); assert not plt.get_fignums()
 == several open figures
+import matplotlib; matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 one = plt.figure(1); two = plt.figure(2); plt.figure(1);
 --
-assert plt.get_fignums() == [1, 2] and plt.gcf() is one and plt.figure(2) is two
+assert plt.get_fignums() == [1, 2], plt.get_fignums()
+assert plt.gcf() is one and plt.figure(2) is two
 plt.close("all")
 == artists that refer to each other
 import matplotlib.pyplot as plt, numpy as np
@@ -94,27 +97,33 @@ assert pio.templates.default == "own" and pio.templates["own"].layout.font.size 
 assert go.Figure().layout.template.layout.font.size == 19
 == a figure of plotly express, with traces
 import plotly.express as px, pandas as pd
-f = px.line(pd.DataFrame({"x": [1, 2], "y": [3, 4], "c": ["a", "b"]}), x="x", y="y", color="c"); trace = f.data[0]; spec = f.to_plotly_json()
+f = px.line(pd.DataFrame({"x": [1, 2], "y": [3, 4], "c": ["a", "b"]}), x="x", y="y", color="c"); spec = f.to_plotly_json()
 --
-assert f.data[0] is trace and [t.name for t in f.data] == ["a", "b"] and len(spec["data"]) == 2
-== a figure of bokeh
+assert [t.name for t in f.data] == ["a", "b"] and len(spec["data"]) == 2
+== a figure of bokeh [or loses: p, line]
 from bokeh.plotting import figure
-p = figure(); p.line([1,2],[3,4]);
+p = figure(); line = p.line([1,2],[3,4]); kept = [1]
 --
-assert len(p.renderers) == 1
-== sources and callbacks of bokeh
+assert len(p.renderers) == 1 and p.renderers[0] is line and kept == [1]
+-- told
+assert kept == [1] and figure() is not None
+== sources and callbacks of bokeh [or loses: source, p, glyph]
 from bokeh.models import ColumnDataSource
 from bokeh.plotting import figure
 source = ColumnDataSource({"x": [1, 2], "y": [3, 4]}); p = figure(title="t"); glyph = p.scatter("x", "y", source=source); seen = []; source.on_change("data", lambda attr, old, new: seen.append(attr))
 --
 assert glyph.data_source is source and p.title.text == "t" and source.data["x"] == [1, 2]
 source.data = {"x": [5], "y": [6]}; assert glyph.data_source.data["x"] == [5] and seen == ["data"]
-== an image of Pillow, and what draws on it
+-- told
+assert seen == [] and ColumnDataSource({"x": [1]}).data["x"] == [1] and figure() is not None
+== an image of Pillow, and what draws on it [or loses: d]
 from PIL import Image, ImageDraw
 im = Image.new('RGB', (4,4), 'red'); d = ImageDraw.Draw(im)
 --
 assert im.getpixel((0,0)) == (255,0,0)
 d.point((1, 1), "blue"); assert im.getpixel((1, 1)) == (0, 0, 255), "it draws on another image"
+-- told
+assert im.getpixel((0, 0)) == (255, 0, 0) and ImageDraw.Draw(im) is not None
 == images of files, modes and palettes
 from PIL import Image
 Image.new("L", (2, 2), 7).save("im.png"); opened = Image.open("im.png"); loaded = Image.open("im.png"); loaded.load(); pal = Image.new("P", (2, 2)); pal.putpalette([1, 2, 3] * 256); alpha = Image.new("RGBA", (2, 2), (1, 2, 3, 4)); alpha.info["note"] = "n"

@@ -56,9 +56,9 @@ assert kept == [1] and wait.total == 3 and aiohttp.ClientTimeout(total=4).total 
 == an application of aiohttp [or loses: app]
 from aiohttp import web
 async def hello(request): return web.Response(text="hi")
-app = web.Application(); app.router.add_get("/hello", hello); app["key"] = [1] if False else None; kept = [1]
+app = web.Application(); app.router.add_get("/hello", hello); kept = [1]
 --
-assert [r.method for r in app.router.routes()] == ["GET", "HEAD"] or {r.method for r in app.router.routes()} == {"GET", "HEAD"}
+assert {r.method for r in app.router.routes()} == {"GET", "HEAD"}
 assert (await hello(None)).text == "hi" and kept == [1]
 -- told
 assert (await hello(None)).text == "hi" and kept == [1] and web.Application() is not None

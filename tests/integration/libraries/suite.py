@@ -112,6 +112,10 @@ class _Batch:
             verdicts["killed"] = failure
             return
 
+        if "forked" in case.exempt:
+            verdicts["forked"] = ""
+            return
+
         async def fork() -> str:
             forked = await session.fork(f"forked-{number}")
             verdict = await ways.forked(session, forked, case)
