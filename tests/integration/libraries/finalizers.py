@@ -115,7 +115,11 @@ class N:
     def m(self): return 5
 n = N(); w = weakref.ref(n); wd = weakref.WeakValueDictionary(a=n); ws = weakref.WeakSet([n]); fin = weakref.finalize(n, print, 'gone'); wm = weakref.WeakMethod(n.m); p = weakref.proxy(n); dead = weakref.ref(N())
 --
-assert w() is n and wd['a'] is n and n in ws and fin.alive and wm()() == 5 and p.m() == 5 and dead() is None
+assert w() is n and wd['a'] is n and n in ws and fin.alive
+assert wm()() == 5 and p.m() == 5, "the method or the proxy is of another object"
+assert dead() is None, "a reference to nothing has something"
+del n
+import gc; gc.collect(); assert w() is None and wm() is None and not len(wd) and not len(ws), "something else keeps it alive"
 == a counter of instances that their ends decrease
 class Counted:
     alive = 0

@@ -1,8 +1,12 @@
 """Odd names in globals(), reasons with lone surrogates, objects that lie about their class."""
 
+from dataclasses import replace
+
 from .case import read
 
-CASES = read(
+_LOSES_MANY = "three thousand values that are lost"
+
+_CASES = read(
     "odd names",
     r"""
 == a reason with a surrogate [loses: bad]
@@ -103,15 +107,18 @@ both = Both(); both.s = [1]; both.d = both.s
 --
 assert w.a4999 == 4999 and both.s is both.d and both.__dict__ == {"d": [1]}
 == wrapped objects
-import wrapt, functools
-@wrapt.decorator
-def twice(wrapped, instance, args, kwargs): return wrapped(*args, **kwargs) * 2
+import functools
 def plain(n): return n
 class Svc:
     def run(self, n): return n + 1
 keep = [1]
 wrapped = functools.wraps(plain)(lambda n: plain(n) + 5)
 --
-assert keep == [1] and wrapped(1) == 6 and wrapped.__wrapped__ is plain and Svc().run(1) == 2 and callable(twice)
+assert keep == [1] and wrapped(1) == 6 and wrapped.__wrapped__ is plain and Svc().run(1) == 2
 """,
 )
+
+CASES = [
+    replace(case, loses=frozenset(f"g{number}" for number in range(3000))) if case.name == _LOSES_MANY else case
+    for case in _CASES
+]

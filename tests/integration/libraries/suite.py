@@ -15,13 +15,13 @@ from pathlib import Path
 from typing import Final
 from unittest.mock import patch
 
-from . import ways
-from .case import Case
-
 import skep
 from skep.embedded import WorkerProcess
 from skep.redis_server import RedisServer
 from skep_shared.settings import Settings
+
+from . import ways
+from .case import Case
 
 PRELOADED: Final = (
     "matplotlib.pyplot",
