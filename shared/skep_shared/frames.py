@@ -189,9 +189,13 @@ class Expect(NamedTuple):
 
 
 class Restore(NamedTuple):
-    """Fill the namespace from this manifest, whose chunks have been sent; before the first cell."""
+    """Fill the namespace from this manifest, whose chunks have been sent; before the first cell.
+
+    is_careful: a process that did so has hung or ended; find out over which code, and leave that out.
+    """
 
     manifest: bytes
+    is_careful: bool
 
 
 class Restored(NamedTuple):

@@ -11,6 +11,7 @@
 | `P:session:SID:names` | hash | name of a checkpoint -> its seq |
 | `P:session:SID:pins` | hash | session forked from a checkpoint here, directly or not -> the checkpoint's seq |
 | `P:purged` | set | `SID:created at` of purged sessions whose chunks a worker has to remove from the store |
+| `P:shard` | hash | what all workers share: random id, directory of the sessions' directories, hash seed |
 | `P:sessions` | zset | session id -> when it was created (ms) |
 | `P:upkeep` | string | how far the round of retention through `P:sessions` has come |
 | `P:workers` | zset | worker id -> last heartbeat (ms) |
@@ -67,6 +68,11 @@ class Keys:
     def purged(self) -> str:
         """Set of sessions that are gone but for their chunks in a store."""
         return f"{self.prefix}:purged"
+
+    @property
+    def shard(self) -> str:
+        """What all workers of the shard share."""
+        return f"{self.prefix}:shard"
 
     @property
     def sessions(self) -> str:

@@ -56,6 +56,19 @@ class Watched:
     last_event: int
 
 
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """What all workers of a shard share.
+
+    shard_id: random, made with the shard. directory: absolute path below which sessions have their directories.
+    hash_seed: of the interpreters that run sessions.
+    """
+
+    shard_id: str
+    directory: str
+    hash_seed: int
+
+
 class ClaimStatus(StrEnum):
     """What claim.lua answered."""
 

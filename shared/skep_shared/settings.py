@@ -1,6 +1,7 @@
 """Settings: flags, else `SKEP_*` in the environment, else these defaults. Units are in the names."""
 
 import os
+from pathlib import Path
 from typing import Annotated, Self
 
 from pydantic import Field, ValidationError, field_validator
@@ -101,6 +102,13 @@ class WorkerSettings(Settings):
     start_seconds: Annotated[
         float, Field(gt=0, le=300, description="how long a zygote or a session process may take to start")
     ] = 20.0
+    directory: Annotated[
+        str,
+        Field(
+            description="where sessions have their directories, the same path on every worker of the shard; "
+            "empty: what the shard's first worker chose, below its temporary directory"
+        ),
+    ] = ""
     redis_outage_seconds: Annotated[
         float, Field(ge=1, description="how long sessions are kept while Redis is away")
     ] = 300.0
@@ -176,3 +184,10 @@ class WorkerSettings(Settings):
         str, Field(pattern="^(auto|json|console)$", description="auto: console on a terminal, else json")
     ] = "auto"
     log_level: Annotated[str, Field(pattern="^(debug|info|warning|error)$", description="lowest level shown")] = "info"
+
+    @field_validator("directory")
+    @classmethod
+    def _directory_is_absolute(cls, directory: str) -> str:
+        if directory and not Path(directory).is_absolute():
+            raise InvalidArgument("directory", directory, "an absolute path is needed, the same on every worker")
+        return os.path.normpath(directory) if directory else ""

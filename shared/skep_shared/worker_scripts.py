@@ -3,14 +3,24 @@
 from collections.abc import Mapping
 
 from skep_shared.manifests import read_origins
-from skep_shared.script_replies import Claim, ClaimStatus, Heartbeat, Mark, Recovered
+from skep_shared.script_replies import Claim, ClaimStatus, Heartbeat, Mark, Recovered, Shard
 from skep_shared.script_source import ScriptCalls, load_scripts
 
 
 class WorkerScripts(ScriptCalls):
     """What a worker does as one of many. All methods raise what the driver raises when Redis is away."""
 
-    sources = load_scripts("heartbeat", "leave", "recover", "claim", "compare")
+    sources = load_scripts("shard", "heartbeat", "leave", "recover", "claim", "compare")
+
+    async def join_shard(self, worker_id: str, proposed: Shard, *, is_directory_chosen: bool) -> Shard:
+        """Return what the shard's workers share: what is `proposed` if this is the first one.
+
+        is_directory_chosen: an operator asks for this directory; it replaces the shard's if no other worker lives.
+        """
+        keys = (self.keys.shard, self.keys.workers)
+        args = (self.keys.prefix, worker_id, proposed.shard_id, proposed.directory, proposed.hash_seed)
+        shard_id, directory, hash_seed = await self._call("shard", keys, (*args, int(is_directory_chosen)))
+        return Shard(shard_id.decode(), directory.decode(), int(hash_seed))
 
     async def heartbeat(self, worker_id: str, lease_ms: int, facts: bytes, *, patience_ms: int) -> Heartbeat:
         """Live another lease, and hear whether others don't."""

@@ -6,7 +6,8 @@ Without --all those that take minutes and concern the cluster's faults, not its 
 within 15 minutes.
 
 Exit status: 0 if every goal was met, 1 if one was missed or a bench failed, 130 after Ctrl-C. Ratios travel between
-machines, milliseconds don't; on a busy machine neither does. The peers' virtual environments are made on first use.
+machines, milliseconds don't; on a busy machine neither does. The peers' virtual environments are made on first use. What the
+sessions of the benches import belongs to this environment: python -m pip install --editable '.[dev,bench]'
 """
 
 import argparse
@@ -37,6 +38,7 @@ from . import (
     replay,
     rolling,
     slots,
+    state_overhead,
     steps,
     takeover,
     warm,
@@ -62,7 +64,7 @@ class Bench(Protocol):
 
 
 BENCHES: tuple[Bench, ...] = (
-    warm, steps, interrupts, first_cell, pipelined, many_sessions, printing, bandwidth, replay, checkpoints, idle, takeover,
+    warm, state_overhead, steps, interrupts, first_cell, pipelined, many_sessions, printing, bandwidth, replay, checkpoints, idle, takeover,
 )  # fmt: skip
 LONG_BENCHES: tuple[Bench, ...] = (rolling, outage, slots, forks)
 

@@ -26,6 +26,7 @@ from .environments import PeerMissing
 from .figures import Figure, Goal, Row
 from .first_cell import PRELOAD
 from .lab import Lab
+from .libraries import why_unmeasured
 from .peers.states import State, states
 from .warm import CELL_SECONDS, warm_cells
 
@@ -121,9 +122,8 @@ async def run(lab: Lab) -> AsyncIterator[Row]:
     async with lab.cluster(*flags) as cluster:
         empty = await empty_start(cluster)
         for state in states(part):
-            missing = [name for name in PRELOAD if f"import {name}" in state.make and not find_spec(name)]
-            if missing:
-                yield Row(state.what, note=f"not measured: {' and '.join(missing)} is not installed")
+            if reason := why_unmeasured(name for name in PRELOAD if f"import {name}" in state.make):
+                yield Row(state.what, note=reason, failed=True)
                 continue
             peers, note = await _peers(lab, state, part, urlsplit(cluster.redis_url).path)
             async for row in _measure(cluster, state, empty, peers, lab):

@@ -1,6 +1,7 @@
 """The peers' virtual environments, made once and kept: their pins contradict each other, so there are several.
 
 They live in ~/.cache/skep-bench (or where `--peers-venv` says) and are made again when a requirement here changes.
+A peer that is to have what sessions have runs `HERE`, in the environment of the bench itself.
 """
 
 import asyncio
@@ -8,6 +9,8 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+
+from .libraries import why_unmeasured
 
 REQUIREMENTS: dict[str, tuple[str, ...]] = {
     "notebooks": (
@@ -20,6 +23,8 @@ REQUIREMENTS: dict[str, tuple[str, ...]] = {
     "taskiq": ("taskiq==0.13.0", "taskiq-redis==1.2.4", "hiredis==3.5.0", "uvloop==0.23.0"),
 }  # fmt: skip
 STAMP = "requirements.installed"
+HERE = "this environment"
+NEEDED_HERE = ("ipykernel", "jupyter_client")
 
 
 class PeerMissing(RuntimeError):
@@ -51,6 +56,10 @@ class Environments:
         """Give the interpreter of a peer. Raises PeerMissing."""
         if self._directory is None:
             raise PeerMissing("peers are off")
+        if name == HERE:
+            if reason := why_unmeasured(NEEDED_HERE):
+                raise PeerMissing(reason)
+            return Path(sys.executable)
         if not self._is_made(name):
             raise PeerMissing(f"the environment of {name} could not be made")
         return self._directory / name / "bin" / "python"

@@ -2,13 +2,13 @@
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
-from importlib.util import find_spec
 
 import skep
 
 from .figures import Figure, Goal, Row
 from .floors import warm_forks
 from .lab import Lab
+from .libraries import why_unmeasured
 from .warm import warm_cells
 
 NAME = "first"
@@ -38,8 +38,8 @@ async def run(lab: Lab) -> AsyncIterator[Row]:
             ("`1+1`", "1+1", (), 15.0),
             ("numpy and pandas preloaded and used", HEAVY, PRELOAD, 25.0),
         ):
-            if any(find_spec(name) is None for name in modules):
-                yield Row(what, note=f"not measured: {' and '.join(modules)} are needed in this environment")
+            if reason := why_unmeasured(modules):
+                yield Row(what, note=reason, failed=True)
                 continue
             flags = [flag for name in modules for flag in ("--preload", name)]
             async with lab.cluster(*flags) as cluster:

@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
-from importlib.util import find_spec
 from time import perf_counter
 
 import skep
@@ -14,6 +13,7 @@ import skep
 from .children import Child
 from .figures import Figure, Goal, Row
 from .lab import Lab
+from .libraries import why_unmeasured
 
 NAME = "interrupts"
 ABOUT = "an interrupt's call to the cell's terminal event, of everything that hangs"
@@ -185,8 +185,8 @@ async def run(lab: Lab) -> AsyncIterator[Row]:
         cluster = await stack.enter_async_context(lab.cluster())
         kernel, trouble = await lab.try_peer(stack, "notebooks", "notebook_kernel")
         for number, case in enumerate(CASES):
-            if case.needs and find_spec(case.needs) is None:
-                yield Row(case.name, note=f"not measured: {case.needs} is not installed")
+            if reason := why_unmeasured([case.needs] if case.needs else []):
+                yield Row(case.name, note=reason, failed=True)
                 continue
             for background in (False, True):
                 session = cluster.session(f"case-{number}-{background}", options=options)

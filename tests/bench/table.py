@@ -10,7 +10,10 @@ from importlib.metadata import PackageNotFoundError, version
 
 from .figures import ENOUGH_FOR_P99, Row
 
-PACKAGES = ("skep", "redis", "hiredis", "arq", "uvloop", "msgpack", "pydantic", "numpy", "pandas")
+PACKAGES = (
+    "skep", "redis", "hiredis", "arq", "uvloop", "msgpack", "pydantic", "numpy", "pandas", "polars", "scikit-learn",
+    "torch", "networkx", "matplotlib", "ipykernel",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,8 @@ from .scenario import Scenario
 from .simulation import live, quiet_logs
 from .world import World
 
+KILLED_HERE = "behind its claim"
+
 
 def takeover_ms(seed: int, lease_seconds: float, prepare: Callable[[World], Callable[[], None]]) -> float:
     """Give the milliseconds from the kill to the next claim.
@@ -28,13 +30,14 @@ def takeover_ms(seed: int, lease_seconds: float, prepare: Callable[[World], Call
     def on_claim(node, session, reply):  # type: ignore[no-untyped-def]
         world._on_claim(node, session, reply)
         if reply[1] == 1:
-            world.loop.call_later(0.001, world.kill, node, "behind its claim")
+            world.loop.call_later(0.001, world.kill, node, KILLED_HERE)
             at_claim()
 
     world.network.on_claim = on_claim
     with quiet_logs():
         live(world)
-    [kill] = [op["at"] for op in world.history.ops if op["op"] == "fault" and op["kind"] == "kill"]
+    faults = [op for op in world.history.ops if op["op"] == "fault"]
+    [kill] = [op["at"] for op in faults if op["kind"] == "kill" and op["text"] == KILLED_HERE]  # a cell may kill others
     claims = [op["at"] for op in world.history.ops if op["op"] == "claim" and op["at"] > kill]
     assert check(world.history).anomalies == []
     took: float = claims[0] - kill

@@ -9,7 +9,7 @@ from typing import Any
 from unittest import mock
 
 from skep_shared.keys import Keys
-from skep_workers.host import backoff, lease, placement, resident, residents, session_processes, worker
+from skep_workers.host import backoff, lease, placement, resident, residents, session_processes, shard, worker
 from skep_workers.host.backoff import RETRIABLE, backoff_delays
 from skep_workers.host.clock import RedisClock
 
@@ -78,6 +78,9 @@ class NoZygote:
     def __init__(self, *_: Any, **__: Any) -> None:
         pass
 
+    def follow_shard(self, place: Any, hash_seed: int) -> None:
+        """It forks nothing."""
+
     async def ensure_started(self) -> None:
         """It is always there."""
 
@@ -89,12 +92,31 @@ class NoZygote:
         """It was never there."""
 
 
+class NoPlaces:
+    """Sessions have no files here."""
+
+    worker = None
+    current = SimpleNamespace(place=None)
+
+    async def open(self, shard: Any) -> None:
+        """There is nothing to use."""
+
+    async def clean(self) -> None:
+        """Nothing was left."""
+
+    async def close(self) -> None:
+        """Nothing was used."""
+
+
 class _Secrets:
     def __init__(self, rng: random.Random) -> None:
         self._rng = rng
 
     def token_hex(self, count: int) -> str:
         return f"{self._rng.getrandbits(count * 8):0{count * 2}x}"
+
+    def randbelow(self, limit: int) -> int:
+        return self._rng.randrange(limit)
 
 
 async def _unchecked(*_: object) -> None:
@@ -116,6 +138,7 @@ def played(world: World) -> Iterator[None]:
             "Lane": lambda client, _: client,
             "check_server": _unchecked,
             "Zygote": NoZygote,
+            "SessionPlaces": NoPlaces,
             "Dispatcher": SimulatedDispatcher,
             "RedisClock": lambda: RedisClock(world.monotonic),
             "secrets": _Secrets(world.rng),
@@ -124,6 +147,7 @@ def played(world: World) -> Iterator[None]:
             "shutil": SimpleNamespace(rmtree=lambda *_, **__: None),
             "socket": SimpleNamespace(gethostname=lambda: world.current_machine().name),
         },
+        shard: {"secrets": _Secrets(world.rng)},
         residents: {"time": clock, "secrets": _Secrets(world.rng)},
         resident: {"time": clock},
         session_processes: {"Housing": housing_for(world)},

@@ -61,8 +61,8 @@ class Histories:
             return self._last
         names = ("submit", "claim", "emit", "commit", "release", "heartbeat", "leave", "recover", "control", "close",
                  "purge", "prune", "rehead", "confirm", "fork", "save", "name", "watch",
-                 "compare")  # fmt: skip
-        weights = (14, 10, 14, 18, 5, 10, 1, 6, 6, 1, 2, 4, 2, 4, 2, 5, 3, 4, 4)
+                 "compare", "shard")  # fmt: skip
+        weights = (14, 10, 14, 18, 5, 10, 1, 6, 6, 1, 2, 4, 2, 4, 2, 5, 3, 4, 4, 2)
         [name] = self._rng.choices(names, weights)
         session = self._rng.choice(self._sessions)
         keys, args = getattr(self, f"_{name}")(session)
@@ -103,6 +103,11 @@ class Histories:
             args += [self._near(int(known.get(name) or 0)) for name in (b"seq", b"cursor", b"last")]
             args.append(known.get(b"token", b""))
         return tuple(keys), tuple(args)
+
+    def _shard(self, _: str) -> tuple[Any, ...]:
+        rng = self._rng
+        proposed = (f"id{self._number()}", rng.choice(("/a", "/b")), rng.randrange(100))
+        return (KEYS.shard, KEYS.workers), ("c", rng.choice(self._workers), *proposed, rng.choice((0, 1)))
 
     def _claim(self, session: str) -> tuple[Any, ...]:
         worker, rng = self._rng.choice(self._workers), self._rng

@@ -8,6 +8,16 @@ from .script_base import Reply, ScriptBase, int_of
 class OwnerScripts(ScriptBase):
     """Claim, release, heartbeat, leave, recover, confirm."""
 
+    def _shard(self, keys: list[bytes], args: list[bytes]) -> Reply:
+        r, (shard, workers), (prefix, wid, shard_id, directory, seed, is_chosen) = self.redis, keys, args
+        if not r.exists(shard):
+            r.hset(shard, {b"id": shard_id, b"directory": directory, b"hash_seed": seed})
+        elif is_chosen == b"1" and r.hget(shard, b"directory") != directory:
+            others = [worker for worker in r.get(workers) or () if worker != wid]
+            if not any(r.exists(prefix + b":worker:" + worker) for worker in others):
+                r.hset(shard, {b"directory": directory})
+        return r.hmget(shard, b"id", b"directory", b"hash_seed")
+
     def _claim(self, keys: list[bytes], args: list[bytes]) -> Reply:
         r, (session, waiting, own_marker, owned), (prefix, sid, wid, token, has_store) = self.redis, keys, args
         if not r.exists(own_marker):

@@ -18,7 +18,7 @@ def housing_for(world: "World") -> type:
     """Give what stands in for the host's `Housing` in this world."""
 
     class SimulatedHousing:
-        def __init__(self, zygote: Any, parent: Any, session_id: str, start_seconds: float) -> None:
+        def __init__(self, zygote: Any, directories: Any, worker: Any, claim: Any, start_seconds: float) -> None:
             self._context: Context | None = None
 
         async def start_process(

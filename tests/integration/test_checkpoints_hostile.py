@@ -199,7 +199,7 @@ async def test_what_fails_only_in_a_new_process_is_lost_in_the_restore(session):
         " raise SystemExit('elsewhere')\nbound = Bound()",
     )
 
-    assert lost == {"bound": "restoring it raised SystemExit: elsewhere"}
+    assert lost == {"bound": "restoring it raises SystemExit: elsewhere"}
 
 
 @pytest.mark.parametrize("harm", ["missing", "changed"])

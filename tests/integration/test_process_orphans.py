@@ -37,6 +37,10 @@ def is_there(path):
     return Path(path).exists()
 
 
+def names_in(path):
+    return sorted(entry.name for entry in Path(path).iterdir())
+
+
 async def crash(session, _worker):
     assert (await session.run("import os; os.abort()")).status is skep.CellStatus.CRASHED
 
@@ -105,13 +109,16 @@ async def test_a_killed_worker_leaves_no_files(shard, start_worker, process_end,
     worker = await start_worker()
     (tmp_path / "kept").write_text("not the worker's")
     code = f"import os; os.symlink({str(tmp_path)!r}, 'link'); [os.getppid(), os.path.dirname(os.getcwd())]"
-    zygote, scratch = (await shard.session("s").run(code)).value
+    zygote, place = (await shard.session("s").run(code)).value
     await shard.session("other").run("open('file', 'w').write('x')")
+    [scratch] = Path(f"/proc/{zygote}/cmdline").read_text().split("\0")[6:7]  # noqa: ASYNC240
     assert "skep-worker-" in scratch
+    assert names_in(place) == [".lock", ".owners", "other", "s"]
 
     await worker.kill()
     await process_end(zygote)
     assert not is_there(scratch)
+    assert not is_there(place)
     assert (tmp_path / "kept").exists()
 
 

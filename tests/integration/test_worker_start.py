@@ -80,6 +80,7 @@ async def test_a_redis_that_is_not_there_is_named_without_its_password(run_logge
         (["--redis", "http://example.org"], ["redis_url", "http://example.org", "redis://"]),
         (["--prefix", "a b"], ["prefix", "'a b'"]),
         (["--worker-labels", "zone"], ["worker_labels", "zone"]),
+        (["--directory", "below/here"], ["directory", "'below/here'", "absolute"]),
         (["--no-such-flag"], ["--no-such-flag"]),
     ],
 )

@@ -253,7 +253,14 @@ StartSession = Callable[..., Awaitable[LiveSession]]
 @pytest.fixture(scope="module")
 async def zygote(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Zygote]:
     """What a module's sessions are forked from."""
-    zygote = Zygote(tmp_path_factory.mktemp("zygote"), preload=[], pass_env=[], start_seconds=START_SECONDS)
+    zygote = Zygote(
+        tmp_path_factory.mktemp("zygote"),
+        tmp_path_factory.mktemp("sessions"),
+        preload=[],
+        pass_env=[],
+        hash_seed=1,
+        start_seconds=START_SECONDS,
+    )
     await zygote.ensure_started()
     yield zygote
     await zygote.stop()

@@ -14,7 +14,7 @@ pytestmark = pytest.mark.anyio
 
 
 async def test_a_fork_asked_of_a_dead_zygote_fails_once(tmp_path):
-    zygote = Zygote(tmp_path, preload=[], pass_env=[], start_seconds=30.0)
+    zygote = Zygote(tmp_path, tmp_path, preload=[], pass_env=[], hash_seed=1, start_seconds=30.0)
     await zygote.ensure_started()
     complaints = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: complaints.append(context["message"]))

@@ -6,8 +6,8 @@ from io import BytesIO
 
 import pytest
 
-from skep_workers.session.checkpoint import memo as memo_module
-from skep_workers.session.checkpoint.memo import Memo
+from skep_workers.session.checkpoint.saving import memo as memo_module
+from skep_workers.session.checkpoint.saving.memo import Memo
 
 
 @pytest.fixture(params=["from the table", "from a copy"])

@@ -11,6 +11,7 @@ EXPECTED = {
     "cells": "p:session:x:cells",
     "ids": "p:session:x:ids",
     "events": "p:session:x:events",
+    "shard": "p:shard",
     "sessions": "p:sessions",
     "upkeep": "p:upkeep",
     "workers": "p:workers",

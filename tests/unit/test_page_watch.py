@@ -7,10 +7,10 @@ import random
 
 import pytest
 
-from skep_workers.session.checkpoint import page_watch, still_buffers
 from skep_workers.session.checkpoint.chunks import CHUNK_BYTES, split
-from skep_workers.session.checkpoint.page_watch import PAGE, PageWatch
-from skep_workers.session.checkpoint.still_buffers import StillBuffers, place_of
+from skep_workers.session.checkpoint.unchanged import page_watch, unchanged_buffers
+from skep_workers.session.checkpoint.unchanged.page_watch import PAGE, PageWatch
+from skep_workers.session.checkpoint.unchanged.unchanged_buffers import StillBuffers, place_of
 
 PAGES = 16
 MAP_FIXED, MAP_PRIVATE, MAP_SHARED, MAP_ANONYMOUS, READ_WRITE = 0x10, 2, 1, 0x20, 3
@@ -174,7 +174,9 @@ def snapshot(buffers, view):
 
 @pytest.mark.parametrize("seed", range(5))
 def test_the_names_are_those_of_the_content_however_it_changes(watch, seed, monkeypatch):
-    monkeypatch.setattr(still_buffers, "may_miss_writes", lambda: False)  # whatever else this machine does meanwhile
+    monkeypatch.setattr(
+        unchanged_buffers, "may_miss_writes", lambda: False
+    )  # whatever else this machine does meanwhile
     rng = random.Random(seed)
     buffers, view, hashed = StillBuffers(lambda: watch), memory_of(8 * CHUNK_BYTES + 1000), []
     view[:] = rng.randbytes(len(view))
@@ -250,7 +252,7 @@ def test_where_a_device_may_write_everything_is_hashed(watch, monkeypatch, why):
         snapshot(buffers, view)
     assert buffers.look(has_threads=False)
 
-    monkeypatch.setattr(still_buffers, "may_miss_writes", lambda: why == "pinned memory")
+    monkeypatch.setattr(unchanged_buffers, "may_miss_writes", lambda: why == "pinned memory")
 
     assert not buffers.look(has_threads=why == "threads")
     assert not buffers.look(has_threads=False)  # nor what was written meanwhile

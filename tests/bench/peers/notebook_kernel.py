@@ -92,24 +92,33 @@ class Kernel:
         return run
 
 
-_kernels: list[Kernel] = []
+_kernels: dict[str, Kernel] = {}
 
 
-async def _kernel() -> Kernel:
-    if not _kernels:
-        _kernels.append(await Kernel().start())
-        await _kernels[0].send("1+1").end()
-    return _kernels[0]
+async def _kernel(name: str = "") -> Kernel:
+    if name not in _kernels:
+        _kernels[name] = await Kernel().start()
+        await _kernels[name].send("1+1").end()
+    return _kernels[name]
 
 
-async def warm(rounds: int) -> list[float]:
-    """Give the milliseconds of each `1+1`, until reply and idle are there."""
-    kernel = await _kernel()
-    taken = []
-    for _ in range(rounds):
-        run = kernel.send("1+1")
-        await run.end()
-        taken.append(run.seconds * 1000)
+async def make(name: str, code: str) -> None:
+    """Start a kernel of this name and run a cell in it. Raises RuntimeError."""
+    await _run(await _kernel(name), code)
+
+
+async def warm(rounds: int, name: str = "", code: str = "1+1") -> list[float]:
+    """Give the milliseconds of each such cell, until reply and idle are there. Raises RuntimeError."""
+    kernel = await _kernel(name)
+    return [await _run(kernel, code) for _ in range(rounds)]
+
+
+async def _run(kernel: Kernel, code: str) -> float:
+    run = kernel.send(code)
+    status = await run.end()
+    taken = run.seconds * 1000
+    if status != "ok":
+        raise RuntimeError(f"its cell {code[:100]!r} ended with {status!r}")
     return taken
 
 
@@ -181,11 +190,11 @@ async def interrupts(code: str, rounds: int) -> list[float]:
 
 
 async def close() -> None:
-    """Stop the kernel."""
-    for kernel in _kernels:
+    """Stop the kernels."""
+    for kernel in _kernels.values():
         await kernel.stop()
 
 
 if __name__ == "__main__":
-    handlers: list[Any] = [warm, cold, pipelined, printing, first_output, interrupts, close]
+    handlers: list[Any] = [make, warm, cold, pipelined, printing, first_output, interrupts, close]
     serve({handler.__name__: handler for handler in handlers})

@@ -1,7 +1,6 @@
 """What a worker lends to each of its residents."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from redis.asyncio import Redis
 
@@ -11,6 +10,7 @@ from skep_shared.scripts import Scripts
 from skep_shared.settings import WorkerSettings
 from skep_workers.host.accounting import Accounting
 from skep_workers.host.clock import RedisClock
+from skep_workers.host.session_places import SessionPlaces
 from skep_workers.host.zygote import Zygote
 
 
@@ -25,6 +25,6 @@ class Host:
     scripts: Scripts
     clock: RedisClock
     zygote: Zygote
-    directory: Path
+    places: SessionPlaces
     accounting: Accounting
     store: ObjectBlobs | None = None

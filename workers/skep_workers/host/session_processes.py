@@ -32,7 +32,7 @@ class SessionProcesses:
         `on_exit` gets how the current process ended, what was left in its pipes, and whether that was wanted here.
         """
         seconds = host.settings.start_seconds
-        self._housing = Housing(host.zygote, host.directory, claim.session_id, seconds)
+        self._housing = Housing(host.zygote, host.places.current, host.places.worker, claim, seconds)
         self._live_forking = LiveForking(claim, host.zygote, self._housing, seconds, find)
         self._journal = journal
         self._keeping = keeping

@@ -172,9 +172,10 @@ class StateKeeping:
     async def _restore(self, process: SessionProcess, seq: int, manifest: bytes) -> Restored:
         if self._failures[seq] >= MAX_FAILURES:
             return Restored(f"{self._failures[seq]} processes hung or ended over it", {}, [])
+        is_careful = self._failures[seq] > 0
         self._failures[seq] += 1
         try:
-            restored = await self._fill_from(process, manifest)
+            restored = await self._fill_from(process, manifest, is_careful=is_careful)
         except StoreUnavailable as exc:  # not damage: an earlier checkpoint would be a loss, and no easier to read
             self._failures[seq] -= 1
             process.kill()
@@ -192,14 +193,16 @@ class StateKeeping:
             raise StartError("session process", f"checkpoint {seq}-0 is not what the fork has: {restored.damage}")
         return restored
 
-    async def _fill_from(self, process: SessionProcess, manifest: bytes, *, sends_chunks: bool = True) -> Restored:
+    async def _fill_from(
+        self, process: SessionProcess, manifest: bytes, *, sends_chunks: bool = True, is_careful: bool = False
+    ) -> Restored:
         if process.gone.is_set():
             raise StartError("session process", "it ended before it was restored")
         self._restored = asyncio.get_running_loop().create_future()
         try:
             if sends_chunks:
                 await self._shelf.hand_on(manifest, process.send_state)
-            await process.send_state(Restore(plain_manifest(manifest)))
+            await process.send_state(Restore(plain_manifest(manifest), is_careful))
         except (ValueError, TypeError) as exc:
             return Restored(f"its manifest can't be read: {exc}", {}, [])
         try:

@@ -22,10 +22,12 @@ import structlog
 from skep_shared import __version__
 from skep_shared.activation import enqueue_activation, jobs_due, open_arq
 from skep_shared.connection import BLOCK_MARGIN_SECONDS, check_server, open_redis, unavailable
+from skep_shared.errors import StartError
 from skep_shared.keys import Keys
 from skep_shared.lane import Lane
 from skep_shared.limits import check_cell_id, check_session_id
 from skep_shared.models import WorkerFacts
+from skep_shared.script_replies import Shard
 from skep_shared.scripts import Scripts
 from skep_shared.settings import WorkerSettings
 from skep_shared.submission import append_cells, cell_from_options
@@ -40,7 +42,9 @@ from skep_workers.host.lease import PATIENCE_MS, Lease
 from skep_workers.host.mailbox import Mailbox
 from skep_workers.host.reminders import Reminders
 from skep_workers.host.residents import Residents
+from skep_workers.host.session_places import SessionPlaces
 from skep_workers.host.session_upkeep import SessionUpkeep
+from skep_workers.host.shard import join_shard
 from skep_workers.host.store_upkeep import open_store, remove_purged
 from skep_workers.host.zygote import Zygote
 
@@ -81,27 +85,38 @@ class WorkerHost:
         limit = DescriptorLimit()
         settings = self._settings = limit.make_room(self._settings)
         directory = Path(tempfile.mkdtemp(prefix="skep-worker-"))
-        zygote = Zygote(
-            directory,
-            preload=settings.preload,
-            pass_env=settings.pass_env,
-            start_seconds=settings.start_seconds,
-            on_start=limit.give_back,
-        )
+        zygote: Zygote | None = None
+        places = SessionPlaces()
         try:
             await check_server(self._redis, settings)
             if self._store is not None:
                 await self._store.check(self.worker_id)
+            try:
+                shard = await join_shard(self._scripts, settings, self.worker_id)
+            except RETRIABLE as exc:
+                raise unavailable(settings, exc) from exc
+            await places.open(shard)
+            zygote = Zygote(
+                directory,
+                places.current.place,
+                preload=settings.preload,
+                pass_env=settings.pass_env,
+                hash_seed=shard.hash_seed,
+                start_seconds=settings.start_seconds,
+                on_start=limit.give_back,
+            )
             await zygote.ensure_started()
             try:
                 await self._lease.beat()
             except RETRIABLE as exc:
                 raise unavailable(settings, exc) from exc
             async with asyncio.TaskGroup() as group:
-                await self._serve(group, directory, zygote)
+                await self._serve(group, zygote, places, shard)
         finally:
             self._accounting.log()
-            await zygote.stop()
+            if zygote is not None:
+                await zygote.stop()
+            await places.close()
             for client in (self._lane, self._reading_lane, self._mail_lane, self._redis, self._blocking, self._arq):
                 with contextlib.suppress(*RETRIABLE):
                     await client.aclose()
@@ -113,7 +128,7 @@ class WorkerHost:
             self._residents.hurry()
         self._stopping.set()
 
-    async def _serve(self, group: asyncio.TaskGroup, directory: Path, zygote: Zygote) -> None:
+    async def _serve(self, group: asyncio.TaskGroup, zygote: Zygote, places: SessionPlaces, shard: Shard) -> None:
         host = Host(
             self.worker_id,
             self._settings,
@@ -122,7 +137,7 @@ class WorkerHost:
             self._scripts,
             self._clock,
             zygote,
-            directory,
+            places,
             self._accounting,
             self._store,
         )
@@ -140,13 +155,21 @@ class WorkerHost:
             wait_for_room=residents.wait_for_room,
             upkeep=SessionUpkeep(self._redis, self._scripts, self._settings).run,
         )
+
+        async def on_lapse() -> None:
+            # Redis may have lost everything, and this worker's lease with it.
+            nonlocal shard
+            shard = await self._join_again(shard, zygote, places)
+            await residents.sweep()
+
         services = [
-            group.create_task(self._lease.run(residents.sweep), name="lease"),
+            group.create_task(self._lease.run(on_lapse), name="lease"),
             group.create_task(self._lease.look(self._recover), name="recovery"),
             group.create_task(mailbox.run(residents.on_entry), name="mailbox"),
             group.create_task(self._sweep(residents), name="sweep"),
             group.create_task(self._ping(residents), name="pings"),
             group.create_task(zygote.keep(), name="zygote"),
+            group.create_task(places.clean(), name="cleaning"),
         ]
         dispatching = group.create_task(dispatcher.run(), name="dispatcher")
         log.info("worker.ready", worker_id=self.worker_id, capacity=self._settings.max_resident)
@@ -163,6 +186,18 @@ class WorkerHost:
         with contextlib.suppress(*RETRIABLE):
             await self._scripts.leave(self.worker_id)
         log.info("worker.left", worker_id=self.worker_id)
+
+    async def _join_again(self, known: Shard, zygote: Zygote, places: SessionPlaces) -> Shard:
+        """Put the shard's record back if it is gone, or adopt the one that a new worker has made meanwhile."""
+        shard = await join_shard(self._scripts, self._settings, self.worker_id, known)
+        if shard != known:
+            log.warning("shard.changed", shard_id=shard.shard_id, directory=shard.directory, was=known.shard_id)
+            try:
+                await places.open(shard)
+            except StartError as exc:  # sessions go on where they are; the next start of this worker fails, and says so
+                log.error("shard.not_adopted", error=str(exc))
+            zygote.follow_shard(places.current.place, shard.hash_seed)
+        return shard
 
     def _facts(self) -> WorkerFacts:
         return WorkerFacts(

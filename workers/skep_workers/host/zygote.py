@@ -25,6 +25,7 @@ from skep_workers.host.strays import Strays
 
 PACKET_BYTES: Final = 64 * 1024
 STOP_SECONDS: Final = 2.0
+HASH_SEED: Final = "PYTHONHASHSEED"
 ALWAYS_PASSED: Final = ("PATH", "HOME", "LANG", "LANGUAGE", "TZ", "TMPDIR", "USER", "LOGNAME")
 
 log = structlog.get_logger()
@@ -44,18 +45,25 @@ class Zygote:
     def __init__(
         self,
         scratch: Path,
+        place: Path,
         *,
         preload: list[str],
         pass_env: list[str],
+        hash_seed: int,
         start_seconds: float,
         on_start: Callable[[int], None] = lambda _: None,
     ) -> None:
         """`scratch` is the worker's own directory, which the zygote removes should the worker be killed.
 
+        place: where sessions have their directories; the zygote removes this worker's should it be killed.
+
+        hash_seed: the shard's, so that hashes of strings are the same in all its processes.
         `on_start` is called with the pid of each zygote before it can fork.
         """
+        self._hash_seed = hash_seed
         self._on_start = on_start
         self._scratch = scratch
+        self._place = place
         self._preload = preload
         self._pass_env = pass_env
         self._start_seconds = start_seconds
@@ -75,15 +83,17 @@ class Zygote:
             if self._socket is not None:
                 return
             loop = asyncio.get_running_loop()
+            environment = session_environment(self._pass_env)
+            passed_seed = environment.get(HASH_SEED, "")  # for programs that cells start, if an operator passes it
             ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
             with theirs:
                 command = [sys.executable, "-P", "-m", "skep_workers.session.zygote", str(theirs.fileno())]
                 self._process = subprocess.Popen(
-                    [*command, str(os.getpid()), str(self._scratch), *self._preload],
+                    [*command, str(os.getpid()), str(self._scratch), str(self._place), passed_seed, *self._preload],
                     pass_fds=[theirs.fileno()],
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.DEVNULL,
-                    env=session_environment(self._pass_env),
+                    env=environment | {HASH_SEED: str(self._hash_seed)},
                     start_new_session=True,  # Ctrl-C in the worker's terminal is the worker's business
                 )
             self._on_start(self._process.pid)
@@ -98,6 +108,12 @@ class Zygote:
                 self._lose("no answer")
                 raise StartError("zygote", f"no answer after {self._start_seconds:g} s") from None
             log.info("zygote.started", pid=pid, preload=self._preload)
+
+    def follow_shard(self, place: Path, hash_seed: int) -> None:
+        """Fork from a zygote with this place and hash seed from now on; the sessions of the one before live on."""
+        if (place, hash_seed) != (self._place, self._hash_seed):
+            self._place, self._hash_seed = place, hash_seed
+            self._lose("the shard has another place or hash seed")
 
     async def keep(self) -> None:
         """Start another one whenever it dies, before somebody needs it; until cancelled."""

@@ -5,6 +5,7 @@ socket has one position and one peer for both, and memory that is mapped as shar
 """
 
 import os
+import sys
 import weakref
 from _signal import NSIG, SIG_BLOCK, getsignal, pthread_sigmask  # type: ignore[import-not-found]  # no slow enums
 from collections.abc import Iterable
@@ -73,6 +74,24 @@ def reason_to_stay(loop: SessionLoop, hooks: Hooks, own_descriptors: Iterable[in
     if _holds_more_than({0, 1, 2, *own_descriptors}):
         return "it holds files, sockets or pipes open"
     return "it shares memory with other processes, or could" if _shares_memory() else ""
+
+
+def imports_from(directory: str) -> bool:
+    """Return whether modules were imported from files below a directory: a fork would import them from its own."""
+    for module in list(sys.modules.values()):
+        names = getattr(module, "__dict__", {})
+        places = [names.get("__file__"), *_search_path(names.get("__path__"))]
+        if any(isinstance(place, str) and place.startswith(directory + os.sep) for place in places):
+            return True
+    return False
+
+
+def _search_path(path: Any) -> list[Any]:
+    # Of a namespace package it is an object that looks for the package again; its list of places is a property of that.
+    try:
+        return [] if path is None else list(path)
+    except Exception:  # noqa: BLE001 - cells and libraries may have put anything there
+        return []
 
 
 def _holds_more_than(own: set[int]) -> bool:

@@ -18,7 +18,7 @@ from skep_shared.values import decode_value
 from skep_workers.session.analysis import CodeAnalyzer
 from skep_workers.session.async_executor import AsyncExecutor
 from skep_workers.session.capturing import Capturing
-from skep_workers.session.checkpoint.keeping import Keeper
+from skep_workers.session.checkpoint.checkpointer import Keeper
 from skep_workers.session.clock import perf_counter_ns
 from skep_workers.session.company import has_threads
 from skep_workers.session.compiling import CellCompiler, CompiledCell, cell_filename, register_source

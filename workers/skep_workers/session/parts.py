@@ -14,8 +14,8 @@ from skep_shared.orphans import adopt_orphans
 from skep_workers.session.asking import DEFAULT_DEADLINE_SECONDS, Asker
 from skep_workers.session.attribution import install_thread_hook
 from skep_workers.session.capture import STREAMS, CellStream, PipeReader, install_streams
-from skep_workers.session.checkpoint.keeping import Keeper
-from skep_workers.session.company import Hooks, reason_to_stay
+from skep_workers.session.checkpoint.checkpointer import Keeper
+from skep_workers.session.company import Hooks, imports_from, reason_to_stay
 from skep_workers.session.control import Controls, ControlThread
 from skep_workers.session.descriptors import Descriptors, make_ends
 from skep_workers.session.displays import DisplayPublisher, install_publisher
@@ -26,6 +26,7 @@ from skep_workers.session.ladder import DEFAULT_GRACE_SECONDS, Ladder
 from skep_workers.session.link import DEFAULT_OUTPUT_LIMIT_BYTES, CellLink
 from skep_workers.session.loop import SessionLoop
 from skep_workers.session.operations import Operations
+from skep_workers.session.process_state import renew_process_state
 from skep_workers.session.renewal import renew
 from skep_workers.session.shield import Shield
 from skep_workers.session.sources import install_class_sources
@@ -55,6 +56,7 @@ class Parts:
         self._files = WorkspaceCalls(self.engine.namespace)
         self._handlers = {**Inspector(self.engine.namespace).handlers, **self._files.handlers}
         self.operations = Operations(self._handlers, self._control.answer)
+        self._directory = ""
 
     def begin(self, given: Descriptors, place: str) -> None:
         """Start in a fork of the process that has made the parts, on descriptors and in a directory of its own."""
@@ -62,7 +64,8 @@ class Parts:
         self.loop.begin_in_fork()
         self.link.begin_in_fork()
         os.chdir(place)
-        directory = os.getcwd()  # noqa: PTH109 - compared as text
+        self._directory = directory = os.getcwd()  # noqa: PTH109 - compared as text
+        renew_process_state(directory)
         self.keeper.begin(directory)
         self._files.begin(directory)
 
@@ -129,7 +132,11 @@ class Parts:
             *self.keeper.descriptors,
             *given.all,
         }
-        return self.keeper.reason_against(manifest) or reason_to_stay(self.loop, self._hooks, own)
+        if reason := self.keeper.reason_against(manifest):
+            return reason
+        if imports_from(self._directory):
+            return "modules that lie in its directory are imported"
+        return reason_to_stay(self.loop, self._hooks, own)
 
     def begin_as_twin(self, given: Given) -> None:
         """Let go of what is the parent's, and make every part anew on ends of its own."""
@@ -155,7 +162,8 @@ class Parts:
         renew(self._asker, self.link)
         renew(self._control, ends.control, self.link, self.reader)
         renew(self.operations, self._handlers, self._control.answer)
-        directory = os.getcwd()  # noqa: PTH109 - compared as text
+        self._directory = directory = os.getcwd()  # noqa: PTH109 - compared as text
+        renew_process_state(directory)
         self.engine.begin_as_twin()
         self.keeper.begin_as_twin(ends.snapshots, directory)
         self._files.begin(directory)

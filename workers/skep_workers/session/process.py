@@ -69,9 +69,6 @@ class SessionMain:
         sys.argv = [""]
         self._parts.begin(descriptors, directory)
         faulthandler.enable(file=2, all_threads=False)
-        numpy = sys.modules.get("numpy")
-        if numpy is not None:  # the random module does this by itself after a fork
-            numpy.random.seed()
         asyncio.set_event_loop(self._loop)
         self._say_hello()
         self._parts.take_over_process()

@@ -23,7 +23,7 @@ from typing import Final
 
 from skep_shared.frames import Twinned
 from skep_shared.orphans import adopt_orphans
-from skep_workers.session.checkpoint.keeping import Keeper
+from skep_workers.session.checkpoint.checkpointer import Keeper
 from skep_workers.session.company import native_threads, own_threads
 from skep_workers.session.descriptors import Descriptors
 from skep_workers.session.link import CellLink

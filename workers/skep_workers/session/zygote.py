@@ -11,8 +11,8 @@ Messages, each one packet of msgpack on a SOCK_SEQPACKET socket:
                      ["stop"]
     zygote to host   ["ready", pid]   ["forked", request, pid]   ["exited", pid, wait status]
                      ["adopted", request, whether it is]
-The zygote leaves when it is told to, or its socket ends. If it ended because the host was killed, the zygote is who
-removes the host's scratch directory.
+The zygote leaves when it is told to, or its socket ends. If it ended because the host was killed, the zygote removes
+the host's scratch directory and the directories of its sessions, except those that another worker uses by now.
 
 A session that was forked from another one's process, `source` (see twinning.py), is the zygote's to adopt: it falls to
 it as an orphan, and counts as a session from the "adopt" before that on.
@@ -34,15 +34,19 @@ import socket
 import sys
 import traceback
 import warnings
+from pathlib import Path
 from typing import Any, Final
 
 import msgpack
 
 from skep_shared.orphans import adopt_orphans, children_of
+from skep_shared.process_trees import kill_tree, process_id
+from skep_shared.session_directories import SessionDirectories
 from skep_workers.session.children import is_below
 from skep_workers.session.control import CLOSED_EXIT, START_FAILED_EXIT
 from skep_workers.session.descriptors import Descriptors
 from skep_workers.session.process import SessionMain
+from skep_workers.session.process_state import end_helper_processes
 from skep_workers.session.rehearsal import rehearse
 
 PACKET_BYTES: Final = 64 * 1024
@@ -119,6 +123,7 @@ class Zygote:
             os._exit(status)
 
     def _reap(self) -> None:
+        ended: list[tuple[int, int]] = []
         with contextlib.suppress(ChildProcessError):
             while True:
                 pid, status = os.waitpid(-1, os.WNOHANG)
@@ -126,15 +131,17 @@ class Zygote:
                     break
                 if pid in self._sessions:
                     self._sessions.discard(pid)
-                    self._tell("exited", pid, status)
-        self._bury_orphans()
+                    ended.append((pid, status))
+        self._bury_orphans()  # first: the next process of the session is to have its directory for itself
+        for pid, status in ended:
+            self._tell("exited", pid, status)
 
     def _bury_orphans(self) -> None:
-        """Kill what ended sessions have left; its own children are orphans then, found when its end is reported."""
+        """Kill what ended sessions have left, with all below it."""
         for pid in children_of(os.getpid()):
-            if pid not in self._sessions:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
+            if pid not in self._sessions and (orphan := process_id(pid)) is not None:
+                for handle in kill_tree(orphan):
+                    os.close(handle)
 
     def leave(self) -> None:
         """Kill every child there is, and theirs; there is nobody to talk to."""
@@ -165,13 +172,30 @@ def has_died(host: int, within_seconds: float) -> bool:
         os.close(handle)
 
 
+def set_hash_seed_variable(passed: str) -> None:
+    """Hide the shard's hash seed from the environment, which is for this interpreter alone.
+
+    A Python that a cell starts draws a seed of its own, as it would anywhere.
+    """
+    os.environ.pop("PYTHONHASHSEED", None)
+    if passed:
+        os.environ["PYTHONHASHSEED"] = passed
+
+
 def main() -> None:
-    """Run `python -P -m skep_workers.session.zygote FD HOST_PID SCRATCH_DIRECTORY [MODULE …]`."""
+    """Run `python -P -m skep_workers.session.zygote FD HOST_PID SCRATCH PLACE HASH_SEED [MODULE …]`.
+
+    SCRATCH, PLACE: the host's own directory, and where the directories of sessions are.
+
+    HASH_SEED: what sessions find as PYTHONHASHSEED in their environment; empty: nothing.
+    """
     sock = socket.socket(fileno=int(sys.argv[1]))
     sock.set_inheritable(False)
-    host, scratch = int(sys.argv[2]), sys.argv[3]
-    for name in sys.argv[4:]:
+    host, scratch, place = int(sys.argv[2]), sys.argv[3], Path(sys.argv[4])
+    set_hash_seed_variable(sys.argv[5])
+    for name in sys.argv[6:]:
         importlib.import_module(name)
+    end_helper_processes()
     # Python 3.12 warns cells of forking beside a thread. There is one beside them always, the control thread, which the
     # child of a fork does without.
     warnings.filterwarnings("ignore", r"This process \(pid=\d+\) is multi-threaded", DeprecationWarning)
@@ -187,6 +211,9 @@ def main() -> None:
     zygote.leave()
     if not is_stopped and has_died(host, HOST_SECONDS):
         shutil.rmtree(scratch, ignore_errors=True)  # follows no symlink, and is none itself: it would be left
+        directories = SessionDirectories(place)
+        directories.remove_abandoned()
+        directories.leave()
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import msgpack
 
-from skep_workers.session.checkpoint.workspace import Entry, pack_entries, unpack_entries
+from skep_workers.session.checkpoint.surroundings.workspace import Entry, pack_entries, unpack_entries
 
 FORMAT: Final = 1
 
@@ -25,12 +25,16 @@ class Buffer:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Variables that were pickled together, since they share something that can change."""
+    """Variables that were pickled together, since they share something that can change.
+
+    named: keys of the definitions that it needs. is_tolerant: read it object by object, see restoring/loading.py.
+    """
 
     names: list[str]
     chunks: list[bytes]
     buffers: list[Buffer] = field(default_factory=list)
     named: list[str] = field(default_factory=list)
+    is_tolerant: bool = False
 
     def runs(self) -> list[list[bytes]]:
         """Give the names of its chunks, those of each stream and buffer by themselves."""
@@ -39,7 +43,13 @@ class Group:
     def pack(self) -> dict[str, Any]:
         """Give the form that a manifest holds."""
         buffers = [{"chunks": buffer.chunks, "readonly": buffer.readonly} for buffer in self.buffers]
-        return {"names": self.names, "chunks": self.chunks, "buffers": buffers, "named": self.named}
+        return {
+            "names": self.names,
+            "chunks": self.chunks,
+            "buffers": buffers,
+            "named": self.named,
+            "tolerant": self.is_tolerant,
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,4 +134,4 @@ class Manifest:
 
 def _group(raw: dict[str, Any]) -> Group:
     buffers = [Buffer(buffer["chunks"], buffer["readonly"]) for buffer in raw["buffers"]]
-    return Group(raw["names"], raw["chunks"], buffers, raw["named"])
+    return Group(raw["names"], raw["chunks"], buffers, raw["named"], raw["tolerant"])

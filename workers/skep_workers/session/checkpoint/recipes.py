@@ -8,7 +8,7 @@ import builtins
 from collections.abc import Callable
 from typing import Any, Final
 
-from skep_workers.session.checkpoint.grouping import describe
+from skep_workers.session.checkpoint.lost_names import describe
 
 BUILTIN: Final = "skep_restore"
 PREFIX: Final = "__skep_recipe__"

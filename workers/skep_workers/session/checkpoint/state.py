@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
-from skep_workers.session.checkpoint.workspace import Entry
+from skep_workers.session.checkpoint.surroundings.workspace import Entry
 
 DEFAULT_SNAPSHOT_SECONDS: Final = 60.0
 DEFAULT_MEMORY_BYTES: Final = 4 * 1024 * 1024 * 1024

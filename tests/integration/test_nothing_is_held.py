@@ -1,0 +1,67 @@
+"""A value that no name reaches is freed at once: the engine and its snapshots hold none.
+
+Weak references tell, with the garbage collector off: what waits for a collection is held in a cycle.
+"""
+
+import secrets
+
+import pytest
+
+import skep
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture(scope="module")
+async def cluster():
+    async with skep.embedded() as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def session(cluster):
+    return cluster.session(f"s-{secrets.token_hex(6)}")
+
+
+MAKE = """
+import gc, weakref
+gc.disable()
+class Value:
+    def __init__(self): self.payload = [0]
+def watch(value):
+    watched.append(weakref.ref(value))
+    return value
+watched = []
+"""
+VALUES = {
+    "an instance": "Value()",
+    "an instance in containers": "{'k': [(Value(), Value())]}['k'][0][0]",
+    "a function": "(lambda: 1)",
+    "an instance that a forked child saves": "type('Made', (Value,), {'__getstate__': lambda self: {'a': 1}})()",
+    "what can't be saved": "(number for number in range(3))",
+}
+
+
+@pytest.mark.parametrize("value", VALUES.values(), ids=VALUES.keys())
+async def test_rebinding_a_name_ends_what_it_named(session, value):
+    await session.run(MAKE)
+    for _ in range(3):
+        assert (await session.run(f"x = watch({value})")).ok
+    await session.run("x = None")
+
+    alive = (await session.run("[reference() is not None for reference in watched]")).value
+
+    assert alive == [False, False, False]
+
+
+async def test_rebinding_a_large_array_takes_no_more_memory_than_two_of_it(session):
+    await session.run(
+        "import numpy as np, resource\n"
+        "def megabytes():\n"
+        "    with open('/proc/self/status') as file:\n"
+        "        return int(file.read().partition('VmRSS:')[2].split()[0]) // 1024\n"
+        "before = megabytes()"
+    )
+    used = [(await session.run("x = np.random.rand(5_000_000); megabytes() - before")).value for _ in range(6)]
+
+    assert max(used) < 2.5 * 40

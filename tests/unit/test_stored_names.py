@@ -1,0 +1,58 @@
+"""Checkpoints name functions of ours by number and outlive the code that wrote them: a number keeps its function."""
+
+import copyreg
+import importlib
+import io
+import pickle
+import pkgutil
+import types
+
+import pytest
+
+from skep_workers.session.checkpoint import reducers
+from skep_workers.session.checkpoint.saving.pickling import DefinitionKeys, SnapshotPickler
+from skep_workers.session.checkpoint.stored_names import FIRST, STORED
+
+NAMES = {
+    0: "definition", 1: "make_function", 2: "make_function_of", 3: "set_function_state", 4: "set_cell",
+    5: "make_class", 6: "set_class_state", 7: "find_member", 8: "make_member", 9: "set_member_state",
+    10: "the_main_module", 11: "make_module", 12: "set_module_state", 13: "make_type_parameter",
+    14: "make_type_alias", 15: "make_code", 16: "make_descriptor", 17: "set_descriptor_state",
+    18: "make_exception", 19: "set_exception_state", 20: "make_lock", 21: "make_recursive_lock", 22: "make_view",
+    23: "make_view", 24: "make_memory_view", 25: "make_dead_reference", 26: "make_dead_proxy", 27: "make_weak_dict",
+    28: "make_lru_cache", 29: "make_match", 30: "make_context_variable", 31: "set_context_variable",
+    32: "find_type", 33: "make_captured_output", 34: "make_path_below_home",
+}  # fmt: skip
+
+
+def test_every_number_has_the_function_it_always_had():
+    assert {number: function.__name__ for number, function in STORED.items()} == NAMES
+
+
+def makers():
+    for found in pkgutil.iter_modules(reducers.__path__, f"{reducers.__name__}."):
+        module = importlib.import_module(found.name)
+        for name, value in vars(module).items():
+            is_own = isinstance(value, types.FunctionType) and value.__module__ == module.__name__
+            if is_own and name.startswith(("make_", "set_", "find_", "the_")):
+                yield value
+
+
+def test_every_function_that_makes_objects_again_has_a_number():
+    assert set(makers()) <= set(STORED.values())
+
+
+@pytest.mark.parametrize(
+    "value", [property(len), classmethod(len), test_every_number_has_the_function_it_always_had.__code__]
+)
+def test_a_stream_names_no_module_of_ours(value):
+    file = io.BytesIO()
+    SnapshotPickler(file, keys=DefinitionKeys(), is_trusting=True, buffer_callback=lambda _: True).dump(value)
+
+    assert b"skep_workers" not in file.getvalue()
+    assert type(pickle.loads(file.getvalue())) is type(value)  # noqa: S301 - made two lines above
+
+
+def test_the_numbers_are_known_to_pickle():
+    for number, function in STORED.items():
+        copyreg.add_extension(function.__module__, function.__qualname__, FIRST + number)  # refuses another pair

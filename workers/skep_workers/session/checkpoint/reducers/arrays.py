@@ -1,0 +1,66 @@
+"""NumPy arrays that share memory: a view is saved as a part of the array that owns the memory, if others see it too.
+
+NumPy itself is not imported here; where there is an array, there is NumPy.
+"""
+
+import sys
+from typing import Any
+
+from skep_workers.session.checkpoint.reducers.definitions import Reduced
+
+
+def is_array(kind: type) -> bool:
+    """Tell whether it is NumPy's own array type."""
+    numpy = sys.modules.get("numpy")
+    return numpy is not None and kind is getattr(numpy, "ndarray", None)
+
+
+def owner_of(array: Any) -> Any:
+    """Give what owns the memory of an array that is a view: an array or a buffer; None if it is the array's own."""
+    kind = type(array)
+    owner = array.base
+    while owner is not None:
+        if type(owner) is memoryview:
+            owner = owner.obj
+        elif type(owner) is kind and owner.base is not None:
+            owner = owner.base
+        else:
+            break
+    if owner is None:
+        return None
+    if type(owner) is kind:
+        return owner if owner.flags.c_contiguous or owner.flags.f_contiguous else None
+    return owner if type(owner) in {bytearray, bytes} else None
+
+
+def reduce_view(array: Any, owner: Any) -> Reduced:
+    """Save a view as a part of its owner."""
+    offset = _address(array) - _address(owner)
+    return make_view, (owner, array.dtype, array.shape, array.strides, offset, array.flags.writeable)
+
+
+def make_view(
+    owner: Any, dtype: Any, shape: tuple[int, ...], strides: tuple[int, ...], offset: int, writeable: bool
+) -> Any:
+    """Give a part of an array."""
+    import numpy as np  # noqa: PLC0415 - see above
+
+    if not isinstance(owner, np.ndarray):
+        view: Any = np.ndarray(shape, dtype, buffer=owner, offset=offset, strides=strides)
+    elif owner.dtype.hasobject:
+        flat = owner.ravel(order="K")
+        view = np.lib.stride_tricks.as_strided(flat[offset // flat.itemsize :], shape, strides)
+    else:
+        # As bytes: there are dtypes whose arrays are no buffers.
+        flat = owner.ravel(order="K").view(np.uint8)
+        view = np.ndarray(shape, dtype, buffer=flat, offset=offset, strides=strides)
+    if not writeable:
+        view.flags.writeable = False
+    return view
+
+
+def _address(memory: Any) -> int:
+    if isinstance(memory, bytes | bytearray):
+        memory = sys.modules["numpy"].frombuffer(memory, "u1")
+    address: int = memory.__array_interface__["data"][0]
+    return address

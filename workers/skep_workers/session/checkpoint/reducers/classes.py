@@ -1,0 +1,150 @@
+"""Classes and enumerations of cells, as bytes and back.
+
+Each is made empty first and filled afterwards, so that whatever they hold may hold them. None of the hooks that cells
+defined runs while a class is made again (`__init_subclass__`, `__set_name__`, a metaclass's methods): what they did is
+part of the state that is restored. Checkpoints name the functions here that make them.
+"""
+
+import abc
+import contextlib
+import sys
+import types
+from collections.abc import Iterator
+from types import MemberDescriptorType
+from typing import Any, Final
+
+from skep_workers.session.checkpoint.reducers.definitions import (
+    Reduced,
+    class_attribute,
+    class_names,
+    is_definition,
+    is_made_by_c,
+)
+
+# What a class has of its own accord: made with it, or found again when it is asked for.
+_NOT_STATE: Final = frozenset(
+    {"__dict__", "__weakref__", "__slots__", "__module__", "__qualname__", "_abc_impl", "__annotate_func__"}
+)
+_SET_ON_TYPES: Final = frozenset(
+    {"__abstractmethods__", "__annotations__", "__doc__", "__dict__", "__module__", "__qualname__", "__type_params__"}
+)
+_IN_SKELETON: Final[tuple[str, ...]] = ("__module__", "__slots__", "__orig_bases__", "__doc__")
+
+
+def reduce_class(kind: type) -> Reduced:
+    """Save a class by value."""
+    names = class_names(kind)
+    skeleton: dict[str, Any] = {name: names[name] for name in _IN_SKELETON if name in names}
+    skeleton["__qualname__"] = type.__dict__["__qualname__"].__get__(kind)
+    if isinstance(skeleton.get("__slots__"), Iterator):
+        skeleton["__slots__"] = [name for name in names if type(names[name]) is MemberDescriptorType]
+    if isinstance(names.get("__dict__"), property):
+        skeleton["__dict__"] = names["__dict__"]
+    skeleton |= {name: value for name, value in names.items() if _is_shadowed(type(kind), name)}
+    registered: list[type] = []
+    if "_abc_impl" in names:
+        dump = abc._get_dump(kind)[0]  # type: ignore[attr-defined]  # noqa: SLF001 - nothing public lists them
+        registered = [found for found in (reference() for reference in dump) if found is not None]
+    state = {
+        name: value
+        for name, value in names.items()
+        if name not in _NOT_STATE and not _is_slot(kind, value) and not _is_shadowed(type(kind), name)
+    }
+    bases = type.__dict__["__bases__"].__get__(kind)
+    arguments = (type(kind), type.__dict__["__name__"].__get__(kind), bases, skeleton, _is_enum(kind))
+    return make_class, arguments, (state, registered), None, None, set_class_state
+
+
+def _is_shadowed(meta: type, name: str) -> bool:
+    """Tell whether setting an attribute of a class by this name would do something else, as for `__class__`."""
+    found = class_attribute(meta, name)
+    return found is not None and hasattr(type(found), "__set__") and name not in _SET_ON_TYPES
+
+
+def _is_slot(kind: type, value: Any) -> bool:
+    return type(value) is MemberDescriptorType and value.__objclass__ is kind
+
+
+def _is_enum(kind: type) -> bool:
+    enum = sys.modules.get("enum")
+    return enum is not None and issubclass(type(kind), enum.EnumType)
+
+
+def make_class(meta: type, name: str, bases: tuple[type, ...], skeleton: dict[str, Any], is_raw: bool) -> type:
+    """Make a class without its content; `is_raw`: without what its metaclass does for it, which is in its state."""
+    if not is_raw:
+        # The hooks of libraries run, as they keep count of classes outside of them; if they want more, none does.
+        library = next(base for base in meta.__mro__ if not is_definition(base))
+        with contextlib.suppress(Exception), _silenced(bases, own_only=True):
+            if library is meta:
+                return types.new_class(name, bases, {"metaclass": meta}, lambda names: names.update(skeleton))
+            made: type = library.__new__(meta, name, bases, dict(skeleton))
+            return made
+    with _silenced(bases, own_only=False):
+        return type.__new__(meta, name, bases, dict(skeleton))
+
+
+def _do_nothing(_: type, /, **__: Any) -> None:
+    pass
+
+
+@contextlib.contextmanager
+def _silenced(bases: tuple[type, ...], *, own_only: bool) -> Iterator[None]:
+    """Keep the `__init_subclass__` of cells (or of all) from running meanwhile."""
+    name = "__init_subclass__"
+    silenced = []
+    for base in dict.fromkeys(parent for each in bases for parent in each.__mro__):
+        if name in vars(base) and base is not object and (is_definition(base) or not own_only):
+            with contextlib.suppress(TypeError):  # made by C code
+                original = vars(base)[name]
+                type.__setattr__(base, name, classmethod(_do_nothing))
+                silenced.append((base, original))
+    try:
+        yield
+    finally:
+        for base, original in silenced:
+            type.__setattr__(base, name, original)
+
+
+def set_class_state(kind: type, state: tuple[dict[str, Any], list[type]]) -> None:
+    """Give a class its content."""
+    attributes, registered = state
+    for name, value in attributes.items():
+        type.__setattr__(kind, name, value)
+    for subclass in registered:
+        abc.ABCMeta.register(kind, subclass)  # type: ignore[arg-type]
+
+
+# --- enumerations -----------------------------------------------------------------------------------------------------
+
+
+def reduce_member(member: Any, *, by_value: bool) -> Reduced:
+    """Save a member of a cell's enumeration: by its name, or, where the enumeration itself is saved, by value."""
+    kind = type(member)
+    if not by_value:
+        if kind._member_map_.get(member._name_) is member:
+            return find_member, (kind, member._name_)
+        return kind, (member._value_,)  # a combination of flags
+    base: Any = next(base for base in kind.__mro__ if is_made_by_c(base))
+    newargs = class_attribute(base, "__getnewargs__")
+    arguments: tuple[Any, ...] = ()
+    if newargs is not None:
+        arguments = newargs(member)
+    elif base is not object:
+        arguments = base.__reduce__(member)[1]
+    return make_member, (base, kind, *arguments), dict(vars(member)), None, None, set_member_state
+
+
+def find_member(kind: Any, name: str) -> Any:
+    """Give a member by name."""
+    return kind._member_map_[name]
+
+
+def make_member(base: type, kind: type, *arguments: Any) -> Any:
+    """Make a member, before its enumeration knows it."""
+    return base.__new__(kind, *arguments)
+
+
+def set_member_state(member: Any, attributes: dict[str, Any]) -> None:
+    """Give a member its attributes."""
+    vars(member).update(attributes)

@@ -1,0 +1,225 @@
+"""How values of the standard library are saved that pickle refuses, or gives back as something else.
+
+A reducer gives what `__reduce_ex__` would. What is made in a restored stream by a function of this module stays made by
+it: checkpoints name these functions.
+"""
+
+import builtins
+import dataclasses
+import functools
+import gc
+import importlib
+import io
+import operator
+import random
+import re
+import sys
+import types
+import weakref
+from _thread import RLock
+from collections import OrderedDict
+from contextvars import Context, ContextVar
+from pickle import PicklingError  # bound early: user code may patch pickle
+from struct import Struct
+from types import MappingProxyType, MethodType
+from typing import Any, Final
+
+from skep_workers.session.capturing import CapturedOutput
+from skep_workers.session.checkpoint.reducers.code import reduce_code
+from skep_workers.session.checkpoint.reducers.definitions import Reduced, Reducer, is_made_by_c, module_of, registry
+from skep_workers.session.checkpoint.reducers.descriptors import reduce_descriptor, reduce_slot
+from skep_workers.session.checkpoint.reducers.functions import reduce_cell
+from skep_workers.session.checkpoint.reducers.locks import LOCK, reduce_lock, reduce_recursive_lock
+from skep_workers.session.checkpoint.reducers.paths import PATHS, reduce_path
+from skep_workers.session.checkpoint.reducers.references import (
+    reduce_mapping_proxy,
+    reduce_memory_view,
+    reduce_view_of,
+    reduce_weak_dict,
+    reduce_weak_method,
+    reduce_weak_proxy,
+    reduce_weak_reference,
+)
+
+ENGINE: Final = "skep_workers."
+
+
+# --- functools --------------------------------------------------------------------------------------------------------
+
+
+def _lru_cache(function: Any) -> Reduced:
+    # Without its cache, which can't be read; pickle would save it by its name only.
+    attributes = {name: value for name, value in vars(function).items() if name not in _MADE_BY_LRU_CACHE}
+    return make_lru_cache, (function.__wrapped__, function.cache_parameters()), attributes or None
+
+
+_MADE_BY_LRU_CACHE: Final = frozenset({"__wrapped__", "cache_parameters"})
+
+
+def make_lru_cache(function: Any, parameters: dict[str, Any]) -> Any:
+    """Make a function with an empty cache."""
+    return functools.lru_cache(**parameters)(function)
+
+
+def _cached_property(value: Any) -> Reduced:
+    state = {name: part for name, part in vars(value).items() if name not in {"lock", "func"}}
+    return functools.cached_property, (value.func,), state
+
+
+def _key_wrapper(key: Any) -> Reduced:
+    # The function is what it refers to besides its type; only a key that was given a value has that, too.
+    kind, compare, *rest = gc.get_referents(key)
+    if rest or not isinstance(kind, type):
+        raise PicklingError("a key of functools.cmp_to_key that has a value")
+    return functools.cmp_to_key, (compare,)
+
+
+# --- the rest ---------------------------------------------------------------------------------------------------------
+
+
+def _match(match: re.Match[Any]) -> Reduced:
+    pattern, text, spans = match.re, match.string, match.regs
+    for method in ("match", "fullmatch", "search"):
+        again = getattr(pattern, method)(text, match.pos, match.endpos)
+        if again is not None and again.regs == spans:
+            return make_match, (pattern, method, text, match.pos, match.endpos)
+    again = pattern.match(text, match.start(), match.endpos)  # one of many that finditer gave
+    if again is None or again.regs != spans:
+        raise PicklingError("a match that can't be found again")
+    return make_match, (pattern, "match", text, match.start(), match.endpos)
+
+
+def make_match(pattern: Any, method: str, text: Any, start: int, end: int) -> Any:
+    """Match again."""
+    return getattr(pattern, method)(text, start, end)
+
+
+def _context_variable(var: ContextVar[Any]) -> Reduced:
+    missing = object()
+    try:
+        default: tuple[Any, ...] = (Context().run(var.get),)
+    except LookupError:
+        default = ()
+    value = registry.context.get(var, missing) if registry.context is not None else missing
+    state = None if value is missing else (value,)
+    return make_context_variable, (var.name, default), state, None, None, set_context_variable
+
+
+def make_context_variable(name: str, default: tuple[Any, ...]) -> ContextVar[Any]:
+    """Make a context variable."""
+    return ContextVar(name, default=default[0]) if default else ContextVar(name)
+
+
+def set_context_variable(var: ContextVar[Any], state: tuple[Any]) -> None:
+    """Set a context variable where cells run."""
+    if registry.context is not None:
+        registry.context.run(var.set, state[0])
+
+
+def _open_file(file: Any) -> Reduced:
+    return _stream(file, "an open file can't be saved")
+
+
+def _stream(file: Any, otherwise: str) -> Reduced:
+    for name in ("stdin", "stdout", "stderr", "__stdin__", "__stdout__", "__stderr__"):
+        if getattr(sys, name, None) is file:
+            return getattr, (sys, name)
+    raise PicklingError(otherwise)
+
+
+def _method(method: MethodType) -> Reduced:
+    if module_of(type(method.__self__)).startswith(ENGINE):
+        for name, value in vars(builtins).items():  # display, input and the like
+            if type(value) is MethodType and value == method:
+                return getattr, (builtins, name)
+    return MethodType, (method.__func__, method.__self__)
+
+
+def _captured_output(output: CapturedOutput) -> Reduced:
+    return make_captured_output, (output.stdout, output.stderr, output.outputs)
+
+
+def make_captured_output(stdout: str, stderr: str, outputs: Any) -> CapturedOutput:
+    """Make what `%%capture` has bound."""
+    return CapturedOutput(stdout, stderr, outputs)
+
+
+def reduce_engine_object(value: Any) -> Reduced:
+    """Save an object of the engine's by the name under which user code gets it. Raises PicklingError."""
+    for name, found in vars(builtins).items():
+        if found is value:
+            return getattr, (builtins, name)
+    return _stream(value, "a part of the session itself can't be saved")
+
+
+def _named(module: str, name: str) -> Reducer:
+    def reduce(_: Any) -> Reduced:
+        return find_type, (module, name)
+
+    return reduce
+
+
+def _field_kind(value: Any) -> Reduced:
+    return getattr, (dataclasses, value.name)
+
+
+def reduce_builtin_type(kind: type) -> Any:
+    """Save a type made by C code that its module doesn't name, as those of dict's views and iterators."""
+    if is_made_by_c(kind) and getattr(sys.modules.get(module_of(kind)), kind.__name__, None) is not kind:
+        for module in ("types", "_collections_abc"):
+            for name, value in vars(sys.modules[module]).items():
+                if value is kind:
+                    return find_type, (module, name)
+    return NotImplemented
+
+
+def find_type(module: str, name: str) -> Any:
+    """Give what a module has under a name."""
+    return getattr(importlib.import_module(module), name)
+
+
+REMADE_EMPTY: Final = frozenset({functools._lru_cache_wrapper})  # noqa: SLF001 - what they have cached isn't saved
+
+_ordered: Final = OrderedDict[Any, Any]()
+
+REDUCERS: Final[dict[type, Reducer]] = {
+    **dict.fromkeys(PATHS, reduce_path),
+    CapturedOutput: _captured_output,
+    functools._lru_cache_wrapper: _lru_cache,  # noqa: SLF001 - the type has no public name
+    functools.cached_property: _cached_property,
+    type(functools.cmp_to_key(operator.is_)): _key_wrapper,
+    type({}.keys()): reduce_view_of("keys"),
+    type({}.values()): reduce_view_of("values"),
+    type({}.items()): reduce_view_of("items"),
+    type(_ordered.keys()): reduce_view_of("keys"),
+    type(_ordered.values()): reduce_view_of("values"),
+    type(_ordered.items()): reduce_view_of("items"),
+    MappingProxyType: reduce_mapping_proxy,
+    memoryview: reduce_memory_view,
+    weakref.ReferenceType: reduce_weak_reference,
+    weakref.ProxyType: reduce_weak_proxy,
+    weakref.CallableProxyType: reduce_weak_proxy,
+    weakref.WeakMethod: reduce_weak_method,
+    weakref.WeakKeyDictionary: reduce_weak_dict,
+    weakref.WeakValueDictionary: reduce_weak_dict,
+    weakref.WeakSet: lambda weak: (weakref.WeakSet, (list(weak),)),
+    re.Match: _match,
+    ContextVar: _context_variable,
+    Struct: lambda struct: (Struct, (struct.format,)),
+    random.SystemRandom: lambda _: (random.SystemRandom, ()),
+    types.CellType: reduce_cell,
+    types.CodeType: reduce_code,
+    types.GetSetDescriptorType: reduce_slot,
+    types.MemberDescriptorType: reduce_slot,
+    property: reduce_descriptor,
+    classmethod: reduce_descriptor,
+    staticmethod: reduce_descriptor,
+    MethodType: _method,
+    io.TextIOWrapper: _open_file,
+    LOCK: reduce_lock,
+    RLock: reduce_recursive_lock,
+    dataclasses._MISSING_TYPE: _named("dataclasses", "MISSING"),  # noqa: SLF001 - sentinels are known by identity
+    dataclasses._KW_ONLY_TYPE: _named("dataclasses", "KW_ONLY"),  # type: ignore[attr-defined]  # noqa: SLF001
+    dataclasses._HAS_DEFAULT_FACTORY_CLASS: _named("dataclasses", "_HAS_DEFAULT_FACTORY"),  # type: ignore[attr-defined]  # noqa: SLF001
+    dataclasses._FIELD_BASE: _field_kind,  # type: ignore[attr-defined]  # noqa: SLF001
+}

@@ -1,0 +1,131 @@
+"""Calls of code that a restore runs: which one is running, how long it may take, and which are left out.
+
+Such code may hang, or end its process. A process that only tries a restore notes in a shared page which call it is at;
+its parent reads there which call to leave out of the next try.
+"""
+
+import mmap
+import os
+import signal
+import struct
+from dataclasses import dataclass, field
+from types import FrameType, TracebackType
+from typing import Any, Final, Self
+
+CALL_SECONDS: Final = 5.0
+REPEAT_SECONDS: Final = 1.0  # code that swallows the first exception gets the next one
+MOST_ALARMS: Final = 3  # in one call; then the process ends, and the next one leaves that call out
+HUNG_EXIT: Final = 84
+_HEAD: Final = struct.Struct("2qH")  # stream, offset of the call in it, length of the callee's name
+_MOST_NAME_BYTES: Final = 200
+
+Call = tuple[int, int]  # index of a stream, offset in it
+
+
+class CallTimeout(BaseException):
+    """A call of a restore took too long; not an Exception, so that most `except` clauses let it pass."""
+
+
+@dataclass(slots=True)
+class Avoided:
+    """Calls that are not made, with the reason: single ones, all of a callee (by name), or all that are left."""
+
+    calls: dict[Call, str] = field(default_factory=dict)
+    callees: dict[str, str] = field(default_factory=dict)
+    rest: str = ""
+
+
+class CallPage:
+    """A page, shared with children that are forked later, that says which call a process is at."""
+
+    def __init__(self) -> None:
+        self._page = mmap.mmap(-1, mmap.PAGESIZE)
+        self.leave()
+
+    def enter(self, call: Call, callee: str) -> None:
+        """Note which call runs now."""
+        name = callee.encode("utf-8", "backslashreplace")[:_MOST_NAME_BYTES]
+        self._page[: _HEAD.size + len(name)] = _HEAD.pack(*call, len(name)) + name
+
+    def leave(self) -> None:
+        """Note that no call runs."""
+        self._page[: _HEAD.size] = _HEAD.pack(-1, -1, 0)
+
+    def read(self) -> tuple[Call, str] | None:
+        """Return the call that runs, or ran last in a process that has ended, and its callee; None if none did."""
+        stream, offset, length = _HEAD.unpack(self._page[: _HEAD.size])
+        if stream < 0:
+            return None
+        return (stream, offset), self._page[_HEAD.size : _HEAD.size + length].decode("utf-8", "replace")
+
+    def close(self) -> None:
+        """Release the page."""
+        self._page.close()
+
+
+class Guard:
+    """Bounds the calls that one restore makes; a context manager, in the main thread."""
+
+    def __init__(
+        self,
+        avoided: Avoided | None = None,
+        page: CallPage | None = None,
+        *,
+        call_seconds: float = CALL_SECONDS,
+        is_fatal: bool = False,
+    ) -> None:
+        """is_fatal: have the alarm end the process. For a trial, where code that swallows every exception must end."""
+        self._avoided = avoided or Avoided()
+        self._page = page
+        self._call_seconds = call_seconds
+        self._is_fatal = is_fatal
+        self._previous: dict[int, Any] = {}
+        self._alarms = 0
+        self.stream = 0  # the index of the stream that is read
+
+    def __enter__(self) -> Self:
+        # The second one is for code that runs in C for ever: no handler of Python's would be called.
+        handlers = {signal.SIGALRM: signal.SIG_DFL if self._is_fatal else self._raise, signal.SIGVTALRM: signal.SIG_DFL}
+        self._previous = {number: signal.signal(number, handler) for number, handler in handlers.items()}
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None) -> None:
+        self._disarm()
+        for number, handler in self._previous.items():
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+
+    def enter(self, offset: int, callee: str, more_seconds: float = 0) -> str:
+        """Begin a call, and return ''; or return why it must not be made."""
+        avoided, call = self._avoided, (self.stream, offset)
+        reason = avoided.rest or avoided.calls.get(call) or avoided.callees.get(callee)
+        if reason:
+            return reason
+        if self._page is not None:
+            self._page.enter(call, callee)
+        self._alarms = 0
+        seconds = self._call_seconds + more_seconds
+        signal.setitimer(signal.ITIMER_REAL, seconds, REPEAT_SECONDS)
+        signal.setitimer(signal.ITIMER_VIRTUAL, seconds + MOST_ALARMS * REPEAT_SECONDS)
+        return ""
+
+    def leave(self) -> None:
+        """End a call."""
+        self._disarm()
+        if self._page is not None:
+            self._page.leave()
+
+    @staticmethod
+    def _disarm() -> None:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+
+    def _raise(self, _number: int, _frame: FrameType | None) -> None:
+        self._alarms += 1
+        if self._alarms > MOST_ALARMS:
+            os._exit(HUNG_EXIT)
+        raise CallTimeout(hung(self._call_seconds))
+
+
+def hung(seconds: float) -> str:
+    """Return what is said of a call that took longer."""
+    return f"restoring it takes longer than {seconds:g} s"

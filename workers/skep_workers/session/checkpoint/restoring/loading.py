@@ -1,0 +1,73 @@
+"""One stream, read: at full speed where that works, else object by object."""
+
+import pickle
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from skep_workers.session.checkpoint.reducers.definitions import registry
+from skep_workers.session.checkpoint.restoring.guard import Guard
+from skep_workers.session.checkpoint.restoring.losses import Losses
+from skep_workers.session.checkpoint.restoring.tolerant_unpickler import TolerantUnpickler
+
+WHOLE: Final = -1  # the offset of the call that reads all of a stream at once
+_BYTES_A_SECOND: Final = 20_000_000  # a slow machine reads more
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """What is read: a pickle stream and its buffers.
+
+    is_tolerant: read it object by object from the start. It runs code of cells, which would run twice if the fast way
+    failed, or has sets and dicts whose keys may hash by a state that comes later.
+    """
+
+    data: bytes | bytearray
+    buffers: Sequence[Any] = ()
+    is_tolerant: bool = False
+
+
+@dataclass(slots=True)
+class Loaded:
+    """Names (or keys of definitions) with their values, and those that are lost, with the reason."""
+
+    values: dict[str, Any]
+    lost: dict[str, str] = field(default_factory=dict)
+
+
+def load_group(stream: Stream, guard: Guard) -> Loaded:
+    """Return the variables of a stream."""
+    names, losses = _load(stream, guard)
+    return _sorted_out(names, losses)
+
+
+def load_definitions(stream: Stream, guard: Guard) -> tuple[Loaded, Loaded]:
+    """Return the definitions of a stream by key, and the variables that share something with them.
+
+    From here on other streams find them, and the reasons of those that are lost.
+    """
+    parts, losses = _load(stream, guard)
+    definitions = _sorted_out(parts["definitions"], losses)
+    registry.definitions, registry.lost_definitions = definitions.values, definitions.lost
+    return definitions, _sorted_out(parts["names"], losses)
+
+
+def _sorted_out(names: dict[str, Any], losses: Losses | None) -> Loaded:
+    if losses is None:
+        return Loaded(names)
+    reasons = {name: losses.reason(value) for name, value in names.items()}
+    lost = {name: reason for name, reason in reasons.items() if reason is not None}
+    return Loaded({name: value for name, value in names.items() if name not in lost}, lost)
+
+
+def _load(stream: Stream, guard: Guard) -> tuple[Any, Losses | None]:
+    if not stream.is_tolerant and not guard.enter(WHOLE, "", len(stream.data) / _BYTES_A_SECOND):
+        try:
+            return pickle.loads(stream.data, buffers=stream.buffers), None
+        except BaseException:  # noqa: BLE001, S110 - whose fault it is shows below
+            pass
+        finally:
+            guard.leave()
+    reader = TolerantUnpickler(stream.data, stream.buffers, guard)
+    loaded = reader.load()
+    return loaded, reader.losses

@@ -1,0 +1,149 @@
+"""From a manifest and its chunks back to a namespace.
+
+In this order, since each step needs what the one before made: files, ambient state and sources, groups that need no
+definition, definitions, the other groups. What can't be restored costs the variables that need it, and no other; each
+is reported with its reason.
+"""
+
+import gc
+import linecache
+import pickle
+import platform
+from dataclasses import dataclass, field
+from typing import Any
+
+from skep_workers.session.checkpoint import stored_names
+from skep_workers.session.checkpoint.manifest import Group, Manifest
+from skep_workers.session.checkpoint.restoring.chunk_store import ChunkStore
+from skep_workers.session.checkpoint.restoring.guard import Avoided, Guard
+from skep_workers.session.checkpoint.restoring.loading import Loaded, Stream, load_definitions, load_group
+from skep_workers.session.checkpoint.restoring.trial import Trial
+from skep_workers.session.checkpoint.surroundings.ambient import Ambient
+from skep_workers.session.checkpoint.surroundings.workspace import Workspace
+
+stored_names.register()
+
+
+@dataclass(slots=True)
+class Restored:
+    """What came of a restore: the names, and what was lost, with reasons."""
+
+    names: list[str]
+    lost: dict[str, str]
+    notes: list[str] = field(default_factory=list)
+    future_flags: int = 0
+
+
+class Restoring:
+    """One restore. Raises DamagedCheckpoint, before anything is bound or written."""
+
+    def __init__(self, manifest: Manifest, store: ChunkStore) -> None:
+        self._manifest = manifest
+        self._contents = {e.path: store.joined(list(e.chunks)) for e in manifest.files if e.kind == "file"}
+        self._ambient = _stream(manifest.ambient, store)
+        self._sources = _optional_stream(manifest.sources, store)
+        self._definitions = _optional_stream(manifest.definitions, store)
+        # What runs code of cells comes last: it may use modules, functions and plain data by their names.
+        in_order = sorted(manifest.groups, key=lambda group: (group.is_tolerant, bool(group.named)))
+        self._groups = [(group, _stream(group, store)) for group in in_order]
+
+    def run(
+        self, names: dict[str, Any], ambient: Ambient, workspace: Workspace, *, is_careful: bool = False
+    ) -> Restored:
+        """Fill the namespace and the directory.
+
+        is_careful: find out first, in a process of its own, which code hangs or ends the process, and leave that out:
+        a process that restored this checkpoint before has done so.
+        """
+        manifest = self._manifest
+        result = Restored([], dict(manifest.lost))
+        if manifest.python != platform.python_version():
+            result.notes.append(f"saved by Python {manifest.python}, restored by {platform.python_version()}")
+        result.lost.update(workspace.restore(manifest.files, self._contents))
+        state = _load_plain(self._ambient)
+        ambient.restore(state)
+        result.future_flags = state.get("future_flags", 0)
+        if self._sources is not None:
+            _register_sources(_load_plain(self._sources))
+        avoided = self._calls_to_avoid() if is_careful else None
+        # Nothing that is being made here is garbage, and looking for some takes twice as long as making it.
+        was_enabled = gc.isenabled()
+        gc.disable()
+        try:
+            with Guard(avoided) as guard:
+                self._fill(names, result, guard)
+        finally:
+            if was_enabled:
+                gc.enable()
+        return result
+
+    def _calls_to_avoid(self) -> Avoided | None:
+        failures = Trial(self._definitions, [stream for _, stream in self._groups]).run()
+        return None if failures is None else failures.avoided
+
+    def _fill(self, names: dict[str, Any], result: Restored, guard: Guard) -> None:
+        failed: list[tuple[int, Group, Stream]] = []
+        is_defined = False
+        for number, (group, stream) in enumerate(self._groups, start=1):
+            if (group.named or group.is_tolerant) and not is_defined:
+                is_defined = True
+                self._define(names, result, guard)
+            loaded = self._load(number, stream, guard)
+            _bind(loaded, names, result)
+            if loaded.lost:
+                failed.append((number, group, stream))
+        if not is_defined:
+            self._define(names, result, guard)
+        for number, group, stream in failed:
+            # Once more: code of cells may have asked for a name that was bound after it.
+            if group.is_tolerant and number < len(self._groups):
+                again = self._load(number, stream, guard)
+                if not again.lost:
+                    _bind(again, names, result)
+
+    def _load(self, number: int, stream: Stream, guard: Guard) -> Loaded:
+        guard.stream = number
+        return load_group(stream, guard)
+
+    def _define(self, names: dict[str, Any], result: Restored, guard: Guard) -> None:
+        if self._definitions is None:
+            return
+        guard.stream = 0
+        definitions, shared = load_definitions(self._definitions, guard)
+        _bind(shared, names, result)
+        for name, key in self._manifest.bindings.items():
+            if key in definitions.values:
+                names[name] = definitions.values[key]
+                result.names.append(name)
+            else:
+                result.lost.setdefault(name, definitions.lost.get(key, "its definition is not in the checkpoint"))
+
+
+def _bind(loaded: Loaded, names: dict[str, Any], result: Restored) -> None:
+    names.update(loaded.values)
+    result.names += loaded.values
+    result.lost.update(loaded.lost)
+    for name in loaded.values:
+        result.lost.pop(name, None)
+
+
+def _optional_stream(group: Group | None, store: ChunkStore) -> Stream | None:
+    return None if group is None else _stream(group, store)
+
+
+def _stream(group: Group, store: ChunkStore) -> Stream:
+    buffers: list[Any] = []
+    for buffer in group.buffers:
+        data = store.joined(buffer.chunks)
+        buffers.append(bytes(data) if buffer.readonly else data)
+    return Stream(store.joined(group.chunks), buffers, group.is_tolerant)
+
+
+def _load_plain(stream: Stream) -> Any:
+    """Return what a stream of plain values holds."""
+    return pickle.loads(stream.data, buffers=stream.buffers)
+
+
+def _register_sources(sources: dict[str, str]) -> None:
+    for name, source in sources.items():
+        linecache.cache[name] = (len(source), None, source.splitlines(keepends=True), name)

@@ -1,0 +1,168 @@
+"""A snapshot made by a forked child, which has the namespace frozen as it was while the next cell runs.
+
+The child writes frames to a file in memory, which the parent hands on when all of it is there. It has a deadline, and
+may grow by so many bytes only; where it hangs or dies, the page that it tells its progress on says at which variable.
+"""
+
+import contextlib
+import gc
+import os
+import resource
+import signal
+import time
+import warnings
+from dataclasses import dataclass
+from select import POLLIN, poll  # bound early: user code may patch select
+from typing import Final
+
+from msgpack import packb, unpackb
+
+from skep_shared.frame_codec import encode_frame
+from skep_shared.frames import Blob, Saved
+from skep_workers.session.checkpoint.chunks import Digest, joined_names
+from skep_workers.session.checkpoint.manifest import Manifest
+from skep_workers.session.checkpoint.saving.assembling import Assembler
+from skep_workers.session.checkpoint.saving.grouping import SEVERAL, TRIAL, Progress
+from skep_workers.session.checkpoint.saving.trials import Findings, Trials
+from skep_workers.session.checkpoint.state import SnapshotLimits, State
+from skep_workers.session.checkpoint.unchanged.unchanged_buffers import Known, Place
+
+DONE_EXIT: Final = 83  # not 0: that is what user code ends its process with
+_BUFFER_BYTES: Final = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What a child is to save. For `skipped`, `joint`, `known` and `trials` see Assembler.
+
+    stored: chunks that are not written.
+    """
+
+    seq: int
+    state: State
+    skipped: dict[str, str]
+    joint: list[list[str]]
+    stored: frozenset[bytes]
+    known: Known
+    trials: Trials
+
+
+class SnapshotChild:
+    """One child: forked, waited for, read."""
+
+    def __init__(self, task: Task, limits: SnapshotLimits) -> None:
+        self._task = task
+        self.state = task.state
+        self.failed: dict[str, str] = {}
+        self.failed_at_several = False
+        self._limits = limits
+        self.learned: dict[Place, list[Digest]] = {}  # what it found in large buffers
+        self._progress = Progress()
+        self._pid = 0
+        self.size = 0
+        self.file = os.memfd_create("skep-snapshot", os.MFD_CLOEXEC)
+
+    def fork(self) -> None:
+        """Freeze the state: from here on the child has it."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Python 3.12 warns of forking beside threads; the deadline is for that
+            self._pid = os.fork()
+        if self._pid == 0:
+            self._work()
+
+    def _work(self) -> None:
+        status, task = 1, self._task
+        try:
+            gc.disable()
+            _bound_memory(self._limits.memory_bytes)
+            for number in (signal.SIGINT, signal.SIGTERM):
+                signal.signal(number, signal.SIG_DFL)
+            with open(self.file, "wb", buffering=_BUFFER_BYTES, closefd=False) as out:
+                written: set[bytes] = set(task.stored)
+
+                def put(name: bytes, part: memoryview) -> None:
+                    if name not in written:
+                        written.add(name)
+                        out.write(encode_frame(Blob(name, bytes(part))))
+
+                assembler = Assembler(
+                    put,
+                    in_place=False,
+                    budget_bytes=self._limits.state_bytes,
+                    known=task.known,
+                    progress=self._progress,
+                    trials=task.trials,
+                    trial_seconds=self._limits.seconds / 2,
+                )
+                manifest = assembler.assemble(task.seq, task.state, task.skipped, task.joint)
+                packed = manifest.pack()
+                out.write(encode_frame(Saved(task.seq, packed, {})))
+                learned = [(*place, b"".join(names)) for place, names in assembler.learned.items()]
+                tail = packb((packed, learned, task.trials.latest.pack()), unicode_errors="surrogatepass")
+                out.write(tail + len(tail).to_bytes(8, "big"))
+            status = DONE_EXIT
+        finally:
+            os._exit(status)
+
+    def finish(self) -> Manifest | None:
+        """Wait for the child; gives the manifest it made, or None if it made none."""
+        cause = self._reap(self._limits.seconds)
+        if cause is None:
+            size = os.fstat(self.file).st_size
+            length = int.from_bytes(os.pread(self.file, 8, size - 8), "big")
+            self.size = size - 8 - length
+            tail = os.pread(self.file, length, self.size)
+            packed, learned, found = unpackb(tail, unicode_errors="surrogatepass", strict_map_key=False)
+            self._task.trials.is_hasty = False
+            self._task.trials.adopt(Findings.unpack(found))
+            self.learned = {(address, size): list(joined_names(names)) for address, size, names in learned}
+            return Manifest.unpack(packed)
+        culprit = self._progress.read()
+        self.failed_at_several = culprit == SEVERAL
+        self._task.trials.is_hasty = culprit == TRIAL
+        if culprit in {SEVERAL, TRIAL}:  # next each by itself is tried, or none is
+            return None
+        names = [culprit] if culprit in self.state.names else self.state.names  # unknown: never try the same again
+        self.failed.update(dict.fromkeys(names, f"pickling it {cause}"))
+        return None
+
+    def _reap(self, seconds: float) -> str | None:
+        """Wait for the child's end, and kill it at its deadline; gives what went wrong."""
+        ends_at = time.monotonic() + seconds
+        with contextlib.suppress(ChildProcessError):
+            handle = os.pidfd_open(self._pid)
+            try:
+                ready = _wait_readable(handle, ends_at)
+            finally:
+                os.close(handle)
+            if not ready:
+                os.kill(self._pid, signal.SIGKILL)
+            _, status = os.waitpid(self._pid, 0)
+            if not ready:
+                return f"took longer than {seconds:g} s"
+            if os.waitstatus_to_exitcode(status) != DONE_EXIT:
+                return "ended the process that did it"
+            return None
+        # Somebody else (user code that waits for any child) has reaped it; what it wrote tells.
+        size = os.fstat(self.file).st_size
+        return None if size else "ended the process that did it"
+
+    def close(self) -> None:
+        """Give the file back."""
+        os.close(self.file)
+
+
+def _wait_readable(fd: int, ends_at: float) -> bool:
+    poller = poll()
+    poller.register(fd, POLLIN)
+    return bool(poller.poll(max(0.0, ends_at - time.monotonic()) * 1000))
+
+
+def _bound_memory(growth_bytes: int) -> None:
+    """Let this process grow by so much; beyond it gets a MemoryError, which costs the variable it is at."""
+    with open("/proc/self/statm", "rb") as file:
+        pages = int(file.read().split()[0])
+    limit = pages * resource.getpagesize() + growth_bytes
+    _, hard = resource.getrlimit(resource.RLIMIT_AS)
+    if hard == resource.RLIM_INFINITY or limit < hard:
+        resource.setrlimit(resource.RLIMIT_AS, (limit, hard))

@@ -1,0 +1,214 @@
+"""How objects of a session become bytes: pickle, taught that there is one namespace.
+
+- A function that a cell defined is pickled by value, but with a reference to *the* namespace as its globals: after a
+  restore it sees later rebindings, and `global` counters still count.
+- Classes and functions of cells ("definitions") are shared by everything that mentions them. They are pickled by value
+  in one stream of their own; every other stream names them by a key. So a class is one class after a restore, however
+  many streams have instances of it.
+- Modules go by name. Large buffers go out of band (pickle protocol 5), so that they are neither copied nor pickled.
+"""
+
+import copyreg
+import enum
+import io
+import pickle
+import sys
+from collections.abc import Callable
+from functools import cached_property
+from types import (
+    CodeType,
+    FunctionType,
+    ModuleType,
+)
+from typing import Any, Final
+
+from skep_workers.session.checkpoint import stored_names
+from skep_workers.session.checkpoint.reducers import arrays
+from skep_workers.session.checkpoint.reducers.classes import reduce_class, reduce_member
+from skep_workers.session.checkpoint.reducers.code import reduce_code
+from skep_workers.session.checkpoint.reducers.definitions import (
+    DefinitionKeys,
+    definition,
+    is_definition,
+    is_found,
+    module_of,
+    registry,
+)
+from skep_workers.session.checkpoint.reducers.descriptors import DESCRIPTORS, reduce_descriptor
+from skep_workers.session.checkpoint.reducers.exceptions import reduce_exception
+from skep_workers.session.checkpoint.reducers.functions import reduce_function
+from skep_workers.session.checkpoint.reducers.locks import LIVING, refuse_living
+from skep_workers.session.checkpoint.reducers.modules import modules_by_dict, reduce_module
+from skep_workers.session.checkpoint.reducers.paths import PATHS, make_path_below_home
+from skep_workers.session.checkpoint.reducers.standard_library import (
+    ENGINE,
+    REDUCERS,
+    REMADE_EMPTY,
+    reduce_builtin_type,
+    reduce_engine_object,
+)
+from skep_workers.session.checkpoint.reducers.type_parameters import is_evaluated_late, reduce_type_parameter
+from skep_workers.session.checkpoint.saving.kinds import Kinds, Traits, is_common_metaclass, reduces_plainly
+from skep_workers.session.checkpoint.saving.memo import Memo
+
+__all__ = ["DefinitionKeys", "SnapshotPickler", "Untrusted", "is_definition", "registry"]
+
+stored_names.register()
+
+PROTOCOL: Final = 5
+
+
+class Untrusted(Exception):
+    """An object whose pickling runs code that isn't known to be short; only a forked child may do that."""
+
+
+class SnapshotPickler(pickle.Pickler):
+    """Pickles parts of one namespace.
+
+    keys: where definitions get their keys from; None in the stream that holds the definitions themselves.
+    is_trusting: raise Untrusted for objects of types that are not known to pickle fast and without user code.
+    shared_memory: ids of what owns memory that several arrays of this stream see.
+    kinds: what is known of classes, for all picklers of one snapshot.
+    """
+
+    def __init__(
+        self,
+        file: io.BytesIO,
+        *,
+        keys: DefinitionKeys | None,
+        is_trusting: bool,
+        buffer_callback: Callable[[pickle.PickleBuffer], Any],
+        shared_memory: frozenset[int] = frozenset(),
+        kinds: Kinds | None = None,
+    ) -> None:
+        super().__init__(file, protocol=PROTOCOL, buffer_callback=buffer_callback)
+        self._keys = keys
+        self._is_trusting = is_trusting
+        self._kinds = kinds or Kinds()
+        self._shared_memory = shared_memory
+        self.named: set[str] = set()
+        self.files: set[str] = set()
+        self.constants: set[int] = set()
+        self.owners: dict[int, Any] = {}
+        self._viewed: set[int] = set()
+        self.viewed_twice: frozenset[int] = frozenset()
+        self.restores_by_code = False  # whether loading it runs code of cells
+        self.hashes_by_state = False  # whether loading it may hash what has no state yet
+        self.unknown: set[str] = set()  # classes of libraries, of which it isn't known what loading them does
+        self.finalized: set[type] = set()  # classes that have a `__del__`
+        self.classes: list[type] = []  # definitions that were pickled by value
+        self.is_remade = False  # whether loading it may give something else, since code of cells has a say in it
+        self._plain: set[type] = set()  # types of which pickle itself knows enough
+
+    def memory_to_share(self, memo: Memo) -> frozenset[int]:
+        """Give what owns memory that more than one of the arrays met see; in vain if nothing was pickled yet."""
+        if not self.owners:
+            return frozenset()
+        return self.viewed_twice | frozenset(memo.among(self.owners))
+
+    def reducer_override(self, obj: Any) -> Any:
+        """Decide about functions, classes and instances; everything else pickle knows by itself."""
+        kind = type(obj)
+        if kind in self._plain:
+            return NotImplemented
+        if kind is FunctionType or issubclass(kind, type) or is_definition(obj):
+            return self._definition(obj, kind)
+        if issubclass(kind, ModuleType):
+            return reduce_module(obj)
+        if kind is CodeType:
+            self.files.add(obj.co_filename)
+            self.constants.update(map(id, obj.co_consts))
+            return reduce_code(obj)
+        if arrays.is_array(kind):
+            return self._array(obj)
+        reduce = REDUCERS.get(kind)
+        if reduce is not None:
+            reduced = reduce(obj)
+            is_below_home = kind in PATHS and reduced[0] is make_path_below_home  # a fork's is another path
+            self.is_remade = self.is_remade or kind in REMADE_EMPTY or is_below_home
+            return reduced
+        if module_of(kind).startswith(ENGINE):
+            return reduce_engine_object(obj)
+        traits = self._kinds.traits(kind)
+        is_own = traits.is_own
+        if is_own and issubclass(kind, enum.Enum):
+            return reduce_member(obj, by_value=self._keys is None)
+        self._note(kind, traits)
+        if issubclass(kind, BaseException):
+            return reduce_exception(obj)
+        is_living = issubclass(kind, LIVING)
+        if is_living:
+            refuse_living(obj)
+        if issubclass(kind, DESCRIPTORS):
+            return reduce_descriptor(obj)
+        if is_own and not reduces_plainly(kind):
+            return self._own_reduction(obj, kind)
+        if not is_living:  # each is asked
+            self._plain.add(kind)
+        return NotImplemented
+
+    def _note(self, kind: type, traits: Traits) -> None:
+        """Note what loading an instance may do. Raises Untrusted."""
+        if self._is_trusting and not traits.is_trusted:
+            raise Untrusted(traits.name)
+        self.is_remade = self.is_remade or traits.is_remade
+        self.restores_by_code = self.restores_by_code or (traits.is_own and traits.loads_by_code)
+        self.hashes_by_state = self.hashes_by_state or traits.hashes_by_state
+        if traits.is_finalized:
+            self.finalized.add(kind)
+        if not traits.is_own and not traits.is_trusted:
+            self.unknown.add(traits.name)
+
+    def _definition(self, obj: Any, kind: type) -> Any:
+        if not is_definition(obj):
+            return self._function(obj) if kind is FunctionType else self._class_by_name(obj)
+        if self._keys is not None:
+            key = self._keys.key(obj)
+            self.named.add(key)
+            return definition, (key,)
+        if kind is FunctionType:
+            return reduce_function(obj, {})
+        if issubclass(kind, type):
+            # Its metaclass has a say in how it is made; and its layout may be one that can't be made.
+            if self._is_trusting and not self._kinds.is_tried(obj):
+                raise Untrusted(kind.__qualname__)
+            self.restores_by_code = self.restores_by_code or not is_common_metaclass(kind)
+            self.classes.append(obj)
+            return reduce_class(obj)
+        if self._is_trusting and is_evaluated_late(obj):
+            raise Untrusted(kind.__qualname__)
+        return reduce_type_parameter(obj)
+
+    def _function(self, function: FunctionType) -> Any:
+        module = sys.modules.get(function.__module__ or "")
+        if module is None or vars(module) is not function.__globals__:
+            module = self._modules.get(id(function.__globals__))
+        if module is not None and is_found(function, function.__module__, function.__qualname__):
+            return NotImplemented
+        return reduce_function(function, self._modules)
+
+    def _class_by_name(self, kind: type) -> Any:
+        return reduce_builtin_type(kind)
+
+    def _array(self, array: Any) -> Any:
+        owner = arrays.owner_of(array)
+        if owner is None:
+            return NotImplemented
+        number = id(owner)
+        self.owners[number] = owner
+        if number in self._viewed:
+            self.viewed_twice |= {number}
+        self._viewed.add(number)
+        return arrays.reduce_view(array, owner) if number in self._shared_memory else NotImplemented
+
+    def _own_reduction(self, obj: Any, kind: type) -> Any:
+        """Ask an object that says itself how to be pickled: by a global name is no answer, nothing is bound yet."""
+        reduced = obj.__reduce_ex__(PROTOCOL)
+        self.restores_by_code = True
+        if isinstance(reduced, str):
+            return copyreg.__newobj__, (kind,), object.__getstate__(obj)  # type: ignore[attr-defined]
+        return reduced
+
+    @cached_property
+    def _modules(self) -> dict[int, ModuleType]:
+        return modules_by_dict()

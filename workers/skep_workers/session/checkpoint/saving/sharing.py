@@ -1,0 +1,122 @@
+"""Which pickled variables share something: the same object in two of them, if it can change or somebody may ask.
+
+Of all streams but the largest the objects are listed; in the largest, where that would take longer than the pickling
+did, the others' are looked up.
+"""
+
+import enum
+from collections.abc import Iterable, Sequence
+from collections.abc import Set as AbstractSet
+from types import BuiltinFunctionType, CodeType, FunctionType, MethodType, ModuleType
+from typing import Any, Final
+
+from skep_workers.session.checkpoint.reducers.definitions import TYPE_PARAMETERS, is_handmade
+from skep_workers.session.checkpoint.saving.memo import Memo
+
+_NEVER_SHARED: Final = frozenset(
+    {str, bytes, int, float, complex, bool, type(None), range, FunctionType, BuiltinFunctionType, CodeType}
+    | {MethodType, tuple, frozenset, slice, *TYPE_PARAMETERS}
+)
+_ALWAYS_SHARED: Final = frozenset({dict, list, set, bytearray})
+# Their instances can't change, but sit in the memo since pickle makes them by a call.
+_MODULES_OF_VALUES: Final = frozenset(
+    {"datetime", "decimal", "fractions", "pathlib", "re", "uuid", "zoneinfo", "numpy.dtypes", "ipaddress"}
+)
+
+
+class Met:
+    """The objects that one stream has met, as far as it matters whether another one met them, too."""
+
+    def __init__(self, memo: Memo, size: int, tops: AbstractSet[int], constants: set[int], own: dict[int, Any]) -> None:
+        """`tops`: ids of values that matter though they can't change, unless they are `constants` of code.
+
+        size: how much was pickled, in bytes.
+        own: objects that matter and needn't be in the memo, by id.
+        """
+        self.size: Final = size
+        self._memo: Memo | None = memo
+        self._tops = tops
+        self._constants = constants
+        self._own = own
+        self._objects: dict[int, Any] = {}
+
+    def objects(self) -> dict[int, Any]:
+        """Give them by their ids. Slow; the largest stream's are rather looked for with `among`."""
+        if self._memo is not None:
+            met = self._memo.objects()
+            kinds = set(map(type, met.values()))
+            shared = {kind for kind in kinds if _can_be_shared(kind)}
+            modules = {kind for kind in kinds if issubclass(kind, ModuleType)}
+            tops = self._tops - self._constants
+            self._objects = {number: found for number, found in met.items() if type(found) in shared or number in tops}
+            if modules:
+                handmade = (item for item in met.items() if type(item[1]) in modules and is_handmade(item[1]))
+                self._objects.update(handmade)
+            self._objects |= self._own
+            self._memo = None
+        return self._objects
+
+    def among(self, numbers: Iterable[int]) -> set[int]:
+        """Give which of these ids are of objects met; they must be of what can be shared, or of tops."""
+        if self._memo is None:
+            return {number for number in numbers if number in self._objects}
+        wanted = set(numbers)
+        return set(self._memo.among(wanted - self._constants)) | (wanted & self._own.keys())
+
+
+def _can_be_shared(kind: type) -> bool:
+    """Tell whether it matters that two variables have the same one: it can change, and isn't named by a key.
+
+    Not for modules: only those made by hand count.
+    """
+    if kind in _ALWAYS_SHARED:
+        return True
+    if kind in _NEVER_SHARED or issubclass(kind, type | enum.Enum | ModuleType):
+        return False
+    return kind.__module__ not in _MODULES_OF_VALUES
+
+
+def is_known_by_identity(value: object) -> bool:
+    """Tell whether somebody may ask if a variable that can't change is the same object as something elsewhere."""
+    kind = type(value)
+    if kind is str or kind is bytes:
+        return len(value) > _INTERNED_LENGTH  # type: ignore[arg-type]
+    return bool(value) if kind is tuple or kind is frozenset else kind not in _BARE
+
+
+_INTERNED_LENGTH: Final = 4096  # shorter strings are names everywhere; taken together they'd join everything
+_BARE: Final = _NEVER_SHARED - {tuple, frozenset, slice, range}
+
+
+def met_in(mets: Iterable[Met], numbers: AbstractSet[int]) -> set[int]:
+    """Tell which of these ids are of objects that any stream has met."""
+    by_size = sorted(mets, key=lambda met: met.size)
+    if not by_size or not numbers:
+        return set()
+    *others, largest = by_size
+    return largest.among(numbers).union(*(met.objects().keys() & numbers for met in others))
+
+
+def connected(mets: Sequence[Met]) -> list[list[int]]:
+    """Put the indexes of those that met the same object together."""
+    leader = list(range(len(mets)))
+
+    def find(index: int) -> int:
+        while leader[index] != index:
+            leader[index] = leader[leader[index]]
+            index = leader[index]
+        return index
+
+    owner: dict[int, int] = {}
+    by_size = sorted(range(len(mets)), key=lambda index: mets[index].size)
+    for index in by_size:
+        is_largest = index == by_size[-1]
+        shared = mets[index].among(owner) if is_largest else owner.keys() & mets[index].objects().keys()
+        for other in {owner[number] for number in shared}:
+            leader[find(index)] = find(other)
+        if not is_largest:
+            owner.update(dict.fromkeys(mets[index].objects(), index))
+    parts: dict[int, list[int]] = {}
+    for index in range(len(mets)):
+        parts.setdefault(find(index), []).append(index)
+    return list(parts.values())

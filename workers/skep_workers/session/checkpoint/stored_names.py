@@ -1,0 +1,91 @@
+"""The numbers by which checkpoints name the functions that make objects again.
+
+A checkpoint outlives the code that wrote it. Pickle would store the module path of each function, so that moving one
+would make every checkpoint unreadable. With `copyreg.add_extension` a stream holds a number instead. A number is never
+given to another function, and never reused: what is deleted leaves a gap.
+"""
+
+import copyreg
+from collections.abc import Callable
+from typing import Any, Final
+
+from skep_workers.session.checkpoint.reducers import (
+    arrays,
+    classes,
+    code,
+    definitions,
+    descriptors,
+    exceptions,
+    functions,
+    locks,
+    modules,
+    paths,
+    references,
+    standard_library,
+    type_parameters,
+)
+
+FIRST: Final = 0x5B00  # two bytes in a stream; copyreg's registry leaves everything above 255 unassigned
+
+STORED: Final[dict[int, Callable[..., Any]]] = {
+    0: definitions.definition,
+    1: functions.make_function,
+    2: functions.make_function_of,
+    3: functions.set_function_state,
+    4: functions.set_cell,
+    5: classes.make_class,
+    6: classes.set_class_state,
+    7: classes.find_member,
+    8: classes.make_member,
+    9: classes.set_member_state,
+    10: modules.the_main_module,
+    11: modules.make_module,
+    12: modules.set_module_state,
+    13: type_parameters.make_type_parameter,
+    14: type_parameters.make_type_alias,
+    15: code.make_code,
+    16: descriptors.make_descriptor,
+    17: descriptors.set_descriptor_state,
+    18: exceptions.make_exception,
+    19: exceptions.set_exception_state,
+    20: locks.make_lock,
+    21: locks.make_recursive_lock,
+    22: arrays.make_view,
+    23: references.make_view,
+    24: references.make_memory_view,
+    25: references.make_dead_reference,
+    26: references.make_dead_proxy,
+    27: references.make_weak_dict,
+    28: standard_library.make_lru_cache,
+    29: standard_library.make_match,
+    30: standard_library.make_context_variable,
+    31: standard_library.set_context_variable,
+    32: standard_library.find_type,
+    33: standard_library.make_captured_output,
+    34: paths.make_path_below_home,
+}
+
+# Of these it is known that they run no code of users.
+QUIET: Final[frozenset[Any]] = frozenset(
+    {
+        definitions.definition,
+        functions.make_function,
+        functions.make_function_of,
+        functions.set_function_state,
+        functions.set_cell,
+        classes.find_member,
+        modules.the_main_module,
+        code.make_code,
+        locks.make_lock,
+        locks.make_recursive_lock,
+        paths.make_path_below_home,
+        references.make_dead_reference,
+        references.make_dead_proxy,
+    }
+)
+
+
+def register() -> None:
+    """Have pickle write and read the numbers; safe to call again."""
+    for number, function in STORED.items():
+        copyreg.add_extension(function.__module__, function.__qualname__, FIRST + number)

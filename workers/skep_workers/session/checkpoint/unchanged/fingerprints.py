@@ -1,0 +1,142 @@
+"""What can be proved unchanged without looking inside: nothing else may be skipped.
+
+An object is its own proof if it, and everything it reaches, can't change: then the same object is the same state. A
+function or a class can change, but in few places; a fingerprint of those places, by identity, with everything in it
+immutable and held, proves it. Whatever isn't covered here is examined, every time.
+"""
+
+from gc import get_referents  # bound early: user code may patch gc
+from types import (
+    BuiltinFunctionType,
+    CodeType,
+    FunctionType,
+    GetSetDescriptorType,
+    MemberDescriptorType,
+    ModuleType,
+    WrapperDescriptorType,
+)
+from typing import Any, Final
+
+from skep_workers.session.checkpoint.reducers.definitions import TYPE_PARAMETERS, is_definition, is_handmade
+
+_ATOMS: Final = frozenset(
+    {
+        type(None),
+        bool,
+        int,
+        float,
+        complex,
+        str,
+        bytes,
+        type(Ellipsis),
+        type(NotImplemented),
+        range,
+        CodeType,
+    }
+)
+_PLAIN_DESCRIPTORS: Final = (GetSetDescriptorType, MemberDescriptorType, WrapperDescriptorType)
+MAX_ITEMS: Final = 1000  # of a tuple: looking through a larger one costs more than it saves
+
+Fingerprint = tuple[Any, ...]
+
+
+def is_immutable(value: object, depth: int = 0) -> bool:
+    """Tell whether the value and all it reaches can't change. Modules count: they are saved by name."""
+    kind = type(value)
+    if kind in _ATOMS:
+        return True
+    if kind is ModuleType:
+        return not is_handmade(value)  # type: ignore[arg-type]
+    if kind is BuiltinFunctionType:  # a method of whatever it is bound to
+        owner = value.__self__  # type: ignore[attr-defined]
+        return owner is None or (depth < 4 and is_immutable(owner, depth + 1))
+    if kind in {tuple, frozenset} and depth < 4:
+        return len(value) <= MAX_ITEMS and all(is_immutable(item, depth + 1) for item in value)  # type: ignore[arg-type, attr-defined]
+    return issubclass(kind, type) and not is_definition(value)
+
+
+def fingerprint(value: object) -> Fingerprint | None:
+    """Give what tells whether a definition has changed (compare with `same`), or None if nothing does."""
+    if type(value) is FunctionType:
+        return _function_fingerprint(value)
+    if not is_definition(value):
+        return None
+    if type(value) in TYPE_PARAMETERS:
+        return _type_parameter_fingerprint(value)
+    return _class_fingerprint(value)  # type: ignore[arg-type]
+
+
+def same(one: Fingerprint | None, other: Fingerprint | None) -> bool:
+    """Tell whether two fingerprints are of the same state: the same objects in the same places."""
+    if one is None or other is None or len(one) != len(other):
+        return False
+    return all(left is right for left, right in zip(one, other, strict=True))
+
+
+def _function_fingerprint(function: FunctionType) -> Fingerprint | None:
+    contents: list[Any] = []
+    for cell in function.__closure__ or ():
+        try:
+            contents.append(cell.cell_contents)
+        except ValueError:
+            return None
+    parts = [function.__defaults__, *contents]
+    if function.__dict__ or function.__kwdefaults__ or not all(is_immutable(part) for part in parts):
+        return None
+    annotations: list[Any] = []
+    for name, annotation in function.__annotations__.items():
+        if not is_immutable(annotation):
+            return None
+        annotations += (name, annotation)
+    return (
+        function,
+        function.__code__,
+        function.__name__,
+        function.__qualname__,
+        function.__doc__,
+        *parts,
+        *annotations,
+    )
+
+
+def _type_parameter_fingerprint(value: object) -> Fingerprint:
+    # From Python 3.12 on most are made by C code, don't show their dict, and evaluate a bound when it is asked for.
+    parts: list[Any] = []
+    for part in get_referents(value):
+        parts += part.values() if type(part) is dict else (part,)
+    return (value, *parts)
+
+
+def _class_fingerprint(kind: type) -> Fingerprint | None:
+    if type(kind) is not type:
+        return None  # a metaclass may keep state anywhere
+    parts: list[Any] = [kind, kind.__bases__, kind.__qualname__]
+    if any(is_definition(base) for base in kind.__bases__):
+        return None
+    for name, value in vars(kind).items():
+        if name in {"__dict__", "__weakref__"} or isinstance(value, _PLAIN_DESCRIPTORS):
+            continue
+        inner = _member_fingerprint(value)
+        if inner is None:
+            return None
+        parts += (name, value, *inner)
+    return tuple(parts)
+
+
+def _member_fingerprint(value: Any) -> Fingerprint | None:
+    if type(value) is FunctionType:
+        return _function_fingerprint(value)
+    if type(value) in {staticmethod, classmethod}:
+        return fingerprint(value.__func__)
+    if type(value) is property:
+        found: list[Any] = []
+        for function in (value.fget, value.fset, value.fdel):
+            if function is not None:
+                inner = fingerprint(function)
+                if inner is None:
+                    return None
+                found += inner
+        return tuple(found)
+    if type(value) is dict and all(type(k) is str and is_immutable(v) for k, v in value.items()):
+        return tuple(part for item in value.items() for part in item)  # __annotations__
+    return () if is_immutable(value) else None
