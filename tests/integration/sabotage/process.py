@@ -89,7 +89,7 @@ class Process:
         """Fill it with a checkpoint."""
         for name, data in self._keeper.chunks.items():
             await self._process.send_state(Blob(name, data))
-        await self._process.send_state(Restore(manifest))
+        await self._process.send_state(Restore(manifest, is_careful=False))
         await self._until(lambda: self._restored is not None, "the restore")
         assert self._restored is not None
         return self._restored
@@ -149,9 +149,10 @@ class Lab:
         self._count = 0
 
     async def __aenter__(self) -> Self:
-        directory = Path(self._scratch.name, "zygote")
-        _empty(directory)
-        self._zygote = Zygote(directory, preload=["numpy"], pass_env=[], start_seconds=START_SECONDS)
+        scratch, place = Path(self._scratch.name, "zygote"), Path(self._scratch.name, "sessions")
+        _empty(scratch)
+        _empty(place)
+        self._zygote = Zygote(scratch, place, preload=["numpy"], pass_env=[], hash_seed=1, start_seconds=START_SECONDS)
         await self._zygote.ensure_started()
         return self
 
@@ -162,7 +163,7 @@ class Lab:
     def new_directory(self) -> Path:
         """Return where a session is to live; all its processes have the same."""
         self._count += 1
-        return Path(self._scratch.name, f"s{self._count}")
+        return Path(self._scratch.name, "sessions", f"s{self._count}")
 
     async def process(self, keeper: Keeper, directory: Path) -> Process:
         """Start a process of a session."""

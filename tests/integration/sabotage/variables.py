@@ -5,6 +5,7 @@ closure, an attribute, an annotation or the object of a method. What a function 
 """
 
 import random
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
@@ -13,9 +14,9 @@ PROLOGUE: Final = """import array, collections, dataclasses, datetime, decimal, 
 import numpy as np
 HOME = os.getpid()"""
 # The names that the prologue binds; they need nothing.
-PROLOGUE_NAMES: Final = frozenset(
-    ["array", "collections", "dataclasses", "datetime", "decimal", "enum", "fractions", "functools", "os", "pathlib", "random", "re", "sys", "threading", "types", "typing", "np", "HOME"]
-)
+PROLOGUE_NAMES: Final = frozenset(re.findall(r"\w+", PROLOGUE.replace("import ", "").replace("numpy as ", ""))) - {
+    "getpid"
+}
 
 
 @dataclass(frozen=True, slots=True)
