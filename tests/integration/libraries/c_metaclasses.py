@@ -82,8 +82,8 @@ THEY_HOLD and labs(-3) == 3
 THEY_HOLD and ctypes.CDLL(None).labs(-4) == 4
 == an enumeration of a slotted dataclass
 NEIGHBOURS
-import dataclasses, enum
-@dataclasses.dataclass(slots=True, frozen=True)
+import dataclasses, enum, sys
+@dataclasses.dataclass(slots=True, frozen=sys.version_info >= (3, 12))  # 3.11 can't make an enumeration of frozen ones
 class Body:
     mass: float
     name: str

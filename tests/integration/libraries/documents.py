@@ -78,9 +78,9 @@ try: schema.load({"name": ""})
 except ValidationError as exc: assert exc.messages == {"name": ["blank"]}
 else: raise AssertionError("not validated")
 == strategies and tests of hypothesis
-from hypothesis import given, strategies as st, settings
+from hypothesis import HealthCheck, given, strategies as st, settings
 s = st.lists(st.integers())
-@settings(max_examples=5, database=None)
+@settings(max_examples=5, database=None, deadline=None, suppress_health_check=list(HealthCheck))
 @given(s)
 def t(l): assert len(l) >= 0
 --
@@ -91,11 +91,11 @@ settings.register_profile("own", max_examples=3, database=None); settings.load_p
 --
 assert settings.default.max_examples == 3, "the profile is another one"
 == composite strategies
-from hypothesis import given, settings, strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 @st.composite
 def pairs(draw): a = draw(st.integers(0, limit)); return a, draw(st.integers(a, limit))
 limit = 9; seen = []
-@settings(max_examples=3, database=None)
+@settings(max_examples=3, database=None, deadline=None, suppress_health_check=list(HealthCheck))
 @given(pairs())
 def check(p): seen.append(p); assert p[0] <= p[1] <= limit
 --
