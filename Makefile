@@ -88,7 +88,7 @@ $(TEST_STAMP): pyproject.toml
 	$(call install,$(VENV),".[dev]",$(TEST_STAMP) $(TOUR_STAMP))
 
 $(LIBRARIES_STAMP): pyproject.toml $(LIBRARIES)
-	$(call install,$(LIBRARIES_VENV),".[embedded]" --requirement $(LIBRARIES) $(TORCH),$(LIBRARIES_STAMP))
+	$(call install,$(LIBRARIES_VENV),".[embedded]" --no-compile --requirement $(LIBRARIES) $(TORCH),$(LIBRARIES_STAMP))
 
 $(OLDEST_STAMP): pyproject.toml tests/oldest_versions.py
 	$(call install,$(OLDEST_VENV),".[dev$(COMMA)fidelity]" --constraint $(OLDEST_VENV)/oldest.txt,$(OLDEST_STAMP),\
