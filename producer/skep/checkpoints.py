@@ -9,6 +9,7 @@ from typing import Final
 from redis.exceptions import ResponseError
 
 from skep.link import ShardLink
+from skep_shared.checkpoint_ids import CheckpointId
 from skep_shared.connection import is_out_of_memory
 from skep_shared.errors import InvalidArgument, NotFound, OperationFailed, RedisFull
 from skep_shared.limits import MAX_FORKS, MAX_NAMES, check_checkpoint_name, check_session_id
@@ -17,12 +18,12 @@ from skep_shared.script_replies import ForkSource, ForkStatus, NameStatus
 
 PAGE_CHECKPOINTS: Final = 100
 MAX_TRIES: Final = 3
-_CHECKPOINT_ID: Final = re.compile(r"([1-9][0-9]{0,15})-0")
+_CHECKPOINT_ID: Final = re.compile(r"[1-9][0-9]{0,15}-[0-9]{1,9}")
 
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """The state after the cell of `seq`.
+    """The state after the cell of `seq`, or (`seq-1`, …) what a process had when it left its worker after that cell.
 
     names: its variables. lost: those that it could not save, and why. python: who saved it. name: what it was named.
     bytes: size of the state before compression, what it holds twice counted once; None if it is not known.
@@ -38,23 +39,22 @@ class Checkpoint:
     bytes: int | None = None
 
 
-def check_checkpoint_id(checkpoint_id: object) -> int:
-    """Give the seq of `seq-0`. Raises InvalidArgument."""
-    found = _CHECKPOINT_ID.fullmatch(checkpoint_id) if isinstance(checkpoint_id, str) else None
-    if found is None:
+def check_checkpoint_id(checkpoint_id: object) -> CheckpointId:
+    """Read the id of a checkpoint. Raises InvalidArgument."""
+    if not isinstance(checkpoint_id, str) or not _CHECKPOINT_ID.fullmatch(checkpoint_id):
         raise InvalidArgument("checkpoint_id", checkpoint_id, "an id like '17-0' is needed, as checkpoints() gives")
-    return int(found[1])
+    return CheckpointId.parse(checkpoint_id)
 
 
-async def find_checkpoint(link: ShardLink, session_id: str, which: str) -> int:
-    """Give the seq of a checkpoint by its id or its name. Raises InvalidArgument, NotFound, RedisUnavailable."""
+async def find_checkpoint(link: ShardLink, session_id: str, which: str) -> CheckpointId:
+    """Find a checkpoint by its id or its name. Raises InvalidArgument, NotFound, RedisUnavailable."""
     if isinstance(which, str) and _CHECKPOINT_ID.fullmatch(which):
         return check_checkpoint_id(which)
     key, name = link.keys.names(session_id), check_checkpoint_name(which)
-    seq = await link.persist(lambda: link.redis.execute_command("HGET", key, name))
-    if seq is None:
+    found = await link.persist(lambda: link.redis.execute_command("HGET", key, name))
+    if found is None:
         raise NotFound("checkpoint", f"{name} of session {session_id}")
-    return int(seq)
+    return CheckpointId.parse(found)
 
 
 async def list_checkpoints(link: ShardLink, session_id: str) -> AsyncIterator[Checkpoint]:
@@ -62,38 +62,39 @@ async def list_checkpoints(link: ShardLink, session_id: str) -> AsyncIterator[Ch
     session, names_key, key = (make(session_id) for make in (link.keys.session, link.keys.names, link.keys.checkpoints))
     head = await link.persist(lambda: link.redis.execute_command("HGET", session, "head"))
     named = await link.persist(lambda: link.redis.execute_command("HGETALL", names_key))
-    names = {int(seq): name.decode() for name, seq in named.items()}
+    names = {CheckpointId.parse(stored): name.decode() for name, stored in named.items()}
     start = "-"
     while True:
         first = start
         page = await link.persist(lambda: link.redis.xrange(key, first, "+", count=PAGE_CHECKPOINTS))  # noqa: B023
         for entry_id, fields in page:
-            seq = int(entry_id.partition(b"-")[0])
-            yield _read(seq, fields[b"m"], is_head=seq == int(head or 0), name=names.get(seq))
+            found = CheckpointId.parse(entry_id)
+            is_head = head is not None and found == CheckpointId.parse(head)
+            yield _read(found, fields[b"m"], is_head=is_head, name=names.get(found))
         if len(page) < PAGE_CHECKPOINTS:
             return
         start = f"({page[-1][0].decode()}"
 
 
-def _read(seq: int, manifest: bytes, *, is_head: bool, name: str | None) -> Checkpoint:
+def _read(checkpoint: CheckpointId, manifest: bytes, *, is_head: bool, name: str | None) -> Checkpoint:
     raw = read_manifest(manifest)
     names = [name for group in raw["groups"] for name in group["names"]]
     if raw["definitions"] is not None:
         names += raw["definitions"]["names"]
     names = sorted(name for name in {*names, *raw["bindings"]} if name.strip("_") and name != "__annotations__")
     size = state_bytes(chunks_of(raw))
-    return Checkpoint(f"{seq}-0", seq, is_head, tuple(names), raw["lost"], raw["python"], name, size)
+    return Checkpoint(str(checkpoint), checkpoint.seq, is_head, tuple(names), raw["lost"], raw["python"], name, size)
 
 
 async def name_checkpoint(link: ShardLink, session_id: str, checkpoint_id: str, name: str | None) -> None:
     """Give a checkpoint a name, or take its name away. Raises InvalidArgument, NotFound, RedisUnavailable."""
-    seq = check_checkpoint_id(checkpoint_id)
+    checkpoint = check_checkpoint_id(checkpoint_id)
     text = "" if name is None else check_checkpoint_name(name)
-    status, number = await link.persist(lambda: link.scripts.name(session_id, seq, text))
+    status, other = await link.persist(lambda: link.scripts.name(session_id, checkpoint, text))
     if status is NameStatus.UNKNOWN:
         raise NotFound("checkpoint", f"{checkpoint_id} of session {session_id}")
     if status is NameStatus.TAKEN:
-        raise InvalidArgument("name", name, f"it is the name of checkpoint {number}-0, from which it can be taken away")
+        raise InvalidArgument("name", name, f"it is the name of checkpoint {other}, from which it can be taken away")
     if status is NameStatus.FULL:
         raise InvalidArgument("name", name, f"a session may have {MAX_NAMES} named checkpoints, and this one has")
 
@@ -130,8 +131,9 @@ async def _find_source(link: ShardLink, session_id: str, at: str | None) -> tupl
     state, head, created, purged = await link.persist(lambda: link.redis.execute_command("HMGET", session, *fields))
     if state is None or purged is not None:
         raise NotFound("session", session_id)
-    seq = int(head or 0) if at is None else await find_checkpoint(link, session_id, at)
-    found = await link.persist(lambda: link.redis.xrange(key, f"{seq}-0", f"{seq}-0"))
+    checkpoint = CheckpointId.parse(head or b"0") if at is None else await find_checkpoint(link, session_id, at)
+    entry_id = str(checkpoint)
+    found = await link.persist(lambda: link.redis.xrange(key, entry_id, entry_id))
     if not found:
-        raise NotFound("checkpoint", f"{seq}-0 of session {session_id}")
-    return ForkSource(session_id, int(created or 0), seq), for_fork(found[0][1][b"m"])
+        raise NotFound("checkpoint", f"{checkpoint} of session {session_id}")
+    return ForkSource(session_id, int(created or 0), checkpoint), for_fork(found[0][1][b"m"])

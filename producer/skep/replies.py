@@ -22,6 +22,7 @@ from skep_shared.errors import CellForgotten, EventsTrimmed, OperationFailed, Sk
 from skep_shared.event_codec import EVENT_FIELD, unpack_events
 from skep_shared.events import Event, ResetEvent, TrimmedEvent, event_number
 from skep_shared.script_replies import Placed, Watched
+from skep_shared.states import AnswerKind
 from skep_shared.values import decode_value
 
 ASK_SECONDS: Final = 30.0
@@ -92,12 +93,16 @@ class Ticket:
                 waiter.set_result(self.reply)
 
 
+class Moved(Exception):
+    """The session has left the worker that the operation was sent to: it has to be sent again."""
+
+
 class Operation:
     """An operation's result to come."""
 
     def __init__(self) -> None:
         self.id: Final = uuid.uuid4().hex
-        self.reply: asyncio.Future[tuple[bool, bytes]] = asyncio.get_running_loop().create_future()
+        self.reply: asyncio.Future[tuple[AnswerKind, bytes]] = asyncio.get_running_loop().create_future()
 
     def fail(self, exc: SkepError) -> None:
         """Let the wait end with this error, if there is no result yet."""
@@ -106,9 +111,11 @@ class Operation:
             self.reply.exception()  # seen: nobody may be waiting
 
     async def result(self) -> Any:
-        """Wait for the result. Raises OperationFailed."""
-        is_error, payload = await self.reply
-        if is_error:
+        """Wait for the result. Raises OperationFailed, Moved."""
+        kind, payload = await self.reply
+        if kind is AnswerKind.MOVED:
+            raise Moved
+        if kind is AnswerKind.ERROR:
             raise OperationFailed(str(decode_value(payload)))
         return decode_value(payload)
 
@@ -213,7 +220,7 @@ class ReplyReader:
         if b"o" in named:
             operation = self._operations.get(named[b"o"].decode())
             if operation is not None and not operation.reply.done():
-                operation.reply.set_result((named[b"x"] == b"1", named[b"d"]))
+                operation.reply.set_result((AnswerKind(int(named[b"x"])), named[b"d"]))
             return
         ticket = self._tickets.get((named[b"s"].decode(), named[b"c"].decode()))
         if ticket is not None:

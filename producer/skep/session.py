@@ -1,6 +1,7 @@
 """A handle on one session: what a service does with it."""
 
 import asyncio
+import contextlib
 import os
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import fields
@@ -14,10 +15,10 @@ from skep.inspection import Completion, Inspection, Variable
 from skep.link import ShardLink
 from skep.outcome import CellFold, Outcome
 from skep.reader import check_event_id, followed_events, stored_events
-from skep.replies import ReplyReader
+from skep.replies import Moved, ReplyReader
 from skep_shared.activation import enqueue_cell
 from skep_shared.connection import CONNECTION_ERRORS, unavailable
-from skep_shared.errors import InvalidArgument, NotFound, SessionClosed, WaitTimeout
+from skep_shared.errors import InvalidArgument, NotFound, OperationFailed, SessionClosed, WaitTimeout
 from skep_shared.events import CellQueued, Event, ResetEvent, SessionClosedEvent, TrimmedEvent
 from skep_shared.limits import (
     MAX_ANSWER_BYTES,
@@ -35,6 +36,7 @@ from skep_shared.values import encode_value
 MAX_DEFER_SECONDS: Final = 366 * 86_400.0
 CLOSE_SECONDS: Final = 30.0
 OPERATION_SECONDS: Final = 20.0
+MAX_MOVES: Final = 5  # of a session, while it is asked for something
 
 
 class CellOptions(TypedDict, total=False):
@@ -197,6 +199,12 @@ class Session:
 
     async def _operate(self, kind: str, question: dict[str, object]) -> Any:
         """Ask the session's owner for something that it answers."""
+        for _ in range(MAX_MOVES):
+            with contextlib.suppress(Moved):
+                return await self._operate_once(kind, question)
+        raise OperationFailed(f"the session was leaving its worker each of {MAX_MOVES} times that it was asked")
+
+    async def _operate_once(self, kind: str, question: dict[str, object]) -> Any:
         operation = self._replies.operation()
         extra: dict[str, str | bytes | int] = {
             "c": self._replies.client_id,
@@ -233,7 +241,8 @@ class Session:
 
         Raises InvalidArgument, NotFound, OperationFailed, RedisUnavailable.
         """
-        await self._operate("rollback", {"seq": await find_checkpoint(self._link, self.id, checkpoint_id)})
+        checkpoint = await find_checkpoint(self._link, self.id, checkpoint_id)
+        await self._operate("rollback", {"checkpoint": str(checkpoint)})
 
     async def fork(self, new_id: str, at: str | None = None) -> "Session":
         """Make a new session from a checkpoint of this one, by its id or name, by default the latest.

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Final, Literal
 
+from skep_shared.checkpoint_ids import NO_CHECKPOINT, CheckpointId
 from skep_shared.limits import MAX_NAMES
 from skep_shared.script_replies import (
     Closed,
@@ -100,11 +101,13 @@ class ClientScripts(ScriptCalls):
         reply = await self._call("purge", keys, (k.prefix, sid))
         return bool(reply[0] == b"OK")
 
-    async def name(self, session_id: str, seq: int, name: str) -> tuple[NameStatus, int]:
-        """Name a checkpoint ('': no name); gives with TAKEN the seq that has the name, with FULL how many there are."""
+    async def name(self, session_id: str, checkpoint: CheckpointId, name: str) -> tuple[NameStatus, CheckpointId]:
+        """Name a checkpoint ('': no name); with TAKEN return the one that has the name."""
         k, sid = self.keys, session_id
-        reply = await self._call("name", (k.session(sid), k.checkpoints(sid), k.names(sid)), (seq, name, MAX_NAMES))
-        return NameStatus(reply[0].decode()), reply[1] if len(reply) > 1 else 0
+        keys = (k.session(sid), k.checkpoints(sid), k.names(sid))
+        reply = await self._call("name", keys, (checkpoint.stored, name, MAX_NAMES))
+        status = NameStatus(reply[0].decode())
+        return status, CheckpointId.parse(reply[1]) if status is NameStatus.TAKEN else NO_CHECKPOINT
 
     async def fork(
         self, source: ForkSource, new_ids: Sequence[str], manifest: bytes, token: str
@@ -115,6 +118,6 @@ class ClientScripts(ScriptCalls):
         for new_id in new_ids:
             keys += (k.session(new_id), k.checkpoints(new_id))
         reply = await self._call(
-            "fork", keys, (k.prefix, sid, source.created_at, source.seq, token, manifest, *new_ids)
+            "fork", keys, (k.prefix, sid, source.created_at, source.checkpoint.stored, token, manifest, *new_ids)
         )
         return ForkStatus(reply[0].decode()), [taken.decode() for taken in reply[1:]]

@@ -26,6 +26,16 @@ class BaseEvent(BaseModel):
     at: datetime
 
 
+class ProcessEnd(BaseModel):
+    """What ended with the session's process, each in a few words. notes: what went wrong in its exit handlers."""
+
+    tasks: list[str] = Field(default_factory=list)
+    threads: list[str] = Field(default_factory=list)
+    children: list[str] = Field(default_factory=list)
+    connections: list[str] = Field(default_factory=list)
+    notes: list[str] = Field(default_factory=list)
+
+
 class SessionStarted(BaseEvent):
     """A process with an empty namespace has been started for the session."""
 
@@ -73,15 +83,18 @@ class SessionMoved(BaseEvent):
     reason: str
 
 
-class SessionHibernated(BaseEvent):
-    """The session has no process any more; its next cell starts one from the latest checkpoint."""
+class SessionHibernated(BaseEvent, ProcessEnd):
+    """The session has no process any more; its next cell starts one from the latest checkpoint.
+
+    A worker that stops tells it of the sessions in which something ended.
+    """
 
     kind: Literal["session.hibernated"] = "session.hibernated"
     worker_id: str
     reason: str
 
 
-class SessionRolledBack(BaseEvent):
+class SessionRolledBack(BaseEvent, ProcessEnd):
     """The session's state is that of an earlier checkpoint from here on."""
 
     kind: Literal["session.rolled_back"] = "session.rolled_back"
@@ -89,7 +102,7 @@ class SessionRolledBack(BaseEvent):
     from_checkpoint: str
 
 
-class SessionClosedEvent(BaseEvent):
+class SessionClosedEvent(BaseEvent, ProcessEnd):
     """The session has ended."""
 
     kind: Literal["session.closed"] = "session.closed"

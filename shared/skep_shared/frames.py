@@ -74,7 +74,48 @@ class Interrupt(NamedTuple):
 
 
 class Shutdown(NamedTuple):
-    """Leave when the running cell, if any, has ended."""
+    """Leave in order when the running cell, if any, has ended.
+
+    seq: save the state as the one after this cell; 0: save nothing. is_over: the session ends too, so what its
+    namespace holds is cleaned up; otherwise the objects that are saved live on in the checkpoint.
+    """
+
+    seq: int = 0
+    is_over: bool = False
+
+
+class Leaving(NamedTuple):
+    """The process begins to leave; what of user code ends with it, each in a few words."""
+
+    tasks: list[str]
+    threads: list[str]
+    children: list[str]
+    connections: list[str]
+
+
+class Exiting(NamedTuple):
+    """The state is saved, and exit handlers run from here on."""
+
+
+class Left(NamedTuple):
+    """The last frame of a process that has left in order. notes: what went wrong in its exit handlers."""
+
+    notes: list[str]
+
+
+class Inquiry(NamedTuple):
+    """Answer with Work, while no cell runs."""
+
+    number: int
+
+
+class Work(NamedTuple):
+    """The answer to Inquiry: what of user code runs or waits in the process, each in a few words."""
+
+    number: int
+    tasks: list[str]
+    threads: list[str]
+    children: list[str]
 
 
 class Ping(NamedTuple):
@@ -249,7 +290,7 @@ Frame = (
     Hello | Configure | Execute | Withdraw | Interrupt | Shutdown | Ping | Pong | Request | Reply
     | Answer | Output | Truncated | Display | Cleared | InputRequest | Result | Failure | Notice
     | Done | Blob | Saved | Restore | Restored | Fault | Twin | Twinned
-    | Expect
+    | Expect | Leaving | Exiting | Left | Inquiry | Work
 )  # fmt: skip
 
 FRAME_CODES: Final[dict[type, int]] = {
@@ -257,5 +298,5 @@ FRAME_CODES: Final[dict[type, int]] = {
     Request: 8, Reply: 9, Answer: 10, Output: 11, Truncated: 12, Display: 13, Cleared: 14,
     InputRequest: 15, Result: 16, Failure: 17, Notice: 18, Done: 19, Blob: 20, Saved: 21,
     Restore: 22, Restored: 23, Fault: 24, Twin: 25, Twinned: 26,
-    Expect: 27,
+    Expect: 27, Leaving: 28, Left: 29, Inquiry: 30, Work: 31, Exiting: 32,
 }  # fmt: skip

@@ -6,10 +6,10 @@
 | `P:session:SID:cells` | stream | pending cells; the cell of seq n has the id `n-0` |
 | `P:session:SID:ids` | hash | cell id -> `p:seq:waiting clients` or `d:seq:first event:last event` |
 | `P:session:SID:events` | stream | ordered output; the n-th event has the id `n-0` |
-| `P:session:SID:checkpoints` | stream | manifests; the checkpoint after the cell of seq n has the id `n-0` |
+| `P:session:SID:checkpoints` | stream | manifests; `n-0` is that of the cell of seq n, see checkpoint_ids.py |
 | `P:session:SID:blobs` | hash | chunks that manifests name, by the hash of their content |
-| `P:session:SID:names` | hash | name of a checkpoint -> its seq |
-| `P:session:SID:pins` | hash | session forked from a checkpoint here, directly or not -> the checkpoint's seq |
+| `P:session:SID:names` | hash | name of a checkpoint -> the checkpoint |
+| `P:session:SID:pins` | hash | session forked from a checkpoint here, directly or not -> the checkpoint |
 | `P:purged` | set | `SID:created at` of purged sessions whose chunks a worker has to remove from the store |
 | `P:shard` | hash | what all workers share: random id, directory of the sessions' directories, hash seed |
 | `P:sessions` | zset | session id -> when it was created (ms) |

@@ -14,6 +14,7 @@ from typing import Any, Final, NamedTuple
 
 import msgpack
 
+from skep_shared.checkpoint_ids import CheckpointId
 from skep_shared.stored_form import ZSTD, from_stored, to_stored
 
 IN_REDIS: Final = 0  # an epoch that no owner has: the chunk is in the hash of blobs, not in a store
@@ -37,14 +38,14 @@ class Origin:
     """A session that a fork reads chunks of, and the checkpoint that it has pinned there; created_at in ms."""
 
     session_id: str
-    seq: int
+    checkpoint: CheckpointId
     created_at: int
 
 
 def read_origins(text: str) -> tuple[Origin, ...]:
     """Read the field `origins` of a session's hash, nearest first; fork.lua writes it."""
     parts = (origin.split(":") for origin in text.split())  # a session id has neither blank nor colon
-    return tuple(Origin(session_id, int(seq), int(created)) for session_id, seq, created in parts)
+    return tuple(Origin(session_id, CheckpointId.parse(pinned), int(created)) for session_id, pinned, created in parts)
 
 
 def plain_manifest(packed: bytes) -> bytes:

@@ -1,13 +1,15 @@
 """The scripts that a session's owner calls, as typed functions: each carries its claim, and is refused without it."""
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, Final, Literal
 
+from skep_shared.checkpoint_ids import CheckpointId
 from skep_shared.errors import EventGap, Fenced
 from skep_shared.script_replies import CellCommit, Claim, Pruned
 from skep_shared.script_source import ScriptCalls, load_scripts
 
 INLINE_REPLY_BYTES: Final = 256 * 1024
+SaveKind = Literal["", "void", "last"]
 
 
 class OwnerScripts(ScriptCalls):
@@ -58,47 +60,55 @@ class OwnerScripts(ScriptCalls):
     async def save(
         self,
         claim: Claim,
-        seq: int,
+        checkpoint: CheckpointId,
         manifest: bytes,
         blobs: Sequence[tuple[bytes, bytes]] = (),
         *,
-        is_void: bool = False,
+        kind: SaveKind = "",
     ) -> int:
-        """Write the checkpoint after the committed cell of `seq`; gives the last cell that is saved.
+        """Write the checkpoint after a committed cell; return the last cell that is saved.
 
-        is_void: the cell had no effect, so it is saved if the one before it is. Raises Fenced, EventGap.
+        kind: "void" if the cell had no effect, so that it is saved if the one before it is; "last" for what a process
+        leaves behind, which may come after another checkpoint of the same cell. Raises Fenced, EventGap.
         """
         k, sid = self.keys, claim.session_id
-        args: list[str | bytes | int] = [claim.token, claim.epoch, seq, manifest, "void" if is_void else ""]
+        args: list[str | bytes | int] = [claim.token, claim.epoch, checkpoint.stored, manifest, kind]
         for blob in blobs:
             args += blob
         reply = await self._call("save", (k.session(sid), k.checkpoints(sid), k.blobs(sid)), args)
-        _raise_refusal(reply, sid, seq)
+        _raise_refusal(reply, sid, checkpoint.seq)
         saved: int = reply[1]
         return saved
 
     async def prune(
-        self, claim: Claim, seqs: Sequence[int], garbage: Sequence[bytes], *, number: int = 0, newest: int = 0
+        self,
+        claim: Claim,
+        checkpoints: Sequence[CheckpointId],
+        garbage: Sequence[bytes],
+        *,
+        number: int = 0,
+        newest: int = 0,
     ) -> Pruned:
         """Remove these checkpoints and the chunks that only they named, or nothing. Raises Fenced, EventGap.
 
-        number: 1, 2 … for each request of an owner, so that one is done once however often it is sent. newest: the
-        latest checkpoint that the owner knows.
+        number: 1, 2 … for each request of an owner, so that one is done once however often it is sent. newest: the cell
+        of the latest checkpoint that the owner knows.
         """
         k, sid = self.keys, claim.session_id
         keys = (k.session(sid), k.checkpoints(sid), k.blobs(sid), k.names(sid), k.pins(sid))
-        reply = await self._call("prune", keys, (claim.token, claim.epoch, number, newest, len(seqs), *seqs, *garbage))
+        gone = [checkpoint.stored for checkpoint in checkpoints]
+        reply = await self._call("prune", keys, (claim.token, claim.epoch, number, newest, len(gone), *gone, *garbage))
         _raise_refusal(reply, sid, 0)
-        return Pruned(reply[0] == b"OK", reply[1], frozenset(reply[2:]))
+        return Pruned(reply[0] == b"OK", reply[1], frozenset(map(CheckpointId.parse, reply[2:])))
 
-    async def rehead(self, claim: Claim, cursor: int, seq: int) -> int | None:
+    async def rehead(self, claim: Claim, cursor: int, checkpoint: CheckpointId) -> CheckpointId | None:
         """Make an earlier checkpoint the state; gives the head before, None if unknown. Raises Fenced, EventGap."""
         k, sid = self.keys, claim.session_id
         reply = await self._call(
-            "rehead", (k.session(sid), k.checkpoints(sid)), (claim.token, claim.epoch, cursor, seq)
+            "rehead", (k.session(sid), k.checkpoints(sid)), (claim.token, claim.epoch, cursor, checkpoint.stored)
         )
         _raise_refusal(reply, sid, cursor)
-        return None if reply[0] == b"UNKNOWN" else int(reply[1])
+        return None if reply[0] == b"UNKNOWN" else CheckpointId.parse(reply[1])
 
     async def confirm(self, claim: Claim) -> int:
         """Take the owner's session off the waiting list; gives its last seq. Raises Fenced."""

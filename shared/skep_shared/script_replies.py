@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
+from skep_shared.checkpoint_ids import CheckpointId
 from skep_shared.manifests import Origin
 
 
@@ -98,7 +99,7 @@ class Claim:
     previous_owner: str
     closing: bool
     options: bytes
-    head: int
+    head: CheckpointId
     requests: tuple[tuple[int, str], ...] = ()
     created_at: int = 0
     origins: tuple[Origin, ...] = ()
@@ -126,12 +127,12 @@ class CellCommit:
 class Pruned:
     """What prune.lua answered: `is_done`, or nothing was removed since a checkpoint among them must stay.
 
-    protected: seqs that have a name or that a fork began from; unless done, the head's too.
+    protected: checkpoints that have a name or that a fork began from; unless done, the head too.
     """
 
     is_done: bool
     chunks: int
-    protected: frozenset[int]
+    protected: frozenset[CheckpointId]
 
 
 class NameStatus(StrEnum):
@@ -149,7 +150,7 @@ class ForkSource:
 
     session_id: str
     created_at: int
-    seq: int
+    checkpoint: CheckpointId
 
 
 class ForkStatus(StrEnum):

@@ -81,6 +81,10 @@ class WorkerSettings(Settings):
     idle_seconds: Annotated[
         float, Field(gt=0, description="idle time after which a session is hibernated; its next cell restores it")
     ] = 900.0
+    busy_idle_seconds: Annotated[
+        float,
+        Field(gt=0, description="the same for a session whose tasks, threads or child processes work between cells"),
+    ] = 3600.0
     commit_window: Annotated[
         int, Field(ge=1, le=4096, description="cells of a session handed to its process and not committed yet")
     ] = 64

@@ -4,7 +4,7 @@ A step that its table doesn't have raises IllegalTransition with both names, so 
 where it happens.
 """
 
-from enum import StrEnum
+from enum import IntEnum, StrEnum
 from typing import Final
 
 from skep_shared.errors import IllegalTransition
@@ -87,6 +87,17 @@ class OperationState(StrEnum):
     PENDING = "pending"
     ACTIVE = "active"
     DONE = "done"
+
+
+class AnswerKind(IntEnum):
+    """What an answer to an operation is: its result, the reason why there is none, or that it has to be sent again.
+
+    The last one: the session was leaving its worker when the request came there, and has no owner now.
+    """
+
+    RESULT = 0
+    ERROR = 1
+    MOVED = 2
 
 
 class OperationStep(StrEnum):

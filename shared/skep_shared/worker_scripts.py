@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from skep_shared.checkpoint_ids import CheckpointId
 from skep_shared.manifests import read_origins
 from skep_shared.script_replies import Claim, ClaimStatus, Heartbeat, Mark, Recovered, Shard
 from skep_shared.script_source import ScriptCalls, load_scripts
@@ -59,7 +60,8 @@ class WorkerScripts(ScriptCalls):
         pairs = (pair.partition(":") for pair in told.decode().split())
         said = tuple((int(number), int(attempt)) for number, _, attempt in pairs if int(number) > cursor)
         return Claim(
-            session_id, token, epoch, cursor, seq, last, losses, previous.decode(), is_closing, options, head, requests,
+            session_id, token, epoch, cursor, seq, last, losses, previous.decode(), is_closing, options,
+            CheckpointId.parse(head), requests,
             int(created), read_origins(origins.decode()), said,
         )  # fmt: skip
 

@@ -250,11 +250,11 @@ class Checker:
         if final["cursor"] != len(ends):
             self._found("cursor mismatch", name, f"it is {final['cursor']}, {len(ends)} cells have ended")
         if final["missing"]:
-            self._found("checkpoint mismatch", name, f"{final['missing']} chunks of {final['head']}-0 are not there")
+            self._found("checkpoint mismatch", name, f"{final['missing']} chunks of {final['head']} are not there")
         elif final["checkpoint"] is not None or final["head"]:
             saved = tuple(final["checkpoint"]) if final["checkpoint"] else None
             if saved not in states:
-                self._found("checkpoint mismatch", name, f"{final['head']}-0 has {saved}, {states[:3]} was expected")
+                self._found("checkpoint mismatch", name, f"{final['head']} has {saved}, {states[:3]} was expected")
         elif NOTHING not in states:
             self._found("checkpoint mismatch", name, f"there is none, {states[:3]} was expected")
 

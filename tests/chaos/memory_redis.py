@@ -180,7 +180,7 @@ class MemoryRedis:
     # --- streams
 
     def xadd(self, key: bytes, entry_id: bytes | None, *flat: Any) -> bytes:
-        stream = self.made(key, Stream)
+        stream = self.get(key) or Stream()
         if entry_id is None:
             now = self.clock()
             new = (now, 0) if now > stream.last[0] else (stream.last[0], stream.last[1] + 1)
@@ -188,6 +188,7 @@ class MemoryRedis:
             new = stream_id(entry_id)
             if new <= stream.last:
                 raise ServerError("ERR The ID specified in XADD is equal or smaller than the target stream top item")
+        self.data[key] = stream
         stream.ids.append(new)
         stream.entries.append(tuple(map(encoded, flat)))
         stream.last = new

@@ -3,6 +3,7 @@
 import random
 from typing import Any
 
+from skep_shared.checkpoint_ids import CheckpointId
 from skep_shared.keys import Keys
 
 from .memory_redis import MemoryRedis
@@ -157,10 +158,15 @@ class Histories:
     def _save(self, session: str) -> tuple[Any, ...]:
         rng = self._rng
         seq = self._near(self._int(session, b"cursor"))
-        head = self._int(session, b"head")
-        manifest = rng.choice((b"", b"manifest")) if seq > head else b""
+        there = [CheckpointId.parse(i) for i, _ in self._redis.xrange(KEYS.checkpoints(session).encode())]
+        newest = max(there, default=CheckpointId(0))
+        kind = rng.choice(("", "void", "last"))
+        checkpoint = CheckpointId(seq)
+        if kind == "last" and there:
+            checkpoint = rng.choice((newest, newest.after(max(newest.seq, seq))))
+        manifest = rng.choice((b"", b"manifest")) if checkpoint > newest or kind == "last" else b""
         keys = (KEYS.session(session), KEYS.checkpoints(session), KEYS.blobs(session))
-        return keys, (*self._ownership(session), seq, manifest, rng.choice(("", "void")), *self._chunk())
+        return keys, (*self._ownership(session), checkpoint.stored, manifest, kind, *self._chunk())
 
     def _release(self, session: str) -> tuple[Any, ...]:
         rng = self._rng
@@ -199,9 +205,9 @@ class Histories:
         )  # fmt: skip
         return keys, ("c", session)
 
-    def _kept(self, session: str) -> int:
-        kept = [int(i.partition(b"-")[0]) for i, _ in self._redis.xrange(KEYS.checkpoints(session).encode())]
-        return self._rng.choice(kept) if kept and self._rng.random() < 0.9 else 77
+    def _kept(self, session: str) -> str:
+        kept = [CheckpointId.parse(i).stored for i, _ in self._redis.xrange(KEYS.checkpoints(session).encode())]
+        return self._rng.choice(kept) if kept and self._rng.random() < 0.9 else "77"
 
     def _prune(self, session: str) -> tuple[Any, ...]:
         gone = [self._kept(session) for _ in range(self._rng.choice((0, 1, 2)))]

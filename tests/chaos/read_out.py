@@ -4,6 +4,8 @@ from typing import TYPE_CHECKING
 
 import msgpack
 
+from skep_shared.checkpoint_ids import CheckpointId
+
 from .scenario import KEYS
 
 if TYPE_CHECKING:
@@ -19,8 +21,8 @@ def read_out(world: "World") -> None:
             continue
         for entry_id, flat in world.store.xrange(KEYS.events(session).encode()):
             world.history.add_event(session, int(entry_id.partition(b"-")[0]), flat[1])
-        head, checkpoint, missing = int(fields.get(b"head", 0)), None, 0
-        entry = f"{head}-0".encode()
+        head, checkpoint, missing = CheckpointId.parse(fields.get(b"head", b"0")), None, 0
+        entry = str(head).encode()
         for _, flat in world.store.xrange(KEYS.checkpoints(session).encode(), entry, entry):
             manifest = msgpack.unpackb(flat[1])
             chunks = world.store.hmget(KEYS.blobs(session).encode(), *manifest["blobs"])
@@ -31,7 +33,7 @@ def read_out(world: "World") -> None:
             {
                 "op": "final", "session": session, "seq": int(fields.get(b"seq", 0)),
                 "cursor": int(fields.get(b"cursor", 0)), "last": int(fields.get(b"last", 0)),
-                "epoch": int(fields.get(b"epoch", 0)), "state": fields[b"state"].decode(), "head": head,
+                "epoch": int(fields.get(b"epoch", 0)), "state": fields[b"state"].decode(), "head": str(head) if head else "",
                 "checkpoint": checkpoint, "missing": missing,
             }
         )  # fmt: skip

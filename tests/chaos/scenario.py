@@ -40,6 +40,7 @@ class Scenario:
             block_seconds=rng.choice((1.0, 5.0)),
             max_resident=rng.choice((2, 2, 100)),
             idle_seconds=rng.choice((0.3, 3.0, 900.0)),
+            busy_idle_seconds=rng.choice((0.3, 30.0)),
             commit_window=rng.choice((1, 2, 64)),
             keep_checkpoints=rng.choice((1, 2, 3, 20)),
             grace_seconds=rng.choice((0.0, 0.3, 2.0)),

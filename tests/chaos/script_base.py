@@ -49,9 +49,14 @@ def int_of(value: bytes | None) -> int:
     return int(value or 0)
 
 
+def entry_of(checkpoint: bytes) -> bytes:
+    """Return the id that a checkpoint has in its stream."""
+    return checkpoint if b"-" in checkpoint else checkpoint + b"-0"
+
+
 def origins_of(text: bytes | None) -> list[tuple[bytes, bytes, bytes]]:
-    """Read the sessions that one was forked from: name, seq, when it was born."""
-    return [(name, seq, born) for name, seq, born in (part.split(b":") for part in (text or b"").split())]
+    """Read the sessions that one was forked from: name, checkpoint, when it was born."""
+    return [(name, pinned, born) for name, pinned, born in (part.split(b":") for part in (text or b"").split())]
 
 
 def done_of(entry: bytes) -> tuple[bytes, ...]:

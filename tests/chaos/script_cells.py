@@ -30,8 +30,7 @@ class CellScripts(ScriptBase):
             if seq - cursor + fresh > most:
                 return [b"FULL", seq - cursor]
         now = r.clock()
-        marker = prefix + b":worker:" + (owner or b"")
-        alive = bool(owner) and r.exists(marker)
+        marker, alive = self._owner_marker(prefix, owner)
         if fresh and state is None:
             r.hset(
                 session,
@@ -63,6 +62,7 @@ class CellScripts(ScriptBase):
                 reply += [b"d", *map(int, done_of(entry))]
         if fresh:
             r.hset(session, {b"seq": seq, b"active_at": now})
+            self._spare(session, alive=alive, was_idle=seq - fresh == cursor)
             if alive and riding < 0:
                 self._post(marker, b"k", b"wake", b"s", sid, b"q", seq)
             if alive:
@@ -70,6 +70,17 @@ class CellScripts(ScriptBase):
             else:
                 reply[2] = r.zadd(waiting, now, sid, "NX")
         return reply
+
+    def _owner_marker(self, prefix: bytes, owner: bytes | None) -> tuple[bytes, bool]:
+        marker = prefix + b":worker:" + (owner or b"")
+        return marker, bool(owner) and self.redis.exists(marker)
+
+    def _spare(self, session: bytes, *, alive: bool, was_idle: bool) -> None:
+        owner, epoch = self.redis.hmget(session, b"owner", b"epoch")
+        if alive:
+            self.redis.hdel(session, b"spared")
+        elif owner and was_idle:
+            self.redis.hset(session, {b"spared": epoch or b""})
 
     def _watch(self, keys: list[bytes], args: list[bytes]) -> Reply:
         r, (session, ids), (cell, client) = self.redis, keys, args

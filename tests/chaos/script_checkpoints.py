@@ -1,6 +1,6 @@
 """The scripts of checkpoints and forks, as models."""
 
-from .script_base import Reply, ScriptBase, int_of, origins_of
+from .script_base import Reply, ScriptBase, entry_of, int_of, origins_of
 
 
 class CheckpointScripts(ScriptBase):
@@ -11,32 +11,39 @@ class CheckpointScripts(ScriptBase):
         h = r.hmget(session, b"token", b"epoch", b"cursor", b"saved")
         if self._is_stale(h, args[0], args[1]):
             return [b"FENCED", int_of(h[1])]
-        seq, cursor, saved = int(args[2]), int_of(h[2]), int_of(h[3])
+        checkpoint, manifest, kind = args[2:5]
+        seq, cursor, saved = int(checkpoint.partition(b"-")[0]), int_of(h[2]), int_of(h[3])
+        entry_id = entry_of(checkpoint)
         if seq > cursor:
             return [b"GAP", cursor]
-        if seq <= saved or (args[4] == b"void" and seq != saved + 1):
+        if kind == b"last":
+            if not manifest or r.xrange(checkpoints, entry_id, entry_id):
+                return [b"DUP", saved]
+        elif seq <= saved or (kind == b"void" and seq != saved + 1):
             return [b"DUP", saved]
         if not self._has_chunks(blobs, args[5:]):
             return [b"GAP", cursor]
         self._put_chunks(blobs, args[5:])
-        if args[3]:
-            r.xadd(checkpoints, b"%d-0" % seq, b"m", args[3])
-            r.hset(session, {b"head": seq})
-        r.hset(session, {b"saved": seq})
+        if manifest:
+            r.xadd(checkpoints, entry_id, b"m", manifest)
+            r.hset(session, {b"head": checkpoint})
+        r.hset(session, {b"saved": max(seq, saved)})
         return [b"OK", seq]
 
     def _name(self, keys: list[bytes], args: list[bytes]) -> Reply:
-        r, (session, checkpoints, names), (seq, name, most) = self.redis, keys, args
-        if r.hget(session, b"purged") is not None or not r.xrange(checkpoints, seq + b"-0", seq + b"-0"):
+        r, (session, checkpoints, names), (checkpoint, name, most) = self.redis, keys, args
+        if r.hget(session, b"purged") is not None or not r.xrange(
+            checkpoints, entry_of(checkpoint), entry_of(checkpoint)
+        ):
             return [b"UNKNOWN"]
         before, count = None, 0
-        for other, other_seq in list((r.get(names) or {}).items()):
-            if other_seq == seq:
+        for other, named in list((r.get(names) or {}).items()):
+            if named == checkpoint:
                 before = other
             else:
                 count += 1
-            if other == name and other_seq != seq:
-                return [b"TAKEN", int(other_seq)]
+            if other == name and named != checkpoint:
+                return [b"TAKEN", named]
         if name == before:
             return [b"OK"]
         if name and count >= int(most):
@@ -44,7 +51,7 @@ class CheckpointScripts(ScriptBase):
         if before is not None:
             r.hdel(names, before)
         if name:
-            r.hset(names, {name: seq})
+            r.hset(names, {name: checkpoint})
         return [b"OK"]
 
     def _prune(self, keys: list[bytes], args: list[bytes]) -> Reply:
@@ -58,15 +65,15 @@ class CheckpointScripts(ScriptBase):
         protected = list(dict.fromkeys([*(r.get(names) or {}).values(), *(r.get(pins) or {}).values()]))
         epoch, _, latest = (h[3] or b"").partition(b":")
         if epoch == args[1] and 0 < number <= int(latest):
-            return [b"OK", 0, *map(int, protected)]
+            return [b"OK", 0, *protected]
         gone = args[5 : 5 + count]
-        if any(seq in protected or seq == h[2] for seq in gone):
-            return [b"RETRY", 0, int_of(h[2]), *map(int, protected)]
-        for seq in gone:
-            r.xdel(checkpoints, seq + b"-0")
+        if any(checkpoint in protected or checkpoint == h[2] for checkpoint in gone):
+            return [b"RETRY", 0, h[2] or b"0", *protected]
+        for checkpoint in gone:
+            r.xdel(checkpoints, entry_of(checkpoint))
         if number:
             r.hset(session, {b"pruned": args[1] + b":" + args[2]})
-        return [b"OK", sum(r.hdel(blobs, name) for name in args[5 + count :]), *map(int, protected)]
+        return [b"OK", sum(r.hdel(blobs, name) for name in args[5 + count :]), *protected]
 
     def _rehead(self, keys: list[bytes], args: list[bytes]) -> Reply:
         r, (session, checkpoints) = self.redis, keys
@@ -75,20 +82,20 @@ class CheckpointScripts(ScriptBase):
             return [b"FENCED", int_of(h[1])]
         if h[2] != args[2]:
             return [b"GAP", int_of(h[2])]
-        entry_id = args[3] + b"-0"
+        entry_id = entry_of(args[3])
         if not r.xrange(checkpoints, entry_id, entry_id):
             return [b"UNKNOWN"]
         r.hset(session, {b"head": args[3]})
-        return [b"OK", int_of(h[3])]
+        return [b"OK", h[3] or b"0"]
 
     def _fork(self, keys: list[bytes], args: list[bytes]) -> Reply:
         r, (session, checkpoints, pins, sessions) = self.redis, keys[:4]
-        prefix, source, born, seq, token, manifest = args[:6]
+        prefix, source, born, checkpoint, token, manifest = args[:6]
         new = list(zip(args[6:], keys[4::2], keys[5::2], strict=True))
         state, created, purged, options, its_origins = r.hmget(
             session, b"state", b"created_at", b"purged", b"options", b"origins"
         )
-        entry_id = seq + b"-0"
+        entry_id, seq = entry_of(checkpoint), checkpoint.partition(b"-")[0]
         if state is None or created != born or purged is not None or not r.xrange(checkpoints, entry_id, entry_id):
             return [b"MISSING"]
         taken, is_done = list[bytes](), False
@@ -103,19 +110,19 @@ class CheckpointScripts(ScriptBase):
         if taken:
             return [b"EXISTS", *taken]
         now = r.clock()
-        origins = source + b":" + seq + b":" + born + (b" " + its_origins if its_origins is not None else b"")
+        origins = source + b":" + checkpoint + b":" + born + (b" " + its_origins if its_origins is not None else b"")
         for sid, key, its_checkpoints in new:
             r.hset(
                 key,
                 {
                     b"state": b"open", b"epoch": 0, b"seq": seq, b"cursor": seq, b"last": 0, b"owner": b"",
-                    b"token": b"", b"losses": 0, b"options": options or b"", b"head": seq, b"created_at": now,
+                    b"token": b"", b"losses": 0, b"options": options or b"", b"head": checkpoint, b"created_at": now,
                     b"active_at": now, b"saved": seq, b"origins": origins, b"forked_by": token,
                 },
             )  # fmt: skip
             r.xadd(its_checkpoints, entry_id, b"m", manifest)
             r.zadd(sessions, now, sid)
-            r.hset(pins, {sid: seq})
+            r.hset(pins, {sid: checkpoint})
             for origin, pinned, _ in origins_of(its_origins):
                 r.hset(prefix + b":session:" + origin + b":pins", {sid: pinned})
         return [b"OK"]

@@ -39,9 +39,10 @@ class OwnerScripts(ScriptBase):
             if owner and owner != wid and r.exists(marker):
                 self._post(marker, b"k", b"wake", b"s", sid, b"q", seq)
                 r.sadd(marker + b":sessions", sid)
+                r.hdel(session, b"spared")
                 return [b"OWNED", owner]
             if owner:
-                losses += 1
+                losses += r.hget(session, b"spared") != epoch_text
                 r.srem(marker + b":sessions", sid)
             epoch, previous = epoch + 1, holder or b""
             r.hset(
@@ -55,7 +56,7 @@ class OwnerScripts(ScriptBase):
                 r.hset(session, {b"stored": 1})
         r.sadd(owned, sid)
         return [
-            b"OK", epoch, int_of(cursor), int_of(seq), int_of(last), losses, previous, state, options, int_of(head),
+            b"OK", epoch, int_of(cursor), int_of(seq), int_of(last), losses, previous, state, options, head or b"0",
             requests or b"", created or b"0", origins or b"", said or b"",
         ]  # fmt: skip
 
@@ -128,9 +129,12 @@ class OwnerScripts(ScriptBase):
                 continue
             dead += 1
             for sid in list(r.get(base + b":sessions") or ())[:page]:
-                h = r.hmget(prefix + b":session:" + sid, b"owner", b"seq", b"cursor", b"state")
+                session = prefix + b":session:" + sid
+                h = r.hmget(session, b"owner", b"seq", b"cursor", b"state", b"epoch")
                 if h[0] == wid and (h[1] != h[2] or h[3] == b"closing"):
                     r.zadd(waiting, now - patience, sid, "NX")
+                if h[0] == wid and h[1] == h[2]:
+                    r.hset(session, {b"spared": h[4]})
                 r.srem(base + b":sessions", sid)
             if not r.get(base + b":sessions"):
                 r.delete(base + b":mailbox")
@@ -150,4 +154,5 @@ class OwnerScripts(ScriptBase):
         if r.exists(marker):
             r.zrem(waiting, args[0])
             r.sadd(marker + b":sessions", args[0])
+            r.hdel(session, b"spared")
         return [b"OK", int_of(h[2])]

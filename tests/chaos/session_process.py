@@ -30,8 +30,12 @@ from skep_shared.frames import (
     Restored,
     Result,
     Saved,
+    Shutdown,
     Withdraw,
+    Work,
 )
+from skep_workers.host.parting import Ended, Patience
+from skep_workers.host.process import DEFAULT_PATIENCE
 from skep_workers.host.snapshot_order import SnapshotOrder
 
 from .cell_plan import Plan, chunks_of
@@ -139,19 +143,31 @@ class SimulatedProcess:
         elif isinstance(frame, Restore):
             self._loop.call_later(self._rng.random() * 0.01, self._restore, frame, context=NET)
 
-    async def stop(self, patience_seconds: float = KILL_SECONDS) -> None:
+    async def work(self, patience_seconds: float) -> Work | None:
+        """Work between cells, at times, or don't answer."""
+        await asyncio.sleep(HOP_SECONDS)
+        chance = self._rng.random()
+        return None if chance < 0.1 else Work(1, ["task"] if chance < 0.3 else [], [], [])
+
+    async def leave(self, order: Shutdown, patience: Patience = DEFAULT_PATIENCE) -> Ended:
         """End: asked, then killed."""
-        if self.gone.is_set():
-            return
-        self._is_leaving = True
-        if self._running is None:
-            self._die("exited with status 0")
-        try:
-            async with asyncio.timeout(patience_seconds):
+        if not self.gone.is_set():
+            self._is_leaving = True
+            if self._running is None:
+                if order.seq and self._is_alive and not self._is_saving:
+                    self._send(*self._save_last(order.seq))
+                self._die("exited with status 0")
+            try:
+                async with asyncio.timeout(sum(patience)):
+                    await self.gone.wait()
+            except TimeoutError:
+                self.kill()
                 await self.gone.wait()
-        except TimeoutError:
-            self.kill()
-            await self.gone.wait()
+        return Ended(tasks=["task"]) if self._rng.random() < 0.5 else Ended()
+
+    async def stop(self) -> None:
+        """End without saving."""
+        await self.leave(Shutdown())
 
     def kill(self) -> None:
         """End at once."""
@@ -325,6 +341,17 @@ class SimulatedProcess:
         frames = [*(Blob(name, data) for name, data in fresh.items()), Saved(seq, manifest, {})]
         self._loop.call_later(self._rng.random() * 0.3, self._child_done, frames, chunks, self._state, context=NET)
         return []
+
+    def _save_last(self, seq: int) -> list[Frame]:
+        """Save what tasks have done since the last cell; here that is nothing that a cell could tell."""
+        if self._state == self._saved_state and self._rng.random() < 0.5:
+            return [Saved(seq, b"", {}, self._sent_apart)]
+        chunks = chunks_of(self._state, returning=self._world.scenario.has_returning_chunks)
+        fresh = {name: data for name, data in chunks.items() if name not in self._stored}
+        manifest = msgpack.packb({"blobs": list(chunks), "lost": {}, "seq": seq, "state": self._state, "left": True})
+        if self._rng.random() < 0.5:
+            return [Saved(seq, manifest, fresh, self._sent_apart)]
+        return [*(Blob(name, data) for name, data in fresh.items()), Saved(seq, manifest, {}, self._sent_apart)]
 
     def _note_saved(self, chunks: dict[bytes, bytes]) -> None:
         self._saved_state, self._stored = self._state, set(chunks)

@@ -8,6 +8,7 @@ from typing import Any
 import msgpack
 from redis.asyncio import Redis
 
+from skep_shared.checkpoint_ids import CheckpointId
 from skep_shared.keys import Keys
 from skep_shared.manifests import chunks_of, read_manifest
 from skep_shared.values import decode_value
@@ -38,19 +39,19 @@ async def read_session(redis: Redis, session: str, history: History) -> dict[str
         start = f"({page[-1][0].decode()}"
     for cell, entry in (await execute("HGETALL", KEYS.ids(session))).items():
         history.add({"op": "place", "session": session, "cell": cell.decode(), "entry": entry.decode()})
-    head = int(fields.get("head", 0))
+    head = CheckpointId.parse(fields.get("head", b"0"))
     return {
         "op": "final", "session": session, "seq": int(fields["seq"]), "cursor": int(fields["cursor"]),
-        "last": last, "epoch": int(fields["epoch"]), "state": fields["state"].decode(), "head": head,
+        "last": last, "epoch": int(fields["epoch"]), "state": fields["state"].decode(), "head": str(head) if head else "",
         "missing": await _missing(redis, session, head),
     }  # fmt: skip
 
 
-async def _missing(redis: Redis, session: str, head: int) -> int:
+async def _missing(redis: Redis, session: str, head: CheckpointId) -> int:
     """Count the chunks that the head's manifest names and that are not there; 1 if there is no manifest."""
     if not head:
         return 0
-    found = await redis.execute_command("XRANGE", KEYS.checkpoints(session), f"{head}-0", f"{head}-0")
+    found = await redis.execute_command("XRANGE", KEYS.checkpoints(session), str(head), str(head))
     if not found:
         return 1
     names = [chunk.name for chunk in chunks_of(read_manifest(found[0][1][b"m"]))]

@@ -29,7 +29,7 @@ def good():
         ops.append({"op": "place", "session": "s", "cell": cell, "entry": f"d:{seq}:{first}:{number}"})
     ops.append({"op": "reader", "reader": "r", "session": "s", "after": 0})
     ops.append({"op": "final", "session": "s", "seq": 3, "cursor": 3, "last": number, "epoch": 1, "state": "open",
-                "head": 3, "checkpoint": list(state), "missing": 0})  # fmt: skip
+                "head": "3-0", "checkpoint": list(state), "missing": 0})  # fmt: skip
     return History({"drained": True}, ops)
 
 

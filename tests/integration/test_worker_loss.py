@@ -225,3 +225,34 @@ async def test_an_interrupt_outlives_the_worker_that_got_it(shard, kill_owner, f
 
     outcome = await running.outcome()
     assert (outcome.status, outcome.attempt) == (skep.CellStatus.INTERRUPTED, 2)
+
+
+@pytest.mark.parametrize("options", [{"max_attempts": 1}, {"on_worker_loss": "fail"}], ids=["one attempt", "fail"])
+async def test_the_death_of_an_idle_owner_is_no_attempt_of_the_next_cell(shard, pair, options):
+    session = shard.session("s")
+    await session.run("x = 1")
+    owner, _ = await owner_of(session, pair)
+    await owner.kill()
+
+    outcome = await session.run("x += 1; x", **options)
+
+    assert (outcome.status, outcome.value, outcome.attempt) == (skep.CellStatus.FINISHED, 2, 1)
+    assert "cell.retried" not in [event.kind async for event in session.events()]
+
+
+async def test_a_cell_with_one_attempt_that_kills_its_worker_runs_once(shard, start_worker):
+    workers = [await start_worker() for _ in range(2)]
+    outcome = await shard.session("s").run(KILL_WORKER, max_attempts=1)
+
+    assert (outcome.status, outcome.error.ename) == (skep.CellStatus.LOST, "WorkerLost")
+    assert [worker._process.poll() for worker in workers].count(-signal.SIGKILL) == 1
+
+
+async def test_cells_with_one_attempt_run_in_order_among_others(shard, pair):
+    codes = [
+        {"code": f"done = [*globals().get('done', []), {number}]; done", "max_attempts": 1 + number % 2}
+        for number in range(9)
+    ]
+    cells = await shard.session("s").submit_many(codes)
+
+    assert [(await cell.outcome()).value for cell in cells][-1] == list(range(9))

@@ -2,6 +2,7 @@
 
 import pytest
 
+from skep_shared.checkpoint_ids import CheckpointId
 from skep_shared.errors import EventGap
 from skep_shared.script_replies import CellCommit
 
@@ -43,7 +44,7 @@ async def test_the_next_owner_is_told_the_head(shard):
     await shard.save("a", "b")
     await shard.kill("w1")
 
-    assert (await shard.claim("w2")).head == 2
+    assert (await shard.claim("w2")).head == CheckpointId(2)
 
 
 async def test_purging_removes_checkpoints_and_chunks(shard):

@@ -170,3 +170,51 @@ async def test_a_closing_session_can_be_claimed_to_be_ended(shard):
     await shard.scripts.close("s")
 
     assert (await shard.claim()).closing
+
+
+@pytest.fixture
+async def idle(shard):
+    """A session whose owner, w1, has nothing to do."""
+    await shard.submit("a")
+    claim = await shard.claim("w1")
+    await shard.commit(claim, CellCommit("a", 1, (b"e",)))
+    return claim
+
+
+@pytest.mark.parametrize("found_dead", ["by recover", "by submit"])
+async def test_an_owner_that_was_dead_before_there_was_a_cell_is_no_loss(shard, idle, found_dead):
+    await shard.kill("w1")
+    if found_dead == "by recover":
+        await shard.scripts.recover(silence_ms=0, page=100, patience_ms=0)
+    await shard.submit("b")
+
+    assert (await shard.claim("w2")).losses == 0
+    await shard.kill("w2")
+    assert (await shard.claim("w3")).losses == 1
+
+
+@pytest.mark.parametrize("heard", ["submit", "confirm", "claim of another"])
+async def test_an_owner_that_was_only_asleep_and_may_have_heard_of_the_cell_is_one(shard, idle, heard):
+    await shard.kill("w1")
+    await shard.scripts.recover(silence_ms=0, page=100, patience_ms=0)
+    if heard == "submit":
+        await shard.join("w1")
+    await shard.submit("b")
+    await shard.join("w1")
+    if heard == "confirm":
+        await shard.scripts.confirm(idle)
+    elif heard == "claim of another":
+        await shard.join("w2")
+        assert await shard.scripts.claim("s", "w2", "t2") is ClaimStatus.OWNED
+    await shard.kill("w1")
+
+    assert (await shard.claim("w2")).losses == 1
+
+
+async def test_an_owner_that_died_with_a_cell_is_one(shard, idle):
+    await shard.submit("b")
+    await shard.kill("w1")
+    await shard.scripts.recover(silence_ms=0, page=100, patience_ms=0)
+    await shard.submit("c")
+
+    assert (await shard.claim("w2")).losses == 1

@@ -2,6 +2,7 @@
 
 import pytest
 
+from skep_shared.checkpoint_ids import NO_CHECKPOINT, CheckpointId
 from skep_shared.manifests import Origin
 from skep_shared.script_replies import CellCommit, ForkSource, ForkStatus, NameStatus, SubmitStatus
 
@@ -11,7 +12,7 @@ pytestmark = pytest.mark.anyio
 
 
 async def source(shard, sid="s", seq=1):
-    return ForkSource(sid, int((await shard.session(sid))["created_at"]), seq)
+    return ForkSource(sid, int((await shard.session(sid))["created_at"]), CheckpointId(seq))
 
 
 async def fork(shard, *new_ids, sid="s", seq=1, request="t"):
@@ -35,7 +36,7 @@ async def test_a_fork_begins_after_the_checkpoint_and_copies_no_chunk(shard: Sha
     assert not await shard.redis.exists(shard.keys.blobs("f"))
     assert await pins(shard) == {"f": 1}
     claim = await shard.claim(sid="f")
-    assert (claim.head, claim.cursor, claim.origins) == (1, 1, (Origin("s", 1, born),))
+    assert (claim.head, claim.cursor, claim.origins) == (CheckpointId(1), 1, (Origin("s", CheckpointId(1), born),))
     assert claim.created_at == int(new["created_at"])
 
 
@@ -47,15 +48,15 @@ async def test_a_fork_of_a_fork_pins_all_the_way_back(shard: Shard):
 
     assert await pins(shard) == {"f": 1, "g": 1}
     assert await pins(shard, "f") == {"g": 2}
-    assert [(o.session_id, o.seq) for o in (await shard.claim(sid="g")).origins] == [("f", 2), ("s", 1)]
+    assert [(o.session_id, o.checkpoint.seq) for o in (await shard.claim(sid="g")).origins] == [("f", 2), ("s", 1)]
 
 
 async def test_what_is_pinned_is_not_pruned(shard: Shard):
     claim = await shard.save("a", "b", "c")
     await fork(shard, "f", seq=1)
 
-    assert not (await shard.scripts.prune(claim, [1], [b"a"])).is_done
-    assert (await shard.scripts.prune(claim, [2], [b"b"])).is_done
+    assert not (await shard.scripts.prune(claim, [CheckpointId(1)], [b"a"])).is_done
+    assert (await shard.scripts.prune(claim, [CheckpointId(2)], [b"b"])).is_done
 
 
 async def test_many_are_made_at_once_or_none(shard: Shard):
@@ -75,9 +76,9 @@ async def test_a_checkpoint_that_is_not_there_makes_no_fork(shard: Shard, what):
     await shard.save("a")
     asked = await source(shard, seq=2 if what == "seq" else 1)
     if what == "session":
-        asked = ForkSource("other", asked.created_at, 1)
+        asked = ForkSource("other", asked.created_at, CheckpointId(1))
     elif what == "incarnation":
-        asked = ForkSource("s", asked.created_at - 1, 1)
+        asked = ForkSource("s", asked.created_at - 1, CheckpointId(1))
     before = await shard.dump()
 
     assert await shard.scripts.fork(asked, ["f"], b"m", "t") == (ForkStatus.MISSING, [])
@@ -115,7 +116,7 @@ async def test_a_purged_session_keeps_what_its_forks_read_and_its_id(shard: Shar
     assert not await shard.redis.zscore(k.sessions, "s")
     assert (await shard.submit("c")).status is SubmitStatus.CLOSED
     assert await fork(shard, "g", seq=1) == (ForkStatus.MISSING, [])
-    assert await shard.scripts.name("s", 1, "late") == (NameStatus.UNKNOWN, 0)
+    assert await shard.scripts.name("s", CheckpointId(1), "late") == (NameStatus.UNKNOWN, NO_CHECKPOINT)
     assert await shard.scripts.purge("s")
     assert await shard.kept() == (["1-0", "2-0"], {b"shared", b"a", b"b"})
 
@@ -145,3 +146,27 @@ async def test_what_a_store_has_of_a_purged_session_is_listed_for_the_workers(sh
 
     await shard.end(await shard.claim(sid="f"))
     assert await shard.redis.smembers(shard.keys.purged) == {f"s:{claim.created_at}".encode()}
+
+
+async def test_what_a_process_left_behind_is_forked_named_kept_and_rolled_back_to_like_any_other(shard: Shard):
+    claim, left = await shard.save("a", "b"), CheckpointId(2, 1)
+    await shard.scripts.save(claim, left, b"left", kind="last")
+    born = int((await shard.session())["created_at"])
+
+    assert await shard.scripts.fork(ForkSource("s", born, left), ["f"], b"m", "t") == (ForkStatus.OK, [])
+    assert await shard.scripts.name("s", left, "good") == (NameStatus.OK, NO_CHECKPOINT)
+    assert await shard.scripts.rehead(claim, 2, CheckpointId(1)) == left
+    assert await shard.scripts.rehead(claim, 2, left) == CheckpointId(1)
+    assert await shard.scripts.rehead(claim, 2, CheckpointId(1)) == left
+    assert not (await shard.scripts.prune(claim, [left], [])).is_done
+    assert (await shard.scripts.prune(claim, [CheckpointId(2)], [])).protected == {left}
+
+    fork_claim = await shard.claim(sid="f")
+    assert (fork_claim.head, fork_claim.cursor) == (left, 2)
+    assert fork_claim.origins == (Origin("s", left, born),)
+    assert await shard.redis.xrange(shard.keys.checkpoints("f")) == [(b"2-1", {b"m": b"m"})]
+    await shard.save("c", sid="f")
+    await fork(shard, "g", sid="f", seq=3)
+    assert (await shard.redis.hgetall(shard.keys.pins("s"))) == {b"f": b"2-1", b"g": b"2-1"}
+    assert [key for sid in ("f", "g") if await shard.end(await shard.claim(sid=sid)) for key in [sid]] == ["f", "g"]
+    assert not await shard.redis.exists(shard.keys.pins("s"))

@@ -2,6 +2,7 @@
 
 import pytest
 
+from skep_shared.checkpoint_ids import NO_CHECKPOINT, CheckpointId
 from skep_shared.script_replies import (
     CellCommit,
     Closed,
@@ -48,13 +49,13 @@ async def test_a_session_lives_its_whole_life_on_an_empty_script_cache(flushing)
     assert await scripts.control("s", "interrupt") == Controlled(ControlStatus.OK)
     assert await shard.commit(claim, CellCommit("a", 1, ()), CellCommit("b", 2, (b"b1",)), first=2) == 2
     assert len(await shard.replies("c1")) == 1
-    assert await scripts.prune(claim, [1], [b"nothing"]) == Pruned(True, 0, frozenset())
-    assert await scripts.save(claim, 2, b"m") == 2
-    assert await scripts.rehead(claim, 2, 7) is None
+    assert await scripts.prune(claim, [CheckpointId(1)], [b"nothing"]) == Pruned(True, 0, frozenset())
+    assert await scripts.save(claim, CheckpointId(2), b"m") == 2
+    assert await scripts.rehead(claim, 2, CheckpointId(7)) is None
     assert await scripts.confirm(claim) == 2
     assert await scripts.compare({"s": Mark(2, 2, 2, claim.token)}) == {}
-    assert await scripts.name("s", 1, "first") == (NameStatus.UNKNOWN, 0)
-    assert await scripts.fork(ForkSource("s", 0, 1), ["t"], b"m", "token") == (ForkStatus.MISSING, [])
+    assert await scripts.name("s", CheckpointId(1), "first") == (NameStatus.UNKNOWN, NO_CHECKPOINT)
+    assert await scripts.fork(ForkSource("s", 0, CheckpointId(1)), ["t"], b"m", "token") == (ForkStatus.MISSING, [])
     assert await scripts.release(claim, "w2") == 0
     assert await scripts.close("s") == Closed("CLOSED", 3)
     assert await scripts.purge("s")

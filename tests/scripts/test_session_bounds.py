@@ -2,6 +2,7 @@
 
 import pytest
 
+from skep_shared.checkpoint_ids import CheckpointId
 from skep_shared.errors import EventGap
 from skep_shared.event_codec import unpack_event
 from skep_shared.events import SessionClosedEvent
@@ -220,7 +221,7 @@ async def test_a_session_closed_by_its_user_is_not_the_retentions(shard, retenti
 
 async def test_a_fork_that_was_never_used_expires_too(shard, retention):
     claim = await shard.save("a")
-    source = ForkSource("s", int((await shard.session())["created_at"]), claim.cursor + 1)
+    source = ForkSource("s", int((await shard.session())["created_at"]), CheckpointId(claim.cursor + 1))
     await shard.scripts.fork(source, ["f"], b"m", "token")
     await idle_for(shard, 2 * DAY_MS, "f")
 

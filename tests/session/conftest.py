@@ -19,6 +19,7 @@ import pytest
 import skep
 from skep_shared.frames import (
     Answer,
+    Blob,
     Cleared,
     Configure,
     Display,
@@ -33,6 +34,7 @@ from skep_shared.frames import (
     Reply,
     Request,
     Result,
+    Saved,
     Truncated,
     Withdraw,
 )
@@ -153,6 +155,7 @@ class LiveSession:
         self.cells: dict[int, Cell] = {0: Cell(0, self)}  # 0: what is nobody's
         self.exit_cause: str | None = None
         self.left: list[tuple[str, str]] = []
+        self.snapshots: list[Blob | Saved] = []
         self.news = asyncio.Condition()
         self._replies: dict[int, asyncio.Future[Reply]] = {}
         self._notifying: set[asyncio.Task[None]] = set()
@@ -228,6 +231,10 @@ class LiveSession:
     def _on_frame(self, frame: Frame) -> None:
         if isinstance(frame, Reply):
             self._replies[frame.operation].set_result(frame)
+            return
+        if isinstance(frame, Blob | Saved):
+            self.snapshots.append(frame)
+            self._notify()
             return
         self.cells[frame.seq].add(frame)  # type: ignore[union-attr]
         self._notify()

@@ -78,3 +78,14 @@ async def test_what_no_manifest_and_no_snapshot_names_is_an_orphan_once():
     assert holdings.take_orphans({b"named"}) == set()
     holdings.find_left([Chunk(b"found")])
     assert holdings.take_orphans({b"named", b"left"}) == {b"found"}
+
+
+async def test_each_of_several_snapshots_of_one_cell_is_needed_until_it_is_committed():
+    holdings = Holdings()
+    holdings.snapshot(3, [b"a"])
+    holdings.snapshot(3, [b"b"])
+
+    holdings.commit(3, [Chunk(b"a")])
+    assert holdings.needed() == {b"b"}
+    holdings.commit(3, [Chunk(b"b")])
+    assert holdings.needed() == set()

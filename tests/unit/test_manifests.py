@@ -5,6 +5,7 @@ import os
 import msgpack
 import pytest
 
+from skep_shared.checkpoint_ids import CheckpointId
 from skep_shared.manifests import (
     Chunk,
     Origin,
@@ -62,4 +63,7 @@ def test_what_is_no_manifest_is_refused(packed):
 
 def test_origins_are_read_nearest_first():
     assert read_origins("") == ()
-    assert read_origins("a.b:3:1700 c=d:12:5") == (Origin("a.b", 3, 1700), Origin("c=d", 12, 5))
+    assert read_origins("a.b:3:1700 c=d:12-1:5") == (
+        Origin("a.b", CheckpointId(3), 1700),
+        Origin("c=d", CheckpointId(12, 1), 5),
+    )

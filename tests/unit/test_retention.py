@@ -3,11 +3,16 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
+from skep_shared.checkpoint_ids import CheckpointId
 from skep_shared.manifests import Chunk
 from skep_workers.host.retention import History, Rule
 
 NOBODY = frozenset()
 PLENTY = 10**9
+
+
+def ids(*seqs):
+    return frozenset(map(CheckpointId, seqs))
 
 
 def rule(latest=1, every=0, count=1000, budget=PLENTY):
@@ -18,7 +23,7 @@ def history(*checkpoints):
     """Checkpoints by seq, each of chunks that are 10 bytes long, with manifests of 1."""
     made = History()
     for seq, names in checkpoints:
-        made.add(seq, 1, [Chunk(name.encode(), 10, 10) for name in names])
+        made.add(CheckpointId(seq), 1, [Chunk(name.encode(), 10, 10) for name in names])
     return made
 
 
@@ -26,9 +31,14 @@ def settled(seqs, wanted, protected=NOBODY):
     """Add checkpoints one after the other, removing after each what should go; gives what is left."""
     made = History()
     for seq in seqs:
-        made.add(seq, 1, [])
-        made.remove(made.to_remove(wanted, protected & {*made.seqs}))
-    return made.seqs
+        made.add(CheckpointId(seq), 1, [])
+        made.remove(made.to_remove(wanted, protected & {*made.checkpoints}))
+    return [checkpoint.seq for checkpoint in made.checkpoints]
+
+
+def removed(made, wanted, protected=NOBODY):
+    """Return the seqs of the checkpoints that should go."""
+    return [checkpoint.seq for checkpoint in made.to_remove(wanted, protected)]
 
 
 def test_the_latest_are_kept():
@@ -49,51 +59,60 @@ def test_of_every_so_many_the_latest_few_are_kept():
 
 
 def test_what_is_protected_is_kept():
-    assert settled(range(1, 11), rule(latest=2), frozenset({3, 5})) == [3, 5, 9, 10]
+    assert settled(range(1, 11), rule(latest=2), ids(3, 5)) == [3, 5, 9, 10]
 
 
 def test_above_the_budget_the_oldest_go_first():
     made = history((1, "ab"), (2, "b"), (3, "bc"))  # 33 bytes, of which the first alone holds 11
 
     assert made.stored_bytes == 33
-    assert made.to_remove(rule(latest=9, budget=33), NOBODY) == []
-    assert made.to_remove(rule(latest=9, budget=32), NOBODY) == [1]
-    assert made.to_remove(rule(latest=9, budget=21), NOBODY) == [1, 2]
-    assert made.to_remove(rule(latest=9, budget=0), NOBODY) == [1, 2]
-    assert made.to_remove(rule(latest=9, budget=0), frozenset({1})) == [2]
+    assert removed(made, rule(latest=9, budget=33)) == []
+    assert removed(made, rule(latest=9, budget=32)) == [1]
+    assert removed(made, rule(latest=9, budget=21)) == [1, 2]
+    assert removed(made, rule(latest=9, budget=0)) == [1, 2]
+    assert removed(made, rule(latest=9, budget=0), ids(1)) == [2]
 
 
 def test_what_goes_anyhow_counts_for_the_budget():
-    assert history((1, "a"), (2, "b"), (3, "c")).to_remove(rule(latest=2, budget=22), NOBODY) == [1]
+    assert removed(history((1, "a"), (2, "b"), (3, "c")), rule(latest=2, budget=22)) == [1]
 
 
 def test_chunks_of_an_origin_cost_nothing_and_are_nobodys_to_remove():
     made = History()
-    made.add(1, 1, [Chunk(b"theirs", 10, 10, home=1), Chunk(b"mine", 10, 10)])
+    made.add(CheckpointId(1), 1, [Chunk(b"theirs", 10, 10, home=1), Chunk(b"mine", 10, 10)])
 
     assert made.stored_bytes == 11
-    assert made.named_only_by([1]) == {b"mine"}
+    assert made.named_only_by([CheckpointId(1)]) == {b"mine"}
 
 
 @given(
     st.lists(st.tuples(st.sets(st.sampled_from("abcdef")), st.booleans()), min_size=1, max_size=30),
-    st.integers(1, 5), st.integers(0, 4), st.integers(0, 90), st.sets(st.integers(1, 30)),
+    st.integers(1, 5), st.integers(0, 4), st.integers(0, 90), st.frozensets(st.builds(CheckpointId, st.integers(1, 15), st.integers(0, 1))),
 )  # fmt: skip
 def test_no_chunk_goes_that_a_kept_checkpoint_names(states, latest, every, budget, protected):
     made, kept = History(), {}
-    for seq, (names, has_checkpoint) in enumerate(states, start=1):
+    for number, (names, has_checkpoint) in enumerate(states, start=1):
+        seq = CheckpointId(number // 2, number % 2)
         if has_checkpoint:
             kept[seq] = {name.encode() for name in names}
             made.add(seq, 1, [Chunk(name, 10, 10) for name in kept[seq]])
-        gone = made.to_remove(rule(latest, every, 3, budget), frozenset(protected))
+        gone = made.to_remove(rule(latest, every, 3, budget), protected)
         garbage = made.named_only_by(gone)
         dropped = set().union(*(kept.pop(seq) for seq in gone))
         made.remove(gone)
 
         assert garbage == dropped - set().union(*kept.values())
-        assert made.seqs == sorted(kept)
+        assert made.checkpoints == sorted(kept)
         assert made.stored_bytes == len(kept) + 10 * len(set().union(*kept.values()))
         assert not kept or seq == max(kept) or not has_checkpoint
         assert protected.isdisjoint(gone)
-        unprotected = [other for other in made.seqs[:-1] if other not in protected]
+        unprotected = [other for other in made.checkpoints[:-1] if other not in protected]
         assert made.stored_bytes <= budget or not unprotected
+
+
+def test_of_a_cell_with_several_checkpoints_the_last_one_counts_for_every_so_many():
+    made = History()
+    for checkpoint in (CheckpointId(5), CheckpointId(5, 1), CheckpointId(5, 2), CheckpointId(6), CheckpointId(11)):
+        made.add(checkpoint, 1, [])
+
+    assert made.to_remove(rule(latest=1, every=5), NOBODY) == [CheckpointId(5), CheckpointId(5, 1)]

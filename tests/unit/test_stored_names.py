@@ -16,12 +16,14 @@ from skep_workers.session.checkpoint.stored_names import FIRST, STORED
 NAMES = {
     0: "definition", 1: "make_function", 2: "make_function_of", 3: "set_function_state", 4: "set_cell",
     5: "make_class", 6: "set_class_state", 7: "find_member", 8: "make_member", 9: "set_member_state",
-    10: "the_main_module", 11: "make_module", 12: "set_module_state", 13: "make_type_parameter",
+    10: "the_main_module", 13: "make_type_parameter",
     14: "make_type_alias", 15: "make_code", 16: "make_descriptor", 17: "set_descriptor_state",
     18: "make_exception", 19: "set_exception_state", 20: "make_lock", 21: "make_recursive_lock", 22: "make_view",
     23: "make_view", 24: "make_memory_view", 25: "make_dead_reference", 26: "make_dead_proxy", 27: "make_weak_dict",
     28: "make_lru_cache", 29: "make_match", 30: "make_context_variable", 31: "set_context_variable",
     32: "find_type", 33: "make_captured_output", 34: "make_path_below_home",
+    40: "make_own_module", 41: "fill_module", 42: "find_in_module", 43: "find_names",
+    44: "find_decimal_context", 45: "take_last",
 }  # fmt: skip
 
 
@@ -34,7 +36,7 @@ def makers():
         module = importlib.import_module(found.name)
         for name, value in vars(module).items():
             is_own = isinstance(value, types.FunctionType) and value.__module__ == module.__name__
-            if is_own and name.startswith(("make_", "set_", "find_", "the_")):
+            if is_own and name.startswith(("make_", "set_", "find_", "fill_", "the_")):
                 yield value
 
 

@@ -20,6 +20,7 @@ from skep_shared.events import (
     InputRequested,
     OutputEvent,
     OutputTruncated,
+    ProcessEnd,
     ResetEvent,
     ResultEvent,
     SessionClosedEvent,
@@ -116,12 +117,15 @@ class RecordPrinter(LivePrinter):
                     screen.note(f"  not brought back: {_named(event.lost)}", "yellow")
             case SessionHibernated():
                 screen.note(f"· session hibernated: {event.reason}")
+                self._print_end(event)
             case SessionRolledBack():
                 screen.note(f"· session rolled back to checkpoint {event.checkpoint}", "yellow")
+                self._print_end(event)
             case SessionMoved():
                 screen.note(f"· session moved to {event.worker_id}: {event.reason}", "yellow")
             case SessionClosedEvent():
                 screen.note("· session closed")
+                self._print_end(event)
             case TrimmedEvent():
                 screen.note(f"· events before {event.floor} are no longer kept", "yellow")
             case ResetEvent():
@@ -142,6 +146,13 @@ class RecordPrinter(LivePrinter):
                     self._cell_id = event.cell_id
                     screen.print(Text(f"[{event.seq}] …", "bold cyan"))
                 super().__call__(event)
+
+    def _print_end(self, event: ProcessEnd) -> None:
+        ended = [*event.tasks, *event.threads, *event.children, *event.connections]
+        if ended:
+            self._screen.note(f"  ended with its process: {'; '.join(ended)}")
+        for note in event.notes:
+            self._screen.note(f"  {note}", "yellow")
 
 
 def with_label(label: str, code: Text) -> Text:

@@ -5,15 +5,16 @@
 --      5 whether the worker puts chunks into a store 0|1: then a purge has them removed there
 -- Also touches P:worker:OWNER, its mailbox and its sessions set, for the owner it reads.
 -- Returns {'OK', epoch, cursor, seq, last event, losses, previous owner, state, options,
---      head (seq of the latest checkpoint, 0: none), requests (see control.lua), created at (ms), origins (see fork.lua),
+--      head (the latest checkpoint, SEQ or SEQ-PART, 0: none), requests (see control.lua), created at (ms), origins (see fork.lua),
 --      said (see emit.lua)}
 --      or {'OWNED', owner} or {'NOT_ALIVE'} or {'UNKNOWN'} or {'CLOSED'}
 -- Invariant: epoch grows by one with every change of owner, in the same step as the owner and its token. Sent again
---      with the same token it answers the same. `losses` counts owners that died since the last commit.
+--      with the same token it answers the same. `losses` counts owners that died since the last commit and may have begun
+--      a cell: not the one whose epoch is in `spared`, which was dead when it had nothing to do (see recover.lua).
 local session, waiting, marker, owned = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local prefix, sid, wid, token = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 if redis.call('EXISTS', marker) == 0 then return {'NOT_ALIVE'} end
-local h = redis.call('HMGET', session, 'state', 'owner', 'token', 'epoch', 'cursor', 'seq', 'last', 'losses', 'options', 'previous', 'holder', 'head', 'requests', 'created_at', 'origins', 'said')
+local h = redis.call('HMGET', session, 'state', 'owner', 'token', 'epoch', 'cursor', 'seq', 'last', 'losses', 'options', 'previous', 'holder', 'head', 'requests', 'created_at', 'origins', 'said', 'spared')
 local state, owner = h[1], h[2]
 if not state then
   redis.call('ZREM', waiting, sid)
@@ -29,10 +30,11 @@ if not (owner == wid and h[3] == token) then
   if owner ~= '' and owner ~= wid and redis.call('EXISTS', prefix .. ':worker:' .. owner) == 1 then
     redis.call('XADD', prefix .. ':worker:' .. owner .. ':mailbox', 'MAXLEN', '~', 100000, '*', 'k', 'wake', 's', sid, 'q', h[6])
     redis.call('SADD', prefix .. ':worker:' .. owner .. ':sessions', sid) -- see recover.lua
+    redis.call('HDEL', session, 'spared')
     return {'OWNED', owner}
   end
   if owner ~= '' then
-    losses = losses + 1
+    if h[17] ~= h[4] then losses = losses + 1 end
     redis.call('SREM', prefix .. ':worker:' .. owner .. ':sessions', sid)
   end
   -- `holder` outlives the release; `previous` is kept, so that a claim sent again gives the same.
@@ -41,4 +43,4 @@ if not (owner == wid and h[3] == token) then
   if ARGV[5] == '1' then redis.call('HSET', session, 'stored', 1) end
 end
 redis.call('SADD', owned, sid) -- also for a claim that is sent again: see recover.lua
-return {'OK', epoch, tonumber(h[5]), tonumber(h[6]), tonumber(h[7]), losses, previous, state, h[9], tonumber(h[12] or 0), h[13] or '', h[14] or '0', h[15] or '', h[16] or ''}
+return {'OK', epoch, tonumber(h[5]), tonumber(h[6]), tonumber(h[7]), losses, previous, state, h[9], h[12] or '0', h[13] or '', h[14] or '0', h[15] or '', h[16] or ''}

@@ -1,17 +1,17 @@
 -- Gives a checkpoint a name, by which it is kept and found; or takes its name away.
 --
 -- KEYS 1 session (hash)  2 checkpoints (stream)  3 names (hash)
--- ARGV 1 seq of the checkpoint  2 its name ('' = none)  3 how many names a session may have
--- Returns {'OK'} or {'UNKNOWN'} (no such checkpoint) or {'TAKEN', seq that has the name} or {'FULL', names there are}
+-- ARGV 1 the checkpoint, SEQ or SEQ-PART  2 its name ('' = none)  3 how many names a session may have
+-- Returns {'OK'} or {'UNKNOWN'} (no such checkpoint) or {'TAKEN', the checkpoint that has the name} or {'FULL', names there are}
 -- Invariant: a checkpoint has one name at most, a name is of one checkpoint, and that one exists: prune.lua keeps it.
 if redis.call('HEXISTS', KEYS[1], 'purged') == 1 then return {'UNKNOWN'} end
-local id = ARGV[1] .. '-0'
+local id = string.find(ARGV[1], '-') and ARGV[1] or ARGV[1] .. '-0'
 if #redis.call('XRANGE', KEYS[2], id, id) == 0 then return {'UNKNOWN'} end
 local before, count = false, 0
 local names = redis.call('HGETALL', KEYS[3])
 for i = 1, #names, 2 do
   if names[i + 1] == ARGV[1] then before = names[i] else count = count + 1 end
-  if names[i] == ARGV[2] and names[i + 1] ~= ARGV[1] then return {'TAKEN', tonumber(names[i + 1])} end
+  if names[i] == ARGV[2] and names[i + 1] ~= ARGV[1] then return {'TAKEN', names[i + 1]} end
 end
 if ARGV[2] == before then return {'OK'} end
 if ARGV[2] ~= '' and count >= tonumber(ARGV[3]) then return {'FULL', count} end

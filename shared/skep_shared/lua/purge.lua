@@ -11,7 +11,7 @@
 local session = KEYS[1]
 local h = redis.call('HMGET', session, 'state', 'origins', 'created_at', 'stored')
 if h[1] and h[1] ~= 'closed' then return {'OPEN', h[1]} end
-for origin in string.gmatch(h[2] or '', '([^ :]+):%d+:%d+') do
+for origin in string.gmatch(h[2] or '', '([^ :]+):[%d-]+:%d+') do
   local key = ARGV[1] .. ':session:' .. origin
   redis.call('HDEL', key .. ':pins', ARGV[2])
   local o = redis.call('HMGET', key, 'purged', 'created_at', 'stored')

@@ -8,7 +8,9 @@
 -- Invariant: only a worker whose marker has expired counts as dead; its sessions keep their owner and epoch until a
 --      claim changes both. One that was only asleep has them still, but not in its set: whoever gives it work, or finds
 --      that it lives, puts the session back there. So a session with work is always in `waiting` or in its owner's set.
---      After a step of Redis' clock, too, a worker that is silent for its lease is dead.
+--      A session whose owner is found dead when nothing is pending loses no attempt of its next cell: `spared` has the
+--      owner's epoch, until the owner may have heard of a cell after all. After a step of Redis' clock, too, a worker
+--      that is silent for its lease is dead.
 local workers, waiting = KEYS[1], KEYS[2]
 local prefix, silence, page, patience = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
 local t = redis.call('TIME')
@@ -32,8 +34,10 @@ for _, wid in ipairs(suspects) do
     redis.call('ZREM', waiting, '') -- frees first: see emit.lua
     local owned = redis.call('SRANDMEMBER', base .. ':sessions', page)
     for _, sid in ipairs(owned) do
-      local h = redis.call('HMGET', prefix .. ':session:' .. sid, 'owner', 'seq', 'cursor', 'state')
+      local session = prefix .. ':session:' .. sid
+      local h = redis.call('HMGET', session, 'owner', 'seq', 'cursor', 'state', 'epoch')
       if h[1] == wid and (h[2] ~= h[3] or h[4] == 'closing') then redis.call('ZADD', waiting, 'NX', now - patience, sid) end
+      if h[1] == wid and h[2] == h[3] then redis.call('HSET', session, 'spared', h[5]) end
       redis.call('SREM', base .. ':sessions', sid)
     end
     if redis.call('SCARD', base .. ':sessions') == 0 then

@@ -12,9 +12,11 @@ from typing import Final
 
 import structlog
 
+from skep_shared.checkpoint_ids import CheckpointId
 from skep_shared.errors import StoreUnavailable
 from skep_shared.frames import Blob, Saved
 from skep_shared.manifests import IN_REDIS, Chunk, read_manifest, with_chunks
+from skep_shared.owner_scripts import SaveKind
 from skep_shared.stored_form import to_stored
 from skep_workers.host.chunk_places import ChunkPlaces
 from skep_workers.host.holdings import Holdings
@@ -29,14 +31,21 @@ PENDING_BYTES: Final = 32 * 1024 * 1024
 class SavedState:
     """A snapshot whose chunks are stored: what the commit has to write. `manifest` is empty if nothing changed.
 
-    is_void: no snapshot, but a cell without any effect on the state.
+    kind: "void" for no snapshot, but a cell without any effect on the state; "last" for what a process leaves behind,
+    which is the checkpoint `seq`-`part`.
     """
 
     seq: int
     manifest: bytes = b""
     blobs: tuple[tuple[bytes, bytes], ...] = ()
     lost: tuple[tuple[str, str], ...] = ()
-    is_void: bool = False
+    kind: SaveKind = ""
+    part: int = 0
+
+    @property
+    def checkpoint(self) -> CheckpointId:
+        """Return the id of the checkpoint that is made of it."""
+        return CheckpointId(self.seq, self.part)
 
 
 class CheckpointWriter:

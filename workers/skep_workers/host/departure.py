@@ -1,17 +1,25 @@
-"""How a stay ends: the session is closed for good, or released to whoever has its next cell."""
+"""How a stay ends: the session is closed for good, or released to the owner that its next cell finds.
+
+Its process leaves in order first, see session/leaving.py: what tasks and threads have done since the last cell is saved
+as a checkpoint of its own, and exit handlers run.
+"""
 
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
+from skep_shared.checkpoint_ids import NO_CHECKPOINT
+from skep_shared.frames import Shutdown
 from skep_shared.script_replies import Claim
 from skep_shared.states import CellStatus
 from skep_workers.host.backoff import persist
+from skep_workers.host.checkpoints import SavedState
 from skep_workers.host.facilities import Host
 from skep_workers.host.intake import CellIntake
 from skep_workers.host.journal import Journal
+from skep_workers.host.parting import Ended, Patience
 from skep_workers.host.reporter import Reporter
 from skep_workers.host.runs import CellRuns
 from skep_workers.host.session_processes import SessionProcesses
@@ -19,6 +27,7 @@ from skep_workers.host.state_keeping import StateKeeping
 
 INTERRUPT_GRACE_SECONDS: Final = 2.0
 SAVE_SECONDS: Final = 5.0
+HURRIED_SECONDS: Final = 2.0  # that a process may take to leave when the time for it is over
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +52,8 @@ class Departure:
         self._intake, self._runs, self._processes = parts.intake, parts.runs, parts.processes
         self._journal, self._reporter, self._keeping = parts.journal, parts.reporter, parts.keeping
         self._changed = parts.changed
+        self._leaving_seq = 0  # while the process leaves: the cell after which its state is saved
+        self._newest = NO_CHECKPOINT
         self.hibernation = ""  # why the session is to hibernate, if it is
         self.is_hurried = False
 
@@ -53,12 +64,14 @@ class Departure:
 
     async def close(self) -> None:
         """Cancel what waits, interrupt what runs, and say that the session is over. Raises Fenced, EventGap."""
-        release, pending = self._host.scripts.release, 1
+        release, pending, ended = self._host.scripts.release, 1, Ended()
         while pending:  # a cell that ended without its checkpoint may have come back meanwhile
             await self._persist(self._learn_last_seq)
             await self._end_cells()
+            if self._processes.current is not None:
+                ended = await self.end_process(is_over=True)
             await self._journal.written()
-            event, first = self._reporter.pack("session.closed"), self._journal.last_event + 1
+            event, first = self._reporter.pack("session.closed", **ended.fields), self._journal.last_event + 1
             pending = await self._persist(
                 lambda: release(self._claim, self._host.worker_id, closing_event=event, first_event=first)  # noqa: B023
             )
@@ -100,13 +113,48 @@ class Departure:
             await self._until(lambda: self._runs.is_saved, SAVE_SECONDS)
         if self._runs:
             await self._processes.kill()
-        if self._processes.current is not None and self._runs.is_lagging:
-            await self._processes.stop(self._host.settings.snapshot_seconds)  # it leaves with a last snapshot
-            await self._keeping.settled()
-        if self.hibernation:
-            self._reporter.session_event("session.hibernated", worker_id=self._host.worker_id, reason=self.hibernation)
+        ended = await self.end_process()
+        if self.hibernation or ended.fields:
+            reason = self.hibernation or "its worker stops"
+            worker_id = self._host.worker_id
+            self._reporter.session_event("session.hibernated", worker_id=worker_id, reason=reason, **ended.fields)
         await self._journal.written()
         return await self.release()
+
+    async def end_process(self, *, is_over: bool = False) -> Ended:
+        """Have the process, if there is one, leave in order, and save what it leaves; return what has ended with it.
+
+        is_over: the session ends too. Raises Fenced, EventGap.
+        """
+        if self._processes.current is None:
+            return Ended()
+        await self._journal.written()  # the cells that have ended have committed
+        self._leaving_seq = self._journal.cursor if self._runs.is_kept else 0
+        patience = Patience(save_seconds=self._host.settings.snapshot_seconds + SAVE_SECONDS)
+        order = Shutdown(self._leaving_seq, is_over)
+        ending = asyncio.create_task(
+            self._processes.end(order, patience), name=f"end of the process of {self._claim.session_id}"
+        )
+        ending.add_done_callback(lambda _: self._changed.set())
+        try:
+            await self._until(lambda: ending.done() or self.is_hurried, sum(patience))
+            await self._until(ending.done, HURRIED_SECONDS)
+            if not ending.done():
+                await self._processes.kill()
+            ended = await ending
+        finally:
+            ending.cancel()
+        await self._keeping.settled()
+        self._leaving_seq = 0
+        self._keeping.drop()  # of a snapshot that was cut off
+        return ended
+
+    def numbered(self, state: SavedState) -> SavedState:
+        """Return the state with the number of its checkpoint, which is another one where the process leaves it."""
+        if not state.manifest or state.seq != self._leaving_seq:
+            return state
+        self._newest = max(self._newest, self._keeping.newest).after(state.seq)
+        return replace(state, kind="last", part=self._newest.part)
 
     async def release(self) -> int:
         """Give the session back as it is; gives the number of cells still pending. Raises Fenced, EventGap."""

@@ -6,6 +6,7 @@ that is being removed is not there any more, though it may be again in a moment:
 """
 
 import asyncio
+import itertools
 from collections import Counter
 from collections.abc import Container, Iterable, Iterator
 from contextlib import contextmanager
@@ -20,7 +21,7 @@ class Holdings:
         self._stored: dict[bytes, Chunk] = {}
         self._riding: dict[bytes, Chunk] = {}  # in commits that have not been written, and may never be
         self._arriving: Counter[bytes] = Counter()  # how often: snapshots behind each other may bring the same chunk
-        self._snapshots: dict[int, frozenset[bytes]] = {}
+        self._snapshots: dict[int, list[frozenset[bytes]]] = {}  # by the cell; a process that leaves may send several
         self._leaving: frozenset[bytes] = frozenset()
         self._has_orphans = False
         self._settled = asyncio.Event()
@@ -51,8 +52,9 @@ class Holdings:
 
         brought: those that were expected for its sake, by default all; the next one's may have begun to come.
         """
-        self._snapshots[seq] = frozenset(names)
-        self._arriving -= Counter(self._snapshots[seq] if brought is None else brought)
+        named = frozenset(names)
+        self._snapshots.setdefault(seq, []).append(named)
+        self._arriving -= Counter(named if brought is None else brought)
 
     def commit(self, seq: int, chunks: Iterable[Chunk]) -> None:
         """Note that a manifest has been committed."""
@@ -60,7 +62,8 @@ class Holdings:
         self._stored.update(named)
         for name in self._riding.keys() & named.keys():
             del self._riding[name]
-        self._snapshots = {other: names for other, names in self._snapshots.items() if other > seq}
+        del self._snapshots.get(seq, [])[:1]
+        self._snapshots = {other: names for other, names in self._snapshots.items() if names and other >= seq}
 
     def abandon(self) -> None:
         """Forget the snapshot that was coming: its process has ended."""
@@ -85,7 +88,7 @@ class Holdings:
 
     def needed(self) -> set[bytes]:
         """Give the chunks that snapshots on their way consist of."""
-        return set(self._arriving).union(*self._snapshots.values())
+        return set(self._arriving).union(*itertools.chain.from_iterable(self._snapshots.values()))
 
     @contextmanager
     def removing(self, names: Iterable[bytes]) -> Iterator[None]:

@@ -14,11 +14,15 @@ from skep_shared.frames import (
     Blob,
     Configure,
     Execute,
+    Exiting,
     Expect,
     Fault,
     Frame,
     Hello,
+    Inquiry,
     Interrupt,
+    Leaving,
+    Left,
     Ping,
     Pong,
     Reply,
@@ -29,7 +33,9 @@ from skep_shared.frames import (
     Twin,
     Twinned,
     Withdraw,
+    Work,
 )
+from skep_workers.host.parting import Parting
 from skep_workers.host.snapshot_order import SnapshotOrder
 from skep_workers.host.twin_requests import TwinRequests
 
@@ -49,17 +55,26 @@ _HOSTS_OWN: Final = (
     Expect,
     Restore,
     Twin,
+    Inquiry,
+    Work,
 )
 
 
 class Incoming:
     """Takes the bytes of the three sockets of one process, however they were cut."""
 
-    def __init__(self, on_frame: Callable[[Frame], None], on_broken: Callable[[], None], twins: TwinRequests) -> None:
+    def __init__(
+        self,
+        on_frame: Callable[[Frame], None],
+        on_broken: Callable[[], None],
+        twins: TwinRequests,
+        parting: Parting,
+    ) -> None:
         """`on_frame` gets what belongs to cells and the session, in order; `on_broken` is called after a fault."""
         self._on_frame = on_frame
         self._on_broken = on_broken
         self._twins = twins
+        self._parting = parting
         self._cells = FrameDecoder()
         self._control = FrameDecoder()
         self._snapshots = FrameDecoder()
@@ -84,6 +99,8 @@ class Incoming:
                     self._snapshot_order.take(frame)
                 elif isinstance(frame, Twinned):
                     self._twins.take(frame)
+                elif isinstance(frame, Leaving | Exiting | Left):
+                    self._parting.take(frame)
                 elif isinstance(frame, _HOSTS_OWN):
                     raise ProtocolError(f"{type(frame).__name__} does not come from a session process")
                 else:
@@ -97,6 +114,8 @@ class Incoming:
             for frame in self._control.feed(data):
                 if isinstance(frame, Pong):
                     self.pinged_at = None
+                elif isinstance(frame, Work):
+                    self._parting.take(frame)
                 elif isinstance(frame, Reply):
                     self._on_frame(frame)
                 else:

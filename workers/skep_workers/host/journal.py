@@ -17,6 +17,7 @@ from typing import Final
 
 import structlog
 
+from skep_shared.checkpoint_ids import CheckpointId
 from skep_shared.errors import SkepError
 from skep_shared.script_replies import CellCommit, Claim
 from skep_shared.scripts import Scripts
@@ -60,7 +61,7 @@ class Journal:
         claim: Claim,
         settings: WorkerSettings,
         on_progress: Callable[[], None],
-        on_checkpoint: Callable[[int, bytes], None],
+        on_checkpoint: Callable[[CheckpointId, bytes], None],
     ) -> None:
         """`on_progress` is called when something was written, `on_checkpoint` with what was committed."""
         self._on_checkpoint = on_checkpoint
@@ -108,9 +109,9 @@ class Journal:
         self._added += 1
         self._idle.clear()
         if chunk.size_bytes >= self._settings.flush_bytes:
-            self._flush()
+            self.flush()
         elif self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(self._settings.flush_ms / 1000, self._flush)
+            self._timer = asyncio.get_running_loop().call_later(self._settings.flush_ms / 1000, self.flush)
         return self._added
 
     def end_cell(
@@ -146,14 +147,14 @@ class Journal:
             return
         if state.manifest:
             ready[-1].manifest, ready[-1].blobs = state.manifest, state.blobs
-            self.head = ready[-1].seq
+            self.head = CheckpointId(ready[-1].seq)
         self._complete_ready(state.seq)
 
     def save_apart(self, state: SavedState) -> None:
         """Write a checkpoint by itself, once the cells up to it have committed."""
         self._apart.append(state)
         if state.manifest:
-            self.head = state.seq
+            self.head = state.checkpoint
         self._idle.clear()
         self._work.set()
 
@@ -175,7 +176,7 @@ class Journal:
         again.size_bytes = sum(map(len, again.events))
         self._open = again
         self._emitted_bytes, self._emitted_from = 0, self._added + 1  # what was counted is spread over their ends
-        self._flush()
+        self.flush()
         return [chunk.seq for chunk in unsaved]
 
     def _complete_ready(self, saved_seq: int) -> None:
@@ -201,7 +202,7 @@ class Journal:
 
     def _complete(self, chunk: _Chunk) -> None:
         assert chunk.make_last is not None  # noqa: S101 - it is not among the ready ones
-        event = chunk.make_last(f"{self.head}-0" if self.head else None)
+        event = chunk.make_last(str(self.head) if self.head else None)
         chunk.make_last = None
         chunk.events.append(event)
         size = len(event) + sum(len(data) for _, data in chunk.blobs)
@@ -210,7 +211,7 @@ class Journal:
 
     async def written(self) -> None:
         """Wait until nothing is left to write. Raises Fenced or EventGap if the journal has ended instead."""
-        self._flush()
+        self.flush()
         await self._idle.wait()
         if self.failure is not None:
             raise self.failure
@@ -240,7 +241,8 @@ class Journal:
                 if timer is not None:
                     timer.cancel()
 
-    def _flush(self) -> None:
+    def flush(self) -> None:
+        """Write what was added, without waiting for more."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -293,14 +295,14 @@ class Journal:
         self.cursor += len(cells)
         for chunk in chunks:
             if chunk.manifest:
-                self._on_checkpoint(chunk.seq, chunk.manifest)
+                self._on_checkpoint(CheckpointId(chunk.seq), chunk.manifest)
         self._wrote(count, size)
 
     async def _save(self, state: SavedState) -> None:
         save = self._scripts.save
-        await self._persist(lambda: save(self._claim, state.seq, state.manifest, state.blobs, is_void=state.is_void))
+        await self._persist(lambda: save(self._claim, state.checkpoint, state.manifest, state.blobs, kind=state.kind))
         if state.manifest:
-            self._on_checkpoint(state.seq, state.manifest)
+            self._on_checkpoint(state.checkpoint, state.manifest)
 
     async def _emit(self) -> None:
         chunk = self._open

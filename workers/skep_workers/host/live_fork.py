@@ -11,6 +11,7 @@ from typing import Protocol
 
 import structlog
 
+from skep_shared.checkpoint_ids import CheckpointId
 from skep_shared.errors import StartError
 from skep_shared.frames import Frame, Hello
 from skep_shared.manifests import plain_manifest
@@ -29,7 +30,7 @@ class Source(Protocol):
     def claim(self) -> Claim:
         """Its ownership."""
 
-    def live_process(self, seq: int) -> SessionProcess:
+    def live_process(self, checkpoint: CheckpointId) -> SessionProcess:
         """Give its process, if that is at this checkpoint and has nothing to do. Raises NotLive."""
 
 
@@ -83,18 +84,18 @@ class LiveForking:
         self._is_tried = False
         self._log = log.bind(session_id=claim.session_id, epoch=claim.epoch)
 
-    def source(self, head: int) -> Source | None:
+    def source(self, head: CheckpointId) -> Source | None:
         """Give the session whose live process this one's state may be in, `head` being its checkpoint."""
         if self._is_tried or not self._claim.origins:
             return None
         origin = self._claim.origins[0]
-        found = self._find(origin.session_id) if head == origin.seq else None
+        found = self._find(origin.session_id) if head == origin.checkpoint else None
         return found if found is not None and found.claim.created_at == origin.created_at else None
 
     async def start(
         self,
         source: Source,
-        seq: int,
+        checkpoint: CheckpointId,
         manifest: bytes,
         on_frame: Callable[[Frame], None],
         on_exit: Callable[[str, list[tuple[str, str]]], None],
@@ -102,7 +103,8 @@ class LiveForking:
         """Give a process that has said hello, forked from the source's; None if that can't be. Logs why not."""
         self._is_tried = True  # whatever goes wrong with it later, the next process is restored
         try:
-            live = LiveProcess(source.live_process(seq), self._zygote, plain_manifest(manifest), self._patience_seconds)
+            process = source.live_process(checkpoint)
+            live = LiveProcess(process, self._zygote, plain_manifest(manifest), self._patience_seconds)
             started = await self._housing.start_process(on_frame, on_exit, live)
         except (NotLive, StartError, ValueError) as exc:
             self._log.info("fork.not_live", origin=source.claim.session_id, reason=str(exc))

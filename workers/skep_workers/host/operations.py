@@ -15,6 +15,7 @@ from redis.asyncio import Redis
 
 from skep_shared.frames import Reply, Request
 from skep_shared.keys import Keys
+from skep_shared.states import AnswerKind
 from skep_shared.values import encode_value
 from skep_workers.host.backoff import RETRIABLE
 
@@ -52,7 +53,7 @@ class HostOperations:
         self._ttl_ms = int(reply_ttl_seconds * 1000)
         self._numbers = itertools.count(1)
         self._open: dict[int, OperationRequest] = {}
-        self._answers: asyncio.Queue[tuple[OperationRequest, bool, bytes]] = asyncio.Queue(MAX_ANSWERS)
+        self._answers: asyncio.Queue[tuple[OperationRequest, AnswerKind, bytes]] = asyncio.Queue(MAX_ANSWERS)
         self.waiting: list[OperationRequest] = []
 
     def begin(self, request: OperationRequest) -> Request:
@@ -65,27 +66,37 @@ class HostOperations:
         """Take the process's answer."""
         request = self._open.pop(reply.operation, None)
         if request is not None:
-            self._answer(request, reply.is_error, reply.payload)
+            self._answer(request, AnswerKind.ERROR if reply.is_error else AnswerKind.RESULT, reply.payload)
 
     def answer(self, request: OperationRequest, result: object) -> None:
         """Answer an operation that the host has done itself."""
-        self._answer(request, False, encode_value(result))
+        self._answer(request, AnswerKind.RESULT, encode_value(result))
 
     def refuse(self, request: OperationRequest, reason: str) -> None:
         """Answer an operation with the reason why it isn't done."""
-        self._answer(request, True, encode_value(reason))
+        self._answer(request, AnswerKind.ERROR, encode_value(reason))
 
     def abandon(self, reason: str) -> None:
         """Answer what the process can't answer any more."""
         requests, self._open = self._open, {}
         for request in requests.values():
-            self._answer(request, True, encode_value(reason))
+            self._answer(request, AnswerKind.ERROR, encode_value(reason))
+
+    def take_back(self) -> None:
+        """Have what the process has not answered wait for the next process: this one has left in order."""
+        requests, self._open = self._open, {}
+        self.waiting += requests.values()
+
+    def send_back(self) -> None:
+        """Have the clients send again what waits: the session has no owner now."""
+        requests, self.waiting = self.waiting, []
+        for request in requests:
+            self._answer(request, AnswerKind.MOVED, encode_value("the session was leaving its worker"))
 
     async def run(self) -> None:
         """Send answers until cancelled."""
         while True:
-            request, is_error, payload = await self._answers.get()
-            await self._send(request, is_error, payload)
+            await self._send(*await self._answers.get())
             self._answers.task_done()
 
     async def sent(self) -> None:
@@ -94,9 +105,9 @@ class HostOperations:
             async with asyncio.timeout(SENT_SECONDS):
                 await self._answers.join()
 
-    async def _send(self, request: OperationRequest, is_error: bool, payload: bytes) -> None:
+    async def _send(self, request: OperationRequest, kind: AnswerKind, payload: bytes) -> None:
         key = self._keys.replies(request.client_id)
-        fields: dict[Any, Any] = {"o": request.operation_id, "x": int(is_error), "d": payload}
+        fields: dict[Any, Any] = {"o": request.operation_id, "x": int(kind), "d": payload}
         try:
             async with self._redis.pipeline(transaction=False) as pipe:
                 pipe.xadd(key, fields, maxlen=REPLIES_KEPT, approximate=True)
@@ -105,8 +116,8 @@ class HostOperations:
         except RETRIABLE as exc:  # the client asks again, or has its own deadline
             log.warning("operation.answer_lost", error=repr(exc))
 
-    def _answer(self, request: OperationRequest, is_error: bool, payload: bytes) -> None:
+    def _answer(self, request: OperationRequest, kind: AnswerKind, payload: bytes) -> None:
         try:
-            self._answers.put_nowait((request, is_error, payload))
+            self._answers.put_nowait((request, kind, payload))
         except asyncio.QueueFull:
             log.warning("operation.answer_dropped", kind=request.kind)

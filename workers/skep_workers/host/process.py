@@ -30,16 +30,20 @@ from skep_shared.frames import (
     Shutdown,
     Twinned,
     Withdraw,
+    Work,
 )
 from skep_shared.interrupt_page import INTERRUPT_SIGNAL, InterruptPage
 from skep_workers.host.exit_status import describe_status
 from skep_workers.host.incoming import MAX_FAULT_CHARS, Incoming
+from skep_workers.host.parting import Ended, Parting, Patience
 from skep_workers.host.process_ends import LastOutput, ProcessEnds, receive_from
 from skep_workers.host.thread_signals import signal_thread
 from skep_workers.host.twin_requests import TwinRequests
 
 EXIT_STATUS_SECONDS: Final = 1.0
 KILL_SECONDS: Final = 2.0
+DEFAULT_PATIENCE: Final = Patience()
+STOP_PATIENCE: Final = Patience(2.0, 2.0, 2.0)  # for a process that has nothing to save
 FRAME_SECONDS: Final = 0.002
 SEND_BUFFER_BYTES: Final = 8 * 1024 * 1024
 
@@ -63,7 +67,8 @@ class SessionProcess:
         """`on_exit` gets the cause in words, and what was left in the pipes, as (stream, text)."""
         self._on_exit = on_exit
         self._twins = TwinRequests()
-        self._incoming = Incoming(on_frame, self.kill, self._twins)
+        self._parting = Parting()
+        self._incoming = Incoming(on_frame, self.kill, self._twins, self._parting)
         self._transport: asyncio.Transport | None = None
         self._control: asyncio.Transport | None = None
         self._snapshots: asyncio.Transport | None = None
@@ -128,8 +133,8 @@ class SessionProcess:
 
     @property
     def is_ending(self) -> bool:
-        """Tell whether its end has begun: what is sent to it now it never gets."""
-        return self._ending is not None
+        """Tell whether its end has begun, or was asked for: what is sent to it now it never gets."""
+        return self._ending is not None or self._is_stopping
 
     @property
     def can_have_twin(self) -> bool:
@@ -173,17 +178,24 @@ class SessionProcess:
             await asyncio.sleep(0.001)  # the transport has no signal of its own for this
         _send(transport, encode_blob(frame) if isinstance(frame, Blob) else [encode_frame(frame)])
 
-    async def stop(self, patience_seconds: float = KILL_SECONDS) -> None:
-        """End the process: ask, then kill; afterwards it is gone."""
+    async def work(self, patience_seconds: float) -> Work | None:
+        """Ask what of user code works in it; return None without an answer. Only while no cell runs."""
+        return await self._parting.ask(lambda inquiry: _send(self._control, [encode_frame(inquiry)]), patience_seconds)
+
+    async def leave(self, order: Shutdown, patience: Patience = DEFAULT_PATIENCE) -> Ended:
+        """Have the process leave in order, and kill it where it does not in time; afterwards it is gone."""
         if self._control is not None and not self.gone.is_set():
             self._is_stopping = True
-            _send(self._control, [encode_frame(Shutdown())])
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(patience_seconds):
-                    await self.gone.wait()
-                    return
-            self.kill()
-            await self.gone.wait()
+            _send(self._control, [encode_frame(order)])
+            await self._parting.is_over(self.gone, patience)
+            if not self.gone.is_set():
+                self.kill()
+                await self.gone.wait()
+        return self._parting.ended
+
+    async def stop(self) -> None:
+        """End the process in order, saving nothing; afterwards it is gone."""
+        await self.leave(Shutdown(), STOP_PATIENCE)
 
     def kill(self) -> None:
         """End the process and its group at once."""
@@ -241,6 +253,7 @@ class SessionProcess:
             self._page.close()
             self._page = None
         self._twins.end(cause)
+        self._parting.end()
         self.gone.set()
         self._on_exit(cause, left)
 

@@ -13,11 +13,11 @@ from typing import Final
 
 import structlog
 
+from skep_shared.checkpoint_ids import CheckpointId
 from skep_shared.errors import EventGap, Fenced, StartError
 from skep_shared.frames import Blob, Done, Frame, Reply, Restored, Saved
 from skep_shared.script_replies import Claim, Mark
 from skep_shared.states import CellStatus, ResidentState, ResidentStep, next_resident
-from skep_shared.values import decode_value
 from skep_workers.host.awaited import all_awaited
 from skep_workers.host.checkpoints import SavedState
 from skep_workers.host.departure import Departure, StayParts
@@ -31,11 +31,11 @@ from skep_workers.host.reporter import CellRun, Reporter
 from skep_workers.host.runs import CellRuns
 from skep_workers.host.session_processes import SessionProcesses
 from skep_workers.host.state_keeping import StateKeeping
+from skep_workers.host.stay_requests import KINDS, StayRequests
 
 log = structlog.get_logger()
 
 MAX_STARTS: Final = 3
-HOST_OPERATIONS: Final = frozenset({"hibernate", "rollback"})
 
 
 class Resident:
@@ -53,7 +53,6 @@ class Resident:
         self._is_lost = False
         self._gap: EventGap | None = None
         self._idle_since: float | None = None
-        self._rollback: tuple[OperationRequest, int] | None = None
         self._writers: list[asyncio.Task[None]] = []
         self._journal = Journal(host.scripts, claim, host.settings, self._on_written, self._on_checkpoint)
         self._reporter = Reporter(self._journal, host.clock, claim.epoch)
@@ -79,6 +78,7 @@ class Resident:
             self.intake, self._runs, self._journal, self._reporter, self._keeping, self._processes, self._changed
         )
         self._departure = Departure(host, claim, parts)
+        self._requests = StayRequests(claim, host.scripts, parts, self._operations, self._departure, self.hibernate)
         for seq, kind in claim.requests:
             (self.interrupt if kind == "interrupt" else self.cancel)(seq)
 
@@ -106,8 +106,15 @@ class Resident:
     @property
     def is_idle(self) -> bool:
         """Tell whether no cell runs, waits, is still to come in, or is being saved and committed."""
-        has_cells = self.intake.waiting or not self.intake.is_complete
-        return self._runs.is_settled and not has_cells and self._journal.unwritten_bytes == 0
+        return not self._requests.has_cells and not self._requests and self._journal.unwritten_bytes == 0
+
+    async def works(self, patience_seconds: float) -> bool:
+        """Return whether the process works while no cell runs; one that does not answer in time counts as working."""
+        process = self._processes.current
+        if process is None:
+            return False
+        work = await process.work(patience_seconds)
+        return work is None or bool(work.tasks or work.threads or work.children)
 
     def waits_for(self) -> dict[str, str]:
         """Give what the tasks of this stay wait for that have not ended, by their names."""
@@ -130,6 +137,8 @@ class Resident:
                 self._introduce()
                 self.intake.expect(self.claim.seq)
                 pending = await self._stay()
+                self._operations.waiting += self._requests.take_all()
+                self._operations.send_back()
                 await self._operations.sent()
                 for writer in self._writers:
                     writer.cancel()
@@ -160,24 +169,14 @@ class Resident:
 
     def operate(self, request: OperationRequest) -> None:
         """Start an operation, and a process for it if there is none."""
-        if request.kind in HOST_OPERATIONS:
-            self._operate_here(request)
-        elif self._processes.current is not None:
+        if request.kind in KINDS:
+            self._requests.add(request, is_leaving=self.is_leaving)
+        elif self.is_leaving:
+            self._operations.waiting.append(request)
+        elif self._processes.current is not None and not self._processes.current.is_ending:
             self._processes.current.control(self._operations.begin(request))
         else:
             self._operations.waiting.append(request)
-            self._changed.set()
-
-    def _operate_here(self, request: OperationRequest) -> None:
-        """Do what concerns the session's stay, not its process."""
-        question = decode_value(request.payload)
-        if not self.is_idle:
-            self._operations.refuse(request, "cells are running or waiting: await them, or interrupt and cancel them")
-        elif request.kind == "hibernate":
-            self._operations.answer(request, None)
-            self.hibernate("it was asked for")
-        else:
-            self._rollback = (request, int(question["seq"]))
             self._changed.set()
 
     def hibernate(self, reason: str) -> None:
@@ -258,9 +257,10 @@ class Resident:
                 self._state = ResidentState.RELEASED
                 self._log.info("session.closed")
                 return 0
-            if self._rollback is not None:
-                await self._roll_back(*self._rollback)
-                self._rollback = None
+            if self._requests and self._state is not ResidentState.DRAINING:
+                await self._requests.answer_next()
+                self._changed.set()
+                continue
             if self._state is ResidentState.DRAINING:
                 return self._released(await self._departure.release_when_quiet())
             if self._state is ResidentState.CLAIMED and (self.intake.waiting or self._operations.waiting):
@@ -275,17 +275,6 @@ class Resident:
                         self._give_up_starting(str(exc))
                 continue
             await self._changed.wait()
-
-    async def _roll_back(self, request: OperationRequest, seq: int) -> None:
-        """Make an earlier checkpoint the state: the next cell starts from it."""
-        before = await self._host.scripts.rehead(self.claim, self._journal.cursor, seq)
-        if before is None:
-            self._operations.refuse(request, f"no checkpoint {seq}-0 is kept")
-            return
-        await self._processes.stop()
-        self._journal.head = seq
-        self._reporter.session_event("session.rolled_back", checkpoint=f"{seq}-0", from_checkpoint=f"{before}-0")
-        self._operations.answer(request, None)
 
     async def _start_process(self) -> None:
         self._step(ResidentStep.START)
@@ -302,27 +291,27 @@ class Resident:
             self.operate(request)
         self._on_cells()
 
-    def live_process(self, seq: int) -> SessionProcess:
+    def live_process(self, checkpoint: CheckpointId) -> SessionProcess:
         """Give the process for another session to be a fork of, if it is at this checkpoint. Raises NotLive."""
         process = self._processes.current
         if process is None or self._state is not ResidentState.READY or self._is_closing:
             raise NotLive("its origin has no process now")
-        if not self.is_idle or self._rollback is not None:
+        if not self.is_idle:
             raise NotLive("cells run or wait in its origin")
-        if self._journal.head != seq:
+        if self._journal.head != checkpoint:
             raise NotLive("its origin has gone on from there")
         if not process.can_have_twin:
             raise NotLive("the zygote of its origin's process has ended")
         return process
 
     def _on_saved(self, state: SavedState) -> None:
-        self._runs.on_saved(state)
+        self._runs.on_saved(self._departure.numbered(state))
         self._changed.set()
 
-    def _on_checkpoint(self, seq: int, manifest: bytes) -> None:
-        self._keeping.committed(seq, manifest)
+    def _on_checkpoint(self, checkpoint: CheckpointId, manifest: bytes) -> None:
+        self._keeping.committed(checkpoint, manifest)
         if self._runs.is_lagging:
-            self._reporter.session_event("checkpoint.saved", checkpoint=f"{seq}-0")
+            self._reporter.session_event("checkpoint.saved", checkpoint=str(checkpoint))
 
     def _give_up_starting(self, reason: str) -> None:
         if self.intake.waiting:
@@ -358,13 +347,15 @@ class Resident:
 
     def _on_exit(self, cause: str, left: list[tuple[str, str]], is_wanted: bool) -> None:
         self._keeping.ended(cause)
-        if self._runs.is_saving:
+        if self._runs.is_saving and not is_wanted:
             self._keeping.drop()  # what it sent last belongs to cells that will run again
+        if is_wanted:
+            self._operations.take_back()
         self._operations.abandon(f"the session process ended: {cause}")
         if self._state in {ResidentState.RELEASED, ResidentState.FENCED}:
             return
         if is_wanted:
-            self._runs.detach()
+            self._runs.detach(left)
             self._step(ResidentStep.EXIT)
             return
         head = self._runs.head

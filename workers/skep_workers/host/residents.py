@@ -14,6 +14,7 @@ from skep_shared.script_replies import Claim, ClaimStatus
 from skep_workers.host.awaited import all_awaited, awaited
 from skep_workers.host.backoff import RETRIABLE, backoff_delays, persist
 from skep_workers.host.facilities import Host
+from skep_workers.host.idleness import Idleness
 from skep_workers.host.intake import cell_of_entry
 from skep_workers.host.operations import OperationRequest
 from skep_workers.host.placement import Placement
@@ -42,6 +43,7 @@ class Residents:
         self._early: dict[str, list[dict[bytes, Any]]] = {}
         self._stays: dict[str, asyncio.Task[None]] = {}
         self._claiming: dict[str, asyncio.Task[None]] = {}
+        self._idleness = Idleness(host.settings, lambda: list(self._residents.values()), group)
         self._is_draining = False
         self._left = asyncio.Event()
         self._all_gone = asyncio.Event()
@@ -53,26 +55,11 @@ class Residents:
     @property
     def has_room(self) -> bool:
         """Tell whether another session may come: into a free place, or into that of one that is idle."""
-        return not self._is_draining and (self._is_below_capacity or self._longest_idle() is not None)
+        return not self._is_draining and (self._is_below_capacity or self._idleness.can_make_room)
 
     @property
     def _is_below_capacity(self) -> bool:
         return len(self._residents) + len(self._claiming) < self._host.settings.max_resident
-
-    def _longest_idle(self) -> Resident | None:
-        idle = [
-            (since, resident)
-            for resident in self._residents.values()
-            if resident.can_hibernate and (since := resident.idle_since) is not None and not resident.is_leaving
-        ]
-        return min(idle, key=lambda pair: pair[0])[1] if idle else None
-
-    def _make_room(self) -> bool:
-        """Send the session away that has been idle longest; False if none is idle."""
-        resident = self._longest_idle()
-        if resident is not None:
-            resident.hibernate("room was needed for another session")
-        return resident is not None
 
     async def wait_for_room(self, seconds: float) -> None:
         """Return when a session has left, or after so many seconds."""
@@ -82,12 +69,8 @@ class Residents:
                 await self._left.wait()
 
     def hibernate_idle(self) -> None:
-        """Hibernate the sessions that have been idle for too long."""
-        now = time.monotonic()
-        for resident in list(self._residents.values()):
-            since = resident.idle_since
-            if since is not None and now - since > self._host.settings.idle_seconds and resident.can_hibernate:
-                resident.hibernate(f"it was idle for {self._host.settings.idle_seconds:g} s")
+        """Begin to hibernate the sessions that have been idle for too long."""
+        self._idleness.hibernate_idle()
 
     async def activate(self, session_id: str, *, is_placed: bool = False) -> None:
         """Make a session resident here, if nobody alive has it; harmless to repeat. Raises what the driver raises.
@@ -111,10 +94,11 @@ class Residents:
             return
         if not is_placed and await self._placement.hand_on(session_id):
             return
+        has_room = not self._is_draining and (self._is_below_capacity or await self._idleness.make_room())
         if session_id in self._residents:  # another activation was quicker: a second claim would take it from the first
             await self.activate(session_id, is_placed=is_placed)
             return
-        if self._is_draining or not (self._is_below_capacity or self._make_room()):
+        if self._is_draining or not has_room:
             # A full worker that was chosen lets it wait: asking again at once would find this one again.
             if self._is_draining or not is_placed:
                 await self._on_pending(session_id)
@@ -273,6 +257,8 @@ class Residents:
         for session_id, (there, is_closing) in differing.items():
             resident, mark = self._residents.get(session_id), marks[session_id]
             if resident is not None and resident.mark.token == mark.token:
+                if there.token == mark.token and there.seq > mark.seq:
+                    await resident.confirm()  # it may begin a cell that was submitted while it counted as dead
                 resident.check(there, mark, closing=is_closing)
 
     def ping(self) -> None:

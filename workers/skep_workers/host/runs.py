@@ -7,7 +7,7 @@ back to the queue.
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 from skep_shared.errors import ProtocolError
@@ -70,6 +70,9 @@ class CellRuns:
         self._cancels: set[int] = set()
         self._question: InputRequest | None = None
         self._is_paused = False
+        self._is_held = False
+        self._withheld: list[Configure | Execute] = []  # until its start is written, as the event of this number
+        self._announced_event = 0
         self._lost: tuple[tuple[str, str], ...] = ()
         self.started_seq = claim.cursor  # the highest one that has been with a process as the one that runs
         self._early: SavedState | None = None
@@ -110,18 +113,25 @@ class CellRuns:
         self._is_paused = False
         self.pump()
 
+    def hold(self, *, held: bool = True) -> None:
+        """Hand no cell over: the process is to leave, and another one takes its place."""
+        self._is_held = held
+        if not held:
+            self.pump()
+
     def pump(self) -> None:
         """Hand over as many waiting cells as the window allows."""
         waiting = self._intake.waiting
-        if self._process is None or self._process.is_ending:  # it would count as what has ended it
+        if self._process is None or self._process.is_ending or self._is_held:  # it would count as what has ended it
             return
         frames: list[Configure | Execute] = []
-        while waiting and self._may_send(waiting[0]):
+        while waiting and not self._withheld and self._may_send(waiting[0]):
             cell = waiting.popleft()
             verdict = self._verdicts.get(cell.seq)
+            is_last = self._attempts.is_last(cell)
             run = verdict[0] if verdict is not None else self._attempts.next_run(cell)
             attempt = run.attempt
-            is_used_up = attempt > 1 and (cell.spec.on_worker_loss == "fail" or attempt > cell.spec.max_attempts)
+            is_used_up = self._attempts.is_used_up(run)
             if (verdict is not None or is_used_up or cell.fault) and not self.is_settled:
                 if verdict is None:
                     self._attempts.go_on_with(run)
@@ -145,6 +155,11 @@ class CellRuns:
             if len(self._runs) == 1:
                 self._begin(run)
             frames.append(Execute(cell.seq, attempt, cell.cell_id, cell.spec.code, cell.spec.inputs, cell.spec.timeout))
+            if is_last:  # it has the process for itself until then, see _may_send
+                self._withheld, frames = frames, []
+                self._reporter.announce(run)
+                self._announced_event = self._journal.last_event
+                self._journal.flush()
             if cell.seq in self._interrupts:
                 self._interrupts.discard(cell.seq)
                 self._send_interrupt(run)
@@ -156,10 +171,10 @@ class CellRuns:
 
     def _may_send(self, cell: QueuedCell) -> bool:
         uncommitted = cell.seq - 1 - self._journal.cursor
-        # A cell that must not run twice goes alone: only the first uncommitted cell is known to have been started.
+        # A cell that must not run again goes alone: only the first uncommitted cell is known to have been started.
         # After a loss the cells go one by one too, until one has committed: so the one that kills workers is counted.
         recovering = self._claim.losses > 0 and self._journal.cursor == self._claim.cursor
-        if cell.spec.on_worker_loss == "fail" or recovering:
+        if recovering or self._attempts.is_last(cell):
             return uncommitted == 0
         return uncommitted < self._settings.commit_window
 
@@ -229,14 +244,17 @@ class CellRuns:
             del self._unsaved[seq]
         if state.manifest and state.lost != self._lost:
             self._lost = state.lost
-            self._reporter.session_event("checkpoint.partial", checkpoint=f"{state.seq}-0", lost=dict(state.lost))
-        if self.is_lagging:
+            self._reporter.session_event("checkpoint.partial", checkpoint=str(state.checkpoint), lost=dict(state.lost))
+        if self.is_lagging or state.kind == "last":
             self._journal.save_apart(state)
         else:
             self._journal.saved(state)
 
     def on_written(self) -> None:
-        """The journal has written something: there may be room for output."""
+        """The journal has written something: there may be room for output, or a cell's start is on record."""
+        if self._withheld and self._process is not None and self._journal.last_written >= self._announced_event:
+            withheld, self._withheld = self._withheld, []
+            self._process.execute(withheld)
         if self._is_paused and self._journal.unwritten_bytes <= self._settings.backlog_bytes // 2:
             self._is_paused = False
             if self._process is not None:
@@ -245,14 +263,10 @@ class CellRuns:
     def on_exit(self, cause: str, left: list[tuple[str, str]], *, keep_head: bool) -> None:
         """The process has ended, leaving this in its pipes; with `keep_head` the running cell may run again."""
         self._process = None
+        self._withheld = []
         self._early = None
         self._stop_timers()
-        head = self.head
-        for stream, text in left:
-            if head is not None:
-                self._reporter.frame(head, Output(head.cell.seq, head.attempt, stream, text))
-            else:
-                self._reporter.late_frame(Output(self._next_seq - 1, 1, stream, text), self._next_seq)
+        self._report_left(left)
         runs, self._runs = self._runs, deque()
         again = self._journal.reopen(lambda seq: self._reporter.retried(self._unsaved[seq]))
         back = [self._unsaved[seq] for seq in again]
@@ -274,6 +288,14 @@ class CellRuns:
             message = f"the session process ended ({cause}); its names are gone, since durability is none"
             self._reporter.session_event("warning", category="namespace.lost", message=message)
 
+    def _report_left(self, left: Sequence[tuple[str, str]]) -> None:
+        head = self.head
+        for stream, text in left:
+            if head is not None:
+                self._reporter.frame(head, Output(head.cell.seq, head.attempt, stream, text))
+            else:
+                self._reporter.late_frame(Output(self._next_seq - 1, 1, stream, text), self._next_seq)
+
     def refuse(self, run: CellRun, status: CellStatus, ename: str, evalue: str) -> None:
         """End a cell without running it, or without its process saying how."""
         self._reporter.frame(run, Failure(run.cell.seq, run.attempt, ename, evalue, f"{ename}: {evalue}\n"))
@@ -281,7 +303,7 @@ class CellRuns:
         self._reporter.end(run, status, run_ms, is_saved=True)
         self._next_seq = run.cell.seq + 1
         if self.is_lagging:
-            self._journal.save_apart(SavedState(run.cell.seq, is_void=True))
+            self._journal.save_apart(SavedState(run.cell.seq, kind="void"))
 
     def refuse_next(self, status: CellStatus, ename: str, evalue: str) -> None:
         """End the first waiting cell without running it; one whose process has ended with it ends as that says."""
@@ -292,8 +314,9 @@ class CellRuns:
         else:
             self.refuse(self._attempts.next_run(cell), status, ename, evalue)
 
-    def detach(self) -> None:
-        """Say nothing more of what runs: the stay is over."""
+    def detach(self, left: Sequence[tuple[str, str]] = ()) -> None:
+        """Say nothing more of what runs but this, which was left in the pipes: the process has ended as it should."""
+        self._report_left(left)
         self._stop_timers()
         self._process = None
 

@@ -4,13 +4,14 @@ from collections.abc import Callable
 from contextlib import AsyncExitStack
 
 from skep_shared.errors import StartError
-from skep_shared.frames import Configure, Frame, Hello
+from skep_shared.frames import Configure, Frame, Hello, Shutdown
 from skep_shared.script_replies import Claim
 from skep_workers.host.facilities import Host
 from skep_workers.host.housing import Housing
 from skep_workers.host.journal import Journal
 from skep_workers.host.live_fork import LiveForking, Source
-from skep_workers.host.process import KILL_SECONDS, SessionProcess
+from skep_workers.host.parting import Ended, Patience
+from skep_workers.host.process import SessionProcess
 from skep_workers.host.state_keeping import StateKeeping
 
 
@@ -66,11 +67,14 @@ class SessionProcesses:
             return None
         return await self._live_forking.start(source, self._journal.head, manifest, self._on_frame, self._on_exit)
 
-    async def stop(self, patience_seconds: float = KILL_SECONDS) -> None:
-        """Have the process leave with what it has not saved yet; the session's next cell gets another one."""
-        if self.current is not None:
-            self._is_replacing = True
-            await self.current.stop(patience_seconds)
+    async def end(self, order: Shutdown, patience: Patience) -> Ended:
+        """Have the process leave in order; the session's next cell gets another one."""
+        if self.current is None:
+            return Ended()
+        self._is_replacing = True
+        try:
+            return await self.current.leave(order, patience)
+        finally:
             self._is_replacing = False
 
     async def kill(self) -> None:

@@ -10,6 +10,7 @@ from typing import Final
 import structlog
 from redis.asyncio import Redis
 
+from skep_shared.checkpoint_ids import NO_CHECKPOINT, CheckpointId
 from skep_shared.frames import Blob, Expect
 from skep_shared.manifests import Chunk, chunks_of, plain_manifest, read_manifest
 from skep_shared.owner_scripts import OwnerScripts
@@ -51,39 +52,49 @@ class CheckpointShelf:
         self._holdings = holdings
         self._rule = rule
         self._history = History()
-        self._protected: frozenset[int] = frozenset()
+        self._protected: frozenset[CheckpointId] = frozenset()
         self._numbers = itertools.count(1)
-        self._ahead: tuple[int, asyncio.Task[_Reading | None]] | None = None
+        self._ahead: tuple[CheckpointId, asyncio.Task[_Reading | None]] | None = None
 
     async def load(self) -> None:
         """Read what is there when the session comes."""
         key, start = self._scripts.keys.checkpoints(self._claim.session_id), "-"
-        more = self._claim.head > 0
+        more = bool(self._claim.head)
         while more:
             page = await persist(
                 lambda start=start: self._redis.xrange(key, start, "+", count=PAGE_MANIFESTS),  # type: ignore[misc]
                 "checkpoints",
             )
             for entry_id, fields in page:
-                self.add(int(entry_id.partition(b"-")[0]), fields[b"m"])
+                self.add(CheckpointId.parse(entry_id), fields[b"m"])
             more = len(page) == PAGE_MANIFESTS
             start = f"({page[-1][0].decode()}" if page else start
         if self._claim.losses:  # the owner before may have died between a snapshot's chunks and its commit
             self._holdings.find_left(await self._places.list_own())
 
-    def add(self, seq: int, manifest: bytes) -> None:
+    def add(self, checkpoint: CheckpointId, manifest: bytes) -> None:
         """Take a checkpoint that has been committed; of one that can't be read no chunk is known."""
         try:
             chunks = chunks_of(read_manifest(manifest))
         except (ValueError, TypeError) as exc:
-            log.error("checkpoint.unreadable", session_id=self._claim.session_id, checkpoint=seq, error=repr(exc))
+            log.error(
+                "checkpoint.unreadable",
+                session_id=self._claim.session_id,
+                checkpoint=str(checkpoint),
+                error=repr(exc),
+            )
             chunks = []
-        self._history.add(seq, len(manifest), chunks)
-        self._holdings.commit(seq, chunks)
+        self._history.add(checkpoint, len(manifest), chunks)
+        self._holdings.commit(checkpoint.seq, chunks)
 
-    def has(self, seq: int) -> bool:
-        """Tell whether that checkpoint has been committed; 0, none at all, always has."""
-        return not seq or seq in self._history.seqs
+    @property
+    def newest(self) -> CheckpointId:
+        """Return the last checkpoint that has been committed, NO_CHECKPOINT without one."""
+        return max(self._history.checkpoints, default=NO_CHECKPOINT)
+
+    def has(self, checkpoint: CheckpointId) -> bool:
+        """Tell whether that checkpoint has been committed; NO_CHECKPOINT always has."""
+        return not checkpoint or checkpoint in self._history
 
     async def prune(self) -> None:
         """Remove the checkpoints that go, and the chunks that nothing names any more. Raises Fenced, EventGap."""
@@ -108,16 +119,16 @@ class CheckpointShelf:
                     await self._prune([], garbage[start : start + PAGE_GARBAGE])
                 await self._places.remove(chunks)
 
-    async def _prune(self, gone: list[int], garbage: list[bytes]) -> Pruned:
-        prune, number, newest = self._scripts.prune, next(self._numbers), max(self._history.seqs, default=0)
+    async def _prune(self, gone: list[CheckpointId], garbage: list[bytes]) -> Pruned:
+        prune, number, newest = self._scripts.prune, next(self._numbers), self.newest.seq
         return await persist(lambda: prune(self._claim, gone, garbage, number=number, newest=newest), "prune")
 
     @asynccontextmanager
-    async def reading_ahead(self, head: int) -> AsyncIterator[None]:
+    async def reading_ahead(self, head: CheckpointId) -> AsyncIterator[None]:
         """Begin to read the checkpoint at `head` meanwhile: `manifests` and `hand_on` go on from there."""
-        seq = max((known for known in self._history.seqs if known <= head), default=0)
-        if seq:
-            self._ahead = seq, asyncio.create_task(self._begin(seq), name="first chunks of a checkpoint")
+        latest = max((known for known in self._history.checkpoints if known <= head), default=NO_CHECKPOINT)
+        if latest:
+            self._ahead = latest, asyncio.create_task(self._begin(latest), name="first chunks of a checkpoint")
         try:
             yield
         finally:
@@ -129,30 +140,30 @@ class CheckpointShelf:
                     if isinstance(began, _Reading):
                         await began.stop()
 
-    async def _begin(self, seq: int) -> "_Reading | None":
-        manifest = await self._read_manifest(seq)
+    async def _begin(self, checkpoint: CheckpointId) -> "_Reading | None":
+        manifest = await self._read_manifest(checkpoint)
         if manifest is None:
             return None
         with suppress(ValueError, TypeError):  # whoever needs it will be told
             return _Reading(manifest, self._places.get)
         return None
 
-    async def _read_manifest(self, seq: int) -> bytes | None:
-        key = self._scripts.keys.checkpoints(self._claim.session_id)
-        found = await persist(lambda: self._redis.xrange(key, f"{seq}-0", f"{seq}-0"), "checkpoint")
+    async def _read_manifest(self, checkpoint: CheckpointId) -> bytes | None:
+        key, entry_id = self._scripts.keys.checkpoints(self._claim.session_id), str(checkpoint)
+        found = await persist(lambda: self._redis.xrange(key, entry_id, entry_id), "checkpoint")
         return next((fields[b"m"] for _, fields in found), None)
 
-    async def manifests(self, head: int) -> AsyncIterator[tuple[int, bytes]]:
-        """Yield (seq, manifest) from `head` back to the oldest that is kept."""
-        for seq in sorted((known for known in self._history.seqs if known <= head), reverse=True):
-            if self._ahead is not None and self._ahead[0] == seq:
+    async def manifests(self, head: CheckpointId) -> AsyncIterator[tuple[CheckpointId, bytes]]:
+        """Yield (checkpoint, manifest) from `head` back to the oldest that is kept."""
+        for checkpoint in sorted((known for known in self._history.checkpoints if known <= head), reverse=True):
+            if self._ahead is not None and self._ahead[0] == checkpoint:
                 reading = await self._ahead[1]
                 manifest = None if reading is None else reading.manifest
             else:
                 manifest = None
-            manifest = manifest or await self._read_manifest(seq)
+            manifest = manifest or await self._read_manifest(checkpoint)
             if manifest is not None:
-                yield seq, manifest
+                yield checkpoint, manifest
 
     async def hand_on(self, manifest: bytes, take: Callable[[Blob | Expect], Awaitable[None]]) -> None:
         """Give the chunks that a manifest names, but missing ones, to `take`; if they are many, after what to expect.

@@ -10,6 +10,7 @@ from typing import Final
 import structlog
 
 from skep_shared.blobs import RedisBlobs
+from skep_shared.checkpoint_ids import CheckpointId
 from skep_shared.errors import StartError, StoreUnavailable
 from skep_shared.frames import Blob, Hello, Restore, Restored, Saved
 from skep_shared.manifests import plain_manifest
@@ -53,7 +54,7 @@ class StateKeeping:
         self._process: SessionProcess | None = None
         self._prune = asyncio.Event()
         self._restored: asyncio.Future[Restored] | None = None
-        self._failures: Counter[int] = Counter()  # of processes that were restoring the checkpoint of that seq
+        self._failures: Counter[CheckpointId] = Counter()  # of processes that were restoring that checkpoint
         self._log = log.bind(session_id=claim.session_id, epoch=claim.epoch)
 
     async def load(self) -> None:
@@ -82,10 +83,19 @@ class StateKeeping:
         """Forget what a process has sent and is not stored yet: it has crashed, its cells run again from before."""
         self._writer.drop()
 
-    def committed(self, seq: int, manifest: bytes) -> None:
+    def committed(self, checkpoint: CheckpointId, manifest: bytes) -> None:
         """A checkpoint is there for good; older ones may go."""
-        self._shelf.add(seq, manifest)
+        self._shelf.add(checkpoint, manifest)
         self._prune.set()
+
+    @property
+    def newest(self) -> CheckpointId:
+        """Return the last checkpoint that has been committed, NO_CHECKPOINT without one."""
+        return self._shelf.newest
+
+    def has(self, checkpoint: CheckpointId) -> bool:
+        """Return whether a checkpoint is kept."""
+        return self._shelf.has(checkpoint)
 
     def restored(self, frame: Restored) -> None:
         """Take a process's word on what it made of the checkpoint it was given."""
@@ -105,8 +115,8 @@ class StateKeeping:
 
     async def head_manifest(self) -> bytes | None:
         """Give the manifest of the latest checkpoint, None if it is not there."""
-        async for seq, manifest in self._shelf.manifests(self._journal.head):
-            return manifest if seq == self._journal.head else None
+        async for checkpoint, manifest in self._shelf.manifests(self._journal.head):
+            return manifest if checkpoint == self._journal.head else None
         return None
 
     def reading_ahead(self) -> AbstractAsyncContextManager[None]:
@@ -127,17 +137,17 @@ class StateKeeping:
         started = {"pid": process.pid, "start_ms": round(process.start_ms, 1)}
         where = {"worker_id": self._host.worker_id, "python": hello.python}
         head = self._journal.head
-        async for seq, manifest in self._shelf.manifests(head):
+        async for checkpoint, manifest in self._shelf.manifests(head):
             take = self._take_over if is_live else self._restore
-            restored = await take(process, seq, manifest)
+            restored = await take(process, checkpoint, manifest)
             if not restored.damage:
                 notes = [*restored.notes]
-                if seq != head:
-                    notes.append(f"checkpoint {head}-0 can't be restored; this is an earlier one")
+                if checkpoint != head:
+                    notes.append(f"checkpoint {head} can't be restored; this is an earlier one")
                 self._reporter.session_event(
                     "session.restored",
                     **where,
-                    checkpoint=f"{seq}-0",
+                    checkpoint=str(checkpoint),
                     lost=restored.lost,
                     notes=notes,
                     is_live=is_live,
@@ -147,15 +157,15 @@ class StateKeeping:
                     "session.restored",
                     **started,
                     restore_ms=restore_ms,
-                    checkpoint=seq,
+                    checkpoint=str(checkpoint),
                     lost=len(restored.lost),
                     is_live=is_live,
                 )
                 return
             # Or the session is somebody else's by now, who has pruned what this manifest names.
             await persist(lambda: self._host.scripts.confirm(self._claim), "damage", session_id=self._claim.session_id)
-            self._log.error("checkpoint.damaged", checkpoint=seq, damage=restored.damage)
-            message = f"checkpoint {seq}-0 can't be restored: {restored.damage}"
+            self._log.error("checkpoint.damaged", checkpoint=str(checkpoint), damage=restored.damage)
+            message = f"checkpoint {checkpoint} can't be restored: {restored.damage}"
             self._reporter.session_event("warning", category="checkpoint.damaged", message=message)
         self._reporter.session_event("session.started", **where)
         self._log.info("session.started", **started)
@@ -169,28 +179,28 @@ class StateKeeping:
             message = f"what {which} did to the names is lost: durability is relaxed, and no checkpoint had it yet"
             self._reporter.session_event("warning", category="checkpoint.behind", message=message)
 
-    async def _restore(self, process: SessionProcess, seq: int, manifest: bytes) -> Restored:
-        if self._failures[seq] >= MAX_FAILURES:
-            return Restored(f"{self._failures[seq]} processes hung or ended over it", {}, [])
-        is_careful = self._failures[seq] > 0
-        self._failures[seq] += 1
+    async def _restore(self, process: SessionProcess, checkpoint: CheckpointId, manifest: bytes) -> Restored:
+        if self._failures[checkpoint] >= MAX_FAILURES:
+            return Restored(f"{self._failures[checkpoint]} processes hung or ended over it", {}, [])
+        is_careful = self._failures[checkpoint] > 0
+        self._failures[checkpoint] += 1
         try:
             restored = await self._fill_from(process, manifest, is_careful=is_careful)
         except StoreUnavailable as exc:  # not damage: an earlier checkpoint would be a loss, and no easier to read
-            self._failures[seq] -= 1
+            self._failures[checkpoint] -= 1
             process.kill()
             await process.gone.wait()
             raise StartError("session process", str(exc)) from exc
-        del self._failures[seq]
+        del self._failures[checkpoint]
         return restored
 
-    async def _take_over(self, process: SessionProcess, seq: int, manifest: bytes) -> Restored:
+    async def _take_over(self, process: SessionProcess, checkpoint: CheckpointId, manifest: bytes) -> Restored:
         """Have a fork of a live process be what a restore would give. Raises StartError: the next one is restored."""
         restored = await self._fill_from(process, manifest, sends_chunks=False)
         if restored.damage:
             process.kill()
             await process.gone.wait()
-            raise StartError("session process", f"checkpoint {seq}-0 is not what the fork has: {restored.damage}")
+            raise StartError("session process", f"checkpoint {checkpoint} is not what the fork has: {restored.damage}")
         return restored
 
     async def _fill_from(

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from skep_workers.session.detection import ExecutionMode
+from skep_workers.session.uses import Uses, uses_of
 
 DEFAULT_CACHE_SIZE: Final = 100
 CACHE_SIZE_VARIABLE: Final = "SKEP_AST_CACHE_SIZE"
@@ -39,6 +40,7 @@ class Analysis:
     body: Body
     functions: dict[str, Body]
     tree: ast.Module | None = None
+    uses: Uses | None = None  # see uses.py
     error: SyntaxError | ValueError | None = None
 
 
@@ -88,7 +90,8 @@ def _analyze(source: str, filename: str, flags: int) -> Analysis:
         mode = ExecutionMode.TOP_LEVEL_AWAIT
     elif collector.defines_async:
         mode = ExecutionMode.ASYNC_DEF
-    return Analysis(mode, collector.body, collector.functions, tree)
+    uses = uses_of(tree) if mode is ExecutionMode.SIMPLE_SYNC else None
+    return Analysis(mode, collector.body, collector.functions, tree, uses)
 
 
 class _Collector(ast.NodeVisitor):

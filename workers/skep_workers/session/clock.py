@@ -20,3 +20,8 @@ def perf_counter_ns(*, _read: Callable[[], int] = time.perf_counter_ns) -> int:
 def seconds_since_boot(*, _read: Callable[[int], float] = time.clock_gettime) -> float:
     """Give the clock that the starts of processes are told in."""
     return _read(time.CLOCK_BOOTTIME)
+
+
+def thread_time(*, _read: Callable[[], float] = time.thread_time) -> float:
+    """Return the seconds of processor time that this thread has taken."""
+    return _read()

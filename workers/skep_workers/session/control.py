@@ -26,7 +26,7 @@ from typing import Final
 
 from skep_shared.errors import ProtocolError
 from skep_shared.frame_codec import FrameDecoder, encode_frame
-from skep_shared.frames import Answer, Frame, Interrupt, Ping, Pong, Request, Shutdown, Withdraw
+from skep_shared.frames import Answer, Frame, Inquiry, Interrupt, Ping, Pong, Request, Shutdown, Withdraw, Work
 from skep_workers.session.asking import Asker
 from skep_workers.session.capture import PipeReader
 from skep_workers.session.children import kill_children
@@ -54,7 +54,8 @@ class Controls:
     asker: Asker
     operations: Operations
     withdraw: Callable[[Writer], None]
-    shut_down: Callable[[], None]
+    shut_down: Callable[[Shutdown], None]
+    work: Callable[[int], Work]
 
 
 class ControlThread:
@@ -147,7 +148,9 @@ class ControlThread:
                 case Ping(number):
                     self.answer(Pong(number))
                 case Shutdown():
-                    controls.shut_down()
+                    controls.shut_down(frame)
+                case Inquiry(number):
+                    self.answer(controls.work(number))
                 case _:
                     raise ProtocolError(f"{type(frame).__name__} does not belong on the control socket")
 

@@ -35,6 +35,7 @@ from skep_workers.session.rendering import mime_bundle, value_as_data
 from skep_workers.session.routing import Route, Router
 from skep_workers.session.shield import Shield
 from skep_workers.session.threaded_executor import ThreadedExecutor
+from skep_workers.session.uses import Uses
 from skep_workers.session.writer import Writer, current_writer
 
 _ENDINGS: Final = {Reason.INTERRUPT: CellStatus.INTERRUPTED, Reason.TIMEOUT: CellStatus.TIMED_OUT}
@@ -109,6 +110,8 @@ class Engine:
             route = self._router.route(compiled.analysis)
             if cell.inputs is not None:
                 self.namespace.merge(decode_value(cell.inputs))
+            if self._keeper is not None:
+                self._keeper.before_cell(compiled)
         except (SyntaxError, ValueError, RecursionError, MemoryError) as exc:
             exc.__traceback__ = None  # all of it is the engine's
             return Prepared(cell, writer, started, ending=failed_ending(cell, exc, CellStatus.FAILED))
@@ -286,6 +289,16 @@ class Engine:
         mode = prepared.route.mode
         detected, self._router.counters = dict(self._router.counters), Counter()
         done = Done(cell.seq, cell.attempt, ending.status, run_us, mode, detected)
-        saved = self._keeper.after_cell(cell.seq) if self._keeper is not None else []
+        saved = self._keeper.after_cell(cell.seq, _uses(prepared, ending)) if self._keeper is not None else []
         self._link.send(*(() if ending.frame is None else (ending.frame,)), done, *saved)
         self._link.end_cell()
+
+
+def _uses(prepared: Prepared, ending: Ending) -> Uses | None:
+    """Return what a cell can have changed, where that is known."""
+    compiled = prepared.compiled
+    if compiled is None or compiled.rewrites or ending.status is not CellStatus.FINISHED:
+        return None
+    if prepared.cell.inputs is not None or prepared.is_timed or prepared.capture is not None:
+        return None
+    return compiled.analysis.uses

@@ -76,6 +76,15 @@ class SessionLoop(asyncio.SelectorEventLoop):
             and all(handle.cancelled() or _is_ours(handle) for handle in [*timers, *soon])
         )
 
+    def work(self) -> list[str]:
+        """Name the tasks, timers and watched descriptors of user code, each in a few words; any thread may ask."""
+        tasks = [_task_name(task) for task in all_tasks(self) if not _is_a_cells(task)]
+        timers: list[Any] = [*getattr(self, "_scheduled", ()), *getattr(self, "_ready", ())]
+        waiting = [handle for handle in timers if not handle.cancelled() and not _is_ours(handle)]
+        names = [_callback_name(handle) for handle in waiting if not _is_of_a_task(handle)]
+        watched = len(self._chosen.get_map()) - OWN_DESCRIPTORS
+        return [*tasks, *names, *([f"{watched} watched descriptors"] if watched > 0 else [])]
+
     @property
     def descriptors(self) -> set[int]:
         """Give the descriptors that it holds itself."""
@@ -143,6 +152,32 @@ class SessionLoop(asyncio.SelectorEventLoop):
 
     def close(self) -> None:
         """Stay open: a cell that closes it would take every later cell's loop away."""
+
+
+def _is_a_cells(task: Any) -> bool:
+    """Return whether a task is the engine's, of a cell that is just about to end."""
+    frame = getattr(task.get_coro(), "cr_frame", None)
+    return frame is not None and str(frame.f_globals.get("__name__")).startswith(OURS)
+
+
+def _task_name(task: Any) -> str:
+    coroutine = getattr(task.get_coro(), "__qualname__", "")
+    return f"{task.get_name()} ({coroutine})" if coroutine else str(task.get_name())
+
+
+def _callback_name(handle: Any) -> str:
+    callback = getattr(handle, "_callback", None)
+    callback = getattr(callback, "func", callback)  # of a partial
+    return f"callback {getattr(callback, '__qualname__', type(callback).__name__)}"
+
+
+def _is_of_a_task(handle: Any) -> bool:
+    """Return whether a handle only wakes what waits: a task, which is named itself, or a future."""
+    callback = getattr(handle, "_callback", None)
+    is_step = (
+        type(callback).__name__ == "TaskStepMethWrapper" or getattr(callback, "__module__", "") == "asyncio.futures"
+    )
+    return is_step or isinstance(getattr(callback, "__self__", None), asyncio.Future | asyncio.Timeout)
 
 
 def _is_ours(handle: Any) -> bool:

@@ -10,7 +10,9 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+from skep_shared.frames import Shutdown, Work
 from skep_shared.orphans import adopt_orphans
+from skep_workers.session.activity import children_at_work, tasks_at_work, threads_at_work
 from skep_workers.session.asking import DEFAULT_DEADLINE_SECONDS, Asker
 from skep_workers.session.attribution import install_thread_hook
 from skep_workers.session.capture import STREAMS, CellStream, PipeReader, install_streams
@@ -23,6 +25,7 @@ from skep_workers.session.engine import Engine
 from skep_workers.session.inspection import Inspector
 from skep_workers.session.interrupts import Interrupter
 from skep_workers.session.ladder import DEFAULT_GRACE_SECONDS, Ladder
+from skep_workers.session.leaving import LeaveTaking
 from skep_workers.session.link import DEFAULT_OUTPUT_LIMIT_BYTES, CellLink
 from skep_workers.session.loop import SessionLoop
 from skep_workers.session.operations import Operations
@@ -57,6 +60,9 @@ class Parts:
         self._handlers = {**Inspector(self.engine.namespace).handlers, **self._files.handlers}
         self.operations = Operations(self._handlers, self._control.answer)
         self._directory = ""
+        self._leaving = LeaveTaking(
+            self.loop, self.link, self.keeper, self.engine.namespace, self.reader.drain, self.engine.close
+        )
 
     def begin(self, given: Descriptors, place: str) -> None:
         """Start in a fork of the process that has made the parts, on descriptors and in a directory of its own."""
@@ -84,6 +90,7 @@ class Parts:
         install_class_sources()
         install_publisher(self._publisher)
         self._install_names()
+        self.keeper.prepare()
 
     def take_over_process(self) -> None:
         """Put in place what only a session process has: its streams, and what signals and forks do."""
@@ -96,6 +103,7 @@ class Parts:
         self._interrupter.install()
         self.reader.watch()
         self._hooks = Hooks()
+        self._leaving.exits.begin()
 
     def _install_names(self) -> None:
         """Put in place what user code finds, and may replace."""
@@ -106,9 +114,22 @@ class Parts:
         self.keeper.install()
         self._files.install()
 
-    def listen(self, withdraw: Callable[[Writer], None], leave: Callable[[], None]) -> None:
+    def listen(self, withdraw: Callable[[Writer], None], leave: Callable[[Shutdown], None]) -> None:
         """Hear what the host asks for while a cell runs."""
-        self._control.start(Controls(self._ladder, self._asker, self.operations, withdraw, leave))
+        controls = Controls(self._ladder, self._asker, self.operations, withdraw, leave, self._work)
+        self._control.start(controls)
+
+    def _work(self, number: int) -> Work:
+        """Say what of user code runs or waits; the control thread asks."""
+        try:
+            children = children_at_work(self.keeper.child_pid)
+            return Work(number, tasks_at_work(self.loop), threads_at_work(), children)
+        except Exception as exc:  # noqa: BLE001 - user code has a hand in tasks and threads; the control thread lives on
+            return Work(number, [f"what works can't be told: {type(exc).__name__}"], [], [])
+
+    def leave(self, order: Shutdown) -> None:
+        """Do what comes last in a process that leaves in order."""
+        self._leaving.leave(order, self._own_descriptors)
 
     def catch_up(self) -> None:
         """After a cell that was interrupted, hear what was asked before that: the next one may have been withdrawn."""
@@ -124,19 +145,17 @@ class Parts:
 
     def reason_to_stay(self, manifest: bytes, given: Given) -> str:
         """Say what stands against a twin that begins at this checkpoint; '' if nothing does."""
-        own = {sock.fileno() for sock in (self.ends.cells, self.ends.control, self.ends.snapshots)}
-        own |= {
-            self.link.wake_fd,
-            *self.reader.streams,
-            *self.loop.descriptors,
-            *self.keeper.descriptors,
-            *given.all,
-        }
         if reason := self.keeper.reason_against(manifest):
             return reason
         if imports_from(self._directory):
             return "modules that lie in its directory are imported"
-        return reason_to_stay(self.loop, self._hooks, own)
+        return reason_to_stay(self.loop, self._hooks, self._own_descriptors | {*given.all})
+
+    @property
+    def _own_descriptors(self) -> set[int]:
+        sockets = {sock.fileno() for sock in (self.ends.cells, self.ends.control, self.ends.snapshots)}
+        others = {self.link.wake_fd, *self.reader.streams, *self.loop.descriptors, *self.keeper.descriptors}
+        return {0, 1, 2} | sockets | others
 
     def begin_as_twin(self, given: Given) -> None:
         """Let go of what is the parent's, and make every part anew on ends of its own."""

@@ -21,7 +21,7 @@ from typing import Final, NoReturn
 
 from skep_shared.errors import ProtocolError
 from skep_shared.frame_codec import PROTOCOL_VERSION
-from skep_shared.frames import Blob, Configure, Execute, Expect, Fault, Hello, Restore, Twin, Twinned
+from skep_shared.frames import Blob, Configure, Execute, Expect, Fault, Hello, Restore, Shutdown, Twin, Twinned
 from skep_shared.interrupt_page import INTERRUPT_SIGNAL
 from skep_shared.orphans import adopt_orphans
 from skep_shared.states import CellStatus
@@ -52,6 +52,7 @@ class SessionMain:
         self._is_busy = False
         self._outside: Prepared | None = None
         self._is_leaving = False
+        self._order = Shutdown()
         self._saving: asyncio.TimerHandle | None = None
         self._wanted_twins: deque[Twin] = deque()
 
@@ -77,9 +78,7 @@ class SessionMain:
             self._serve()
         except Exception as failure:  # noqa: BLE001 - the process ends here
             self._fail(failure)
-        self._link.send(*self._keeper.finish())
-        self._engine.close()
-        self._link.send()
+        self._parts.leave(self._order)
 
     def _say_hello(self) -> None:
         self._link.send(Hello(PROTOCOL_VERSION, CAPABILITIES, self._pid, python_version()))
@@ -99,6 +98,7 @@ class SessionMain:
             replace(place.fileno(), sock.detach())
         asyncio.set_event_loop(self._loop)
         self._parts.configure({})
+        self._keeper.prepare()
         self._is_leaving = True  # the loop stops when the cell has ended
         for seq, code in enumerate(cells, start=1):
             self._queue.append(Execute(seq, 1, "rehearsal", code, None, None))
@@ -256,10 +256,11 @@ class SessionMain:
         self._say_hello()
         self._listen()
 
-    def _request_leave(self) -> None:
-        self._loop.call_soon_threadsafe(self._leave)
+    def _request_leave(self, order: Shutdown) -> None:
+        self._loop.call_soon_threadsafe(self._leave, order)
 
-    def _leave(self) -> None:
+    def _leave(self, order: Shutdown) -> None:
+        self._order = order
         self._is_leaving = True
         if not self._is_busy:
             self._loop.stop()

@@ -12,6 +12,7 @@ from contextvars import Context
 from typing import Any, Final
 
 from skep_shared.frames import Blob, Expect, Frame, Restore, Restored
+from skep_workers.session.checkpoint.hidden_names import told
 from skep_workers.session.checkpoint.lost_names import LostName, LostNames
 from skep_workers.session.checkpoint.manifest import Manifest
 from skep_workers.session.checkpoint.recipes import Recipes
@@ -27,10 +28,13 @@ from skep_workers.session.checkpoint.state import (
     State,
 )
 from skep_workers.session.checkpoint.surroundings.ambient import Ambient
+from skep_workers.session.checkpoint.surroundings.imports import SUBMODULES, Imports
 from skep_workers.session.checkpoint.surroundings.workspace import DEFAULT_QUOTA_BYTES, Workspace
 from skep_workers.session.clock import monotonic
+from skep_workers.session.compiling import CompiledCell
 from skep_workers.session.internals import RESULT_NAMES
 from skep_workers.session.namespace import NamespaceManager
+from skep_workers.session.uses import Uses
 
 SEND_BYTES: Final = 4 * 1024 * 1024
 JOIN_SECONDS: Final = 2.0
@@ -58,6 +62,7 @@ class Keeper:
         self._interval_seconds = 0.0
         self._workspace = Workspace()
         self._recipes = Recipes()
+        self._imports = Imports()
         self._snapshots = Snapshots(self._read_state, self._workspace.saved, self._send_file, self._on_free)
         self.lost = LostNames()
         self.is_on = True
@@ -68,6 +73,7 @@ class Keeper:
         registry.home = directory
         self._workspace.begin(directory)
         self._ambient.begin(directory)
+        self._imports.begin(directory)
 
     def follow(self, future_flags: Callable[[], int], context: Context, is_final: Callable[[], bool]) -> None:
         """Take where to read the compiler's future flags, and the context that cells run in.
@@ -82,6 +88,16 @@ class Keeper:
         """Make `skep_restore` known to cells."""
         self._recipes.install()
 
+    def prepare(self) -> None:
+        """Take what is imported now as the environment's; once, in the process that session processes are forked of."""
+        self._imports.prepare()
+
+    def before_cell(self, compiled: CompiledCell) -> None:
+        """Take a cell that runs next."""
+        tree = compiled.analysis.tree
+        if self.is_on and tree is not None:
+            self._imports.before_cell(tree, (compiled.body, compiled.last), self._namespace.names)
+
     def configure(self, options: Mapping[str, Any]) -> None:
         """Take what a session's options and its worker's settings say of checkpoints."""
         self.is_on = options.get("durability") != "none"
@@ -93,10 +109,14 @@ class Keeper:
             int(options.get("state_bytes", DEFAULT_STATE_BYTES)),
         )
 
-    def after_cell(self, seq: int) -> list[Frame]:
-        """Save the state after a cell; gives the frames to send now. Those of a child come later, by themselves."""
+    def after_cell(self, seq: int, uses: Uses | None = None) -> list[Frame]:
+        """Save the state after a cell; returns the frames to send now. Those of a child come later, by themselves.
+
+        uses: what the cell can have changed, None if that may be anything.
+        """
         if not self.is_on:
             return []
+        self._snapshots.note(uses)
         self._latest_seq = seq
         if self._snapshots.is_busy or self.seconds_to_wait:
             self._is_wanted = True
@@ -121,15 +141,35 @@ class Keeper:
         """Take the snapshot that cells wait for, if it may be taken now; only while no cell runs."""
         if not self._is_wanted or self._snapshots.is_busy or self.seconds_to_wait:
             return []
-        return self.after_cell(self._latest_seq)
+        return self.after_cell(self._latest_seq, Uses())
 
-    def finish(self) -> list[Frame]:
-        """Save what is not saved yet, at the end of the session process; waits for children."""
-        self._snapshots.join()
-        self._interval_seconds = 0.0
-        frames = self.when_idle()
-        self._snapshots.join()
-        return frames
+    def leave(self, seq: int) -> list[Frame]:
+        """Save, at the end of the process, what is not saved yet as the state after the cell of `seq`.
+
+        Waits for children, whose frames they send themselves.
+        """
+        if not self.is_on:
+            return []
+        return self._snapshots.take_last(seq, has_run=self._is_wanted)
+
+    def leave_files(self, seq: int) -> list[Frame]:
+        """Save the files once more, if they have changed since `leave`, beside the names that it has saved."""
+        return self._snapshots.take_files(seq) if self.is_on else []
+
+    @property
+    def child_pid(self) -> int:
+        """Return the pid of the child that takes a snapshot now, 0 without one."""
+        return self._snapshots.child_pid
+
+    def saved_values(self) -> list[Any]:
+        """Return the values that the latest checkpoint has."""
+        names, saved = self._namespace.names, self._snapshots.saved_names
+        return [value for name, value in list(names.items()) if name in saved]
+
+    def let_go(self) -> None:
+        """Hold no value of the namespace any more; nothing is saved after this but files."""
+        self._buried.clear()
+        self._snapshots.let_go()
 
     def expect(self, frame: Expect) -> None:
         """Make room for what is large in the checkpoint whose chunks come now."""
@@ -154,12 +194,18 @@ class Keeper:
         try:
             manifest = Manifest.unpack(frame.manifest)
             result = Restoring(manifest, store).run(
-                self._namespace.names, self._ambient, self._workspace, is_careful=frame.is_careful
+                self._namespace.names,
+                self._ambient,
+                self._workspace,
+                self._imports,
+                is_careful=frame.is_careful,
             )
         except (DamagedCheckpoint, ValueError, KeyError, TypeError) as exc:
             return Restored(f"{type(exc).__name__}: {exc}", {}, []), 0
         finally:
             store.release()
+        result.lost = {told(name): reason for name, reason in result.lost.items()}
+        self._imports.restore(self._namespace.names, result.lost)
         self._recipes.follow(self._namespace.names, result.lost)
         checkpoint = f"{manifest.seq}-0"
         self.lost.remember([LostName(name, reason, checkpoint) for name, reason in result.lost.items()])
@@ -191,6 +237,7 @@ class Keeper:
         self._inherited = self._snapshots.begin_as_twin()
         self._workspace.begin_as_twin(directory, self._inherited.files)
         self._ambient.begin_as_twin(directory, self._inherited.ambient)
+        self._imports.begin_as_twin(directory)
 
     def _take_over(self, manifest: Manifest, state: State) -> tuple[Restored, int]:
         """Restore the checkpoint that this process has been at since it was forked: let go of what it doesn't have."""
@@ -215,8 +262,8 @@ class Keeper:
         kept = [*self._namespace.user_names(), *_KEPT_INTERNALS]
         workspace = self._workspace
         return State(
-            self._recipes.put_in({name: names[name] for name in kept if name in names}),
-            self._ambient.read(self._future_flags()),
+            self._recipes.put_in({name: names[name] for name in kept if name in names}) | self._imports.read(names),
+            self._ambient.read(self._future_flags()) | {SUBMODULES: self._imports.submodules()},
             workspace.read(),
             workspace.unstored,
             workspace.lost,

@@ -1,6 +1,6 @@
 """What a snapshot is made of, and within which limits."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 from skep_workers.session.checkpoint.surroundings.workspace import Entry
@@ -20,10 +20,10 @@ class State(NamedTuple):
 
     names: dict[str, Any]
     ambient: dict[str, Any]
-    files: list[Entry] = field(default_factory=list)
-    contents: dict[bytes, bytes] = field(default_factory=dict)
-    lost: dict[str, str] = field(default_factory=dict)
-    is_final: bool = False
+    files: list[Entry]
+    contents: dict[bytes, bytes]
+    lost: dict[str, str]
+    is_final: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,16 @@ from skep_workers.session.checkpoint.reducers.definitions import (
 
 # What a class has of its own accord: made with it, or found again when it is asked for.
 _NOT_STATE: Final = frozenset(
-    {"__dict__", "__weakref__", "__slots__", "__module__", "__qualname__", "_abc_impl", "__annotate_func__"}
+    {
+        "__dict__",
+        "__weakref__",
+        "__slots__",
+        "__slotnames__",
+        "__module__",
+        "__qualname__",
+        "_abc_impl",
+        "__annotate_func__",
+    }
 )
 _SET_ON_TYPES: Final = frozenset(
     {"__abstractmethods__", "__annotations__", "__doc__", "__dict__", "__module__", "__qualname__", "__type_params__"}

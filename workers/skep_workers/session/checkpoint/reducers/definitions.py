@@ -10,11 +10,13 @@ from contextvars import Context
 from types import FunctionType, ModuleType
 from typing import Any, Final, TypeVar
 
+from skep_workers.session.checkpoint.reducers.library_names import library_place
+from skep_workers.session.checkpoint.reducers.origins import MAIN, is_module, origins
+
 T = TypeVar("T")
 Reduced = tuple[Any, ...]  # what `__reduce_ex__` gives
 Reducer = Callable[[Any], Any]
 
-MAIN: Final = "__main__"
 TYPE_PARAMETERS: Final = (
     typing.TypeVar,
     typing.ParamSpec,
@@ -57,12 +59,18 @@ registry: Final = _Registry()
 
 
 def is_definition(value: object) -> bool:
-    """Tell whether a value is a function, a class or a type parameter that a cell defined."""
+    """Return whether a value is a function, class, type parameter or module of the session's own.
+
+    It is then saved by value, once, and named by a key wherever it is used.
+    """
     kind = type(value)
     if kind is FunctionType:
-        return value.__globals__ is registry.names  # type: ignore[attr-defined]
+        names = value.__globals__  # type: ignore[attr-defined]
+        return names is registry.names or origins.own_module(names) is not None
     if issubclass(kind, type):
         return _is_own_class(value)  # type: ignore[arg-type]
+    if issubclass(kind, ModuleType):
+        return origins.is_own(value)  # type: ignore[arg-type]
     if kind in TYPE_PARAMETERS:
         return not is_found(value, getattr(value, "__module__", None), value.__name__)  # type: ignore[attr-defined]
     return False
@@ -72,7 +80,8 @@ def _is_own_class(kind: type) -> bool:
     if is_made_by_c(kind):
         return False
     name: str = type.__dict__["__qualname__"].__get__(kind)
-    return not is_found(kind, module_of(kind), name)
+    module = module_of(kind)
+    return not is_found(kind, module, name) and library_place(kind, module, name) is None
 
 
 def is_made_by_c(kind: type) -> bool:
@@ -84,27 +93,15 @@ def is_made_by_c(kind: type) -> bool:
 def is_found(value: object, module_name: str | None, qualname: str) -> bool:
     """Return whether a new process finds the value by this name."""
     module = sys.modules.get(module_name or "")
-    if module is None or module_name == MAIN or is_handmade(module):
+    if module is None or module_name == MAIN or (is_module(module) and origins.is_own(module)):
         return False
     found: Any = module
     try:
         for part in qualname.split("."):
             found = getattr(found, part, None)
-    except Exception:  # noqa: BLE001 - a module, or a metaclass, may say itself how its attributes are found
+    except (Exception, SystemExit):  # noqa: BLE001 - a module, or a metaclass, may say itself how its attributes are found
         return False
     return found is value
-
-
-def is_handmade(module: ModuleType) -> bool:
-    """Tell whether a module was made by a call, not by an import: a new process can't import it."""
-    names = vars(module)
-    if type(module) is not ModuleType or names.get("__spec__") is not None or names.get("__file__") is not None:
-        return False
-    name = names.get("__name__")
-    if not isinstance(name, str) or name == MAIN:
-        return False
-    above = sys.modules.get(name.rpartition(".")[0])
-    return above is None or is_handmade(above)  # some libraries make their submodules so
 
 
 def module_of(kind: type) -> str:

@@ -1,24 +1,82 @@
-"""Modules, by name, or by value where a cell made them by hand; checkpoints name the functions here that make them."""
+"""Modules: by name, or by value where they are the session's own; checkpoints name the functions here that make them.
+
+A module by value is made empty, and filled at the end of the stream of definitions: so what its names hold may hold the
+module again, however many modules import each other.
+"""
 
 import builtins
 import importlib
 import sys
+from dataclasses import dataclass, field
 from types import ModuleType
-from typing import Any
+from typing import Any, Final
 
-from skep_workers.session.checkpoint.reducers.definitions import MAIN, Reduced, is_handmade, registry
+from skep_workers.session.checkpoint.reducers.definitions import Reduced, registry
+from skep_workers.session.checkpoint.reducers.origins import MAIN, attribute_of, names_of, origins
+
+_NOT_STATE: Final = frozenset({"__builtins__"})
+# Where a module, its spec and its loader have paths.
+_PATHS: Final = frozenset(
+    {"__file__", "__cached__", "__path__", "origin", "_cached", "submodule_search_locations", "path"}
+)
 
 
 def reduce_module(module: ModuleType) -> Reduced:
-    """Save a module by its name, or by value if it was made by hand."""
+    """Save a module by its name; one of the session's own only as an empty one, see ModuleContent."""
     if module is sys.modules.get(MAIN):
         return the_main_module, ()
-    name = module.__name__
-    if not is_handmade(module):
-        return importlib.import_module, (name,)
-    is_known = sys.modules.get(name) is module
-    state = {key: value for key, value in vars(module).items() if key != "__builtins__"}
-    return make_module, (name, is_known), state, None, None, set_module_state
+    name = names_of(module).get("__name__")
+    if origins.is_own(module):
+        return make_own_module, (type(module), name)
+    return importlib.import_module, (name,)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ModuleContent:
+    """What one module by value holds; `left_out`: names that can't be saved."""
+
+    module: ModuleType
+    left_out: frozenset[str] = field(default=frozenset())
+
+    def names(self) -> dict[str, Any]:
+        """Return what is saved of it."""
+        left_out = self.left_out | _NOT_STATE
+        return {name: value for name, value in names_of(self.module).items() if name not in left_out}
+
+
+def reduce_content(content: ModuleContent) -> Reduced:
+    """Save what a module holds, and under which names imports find it."""
+    module = content.module
+    known_as = tuple(name for name, found in list(sys.modules.items()) if found is module)
+    return fill_module, (module, known_as, content.names(), origins.home)
+
+
+def relocate(module: ModuleType, old: str, new: str) -> None:
+    """Change the paths that imports go by, where a session's directory has become another one."""
+    if old == new:
+        return
+    names = names_of(module)
+    spec = names.get("__spec__")
+    for holder in (names, _dict_of(spec), _dict_of(attribute_of(spec, "loader"))):
+        for name in _PATHS & holder.keys():
+            value = holder[name]
+            if isinstance(value, str):
+                holder[name] = _moved(value, old, new)
+            elif type(value) is list:
+                value[:] = [_moved(each, old, new) for each in value]
+    if type(names.get("__path__", [])) is not list:
+        importlib.invalidate_caches()  # a package without a file of its own looks for its directories again
+
+
+def _dict_of(value: Any) -> dict[str, Any]:
+    found = attribute_of(value, "__dict__")
+    return found if type(found) is dict else {}
+
+
+def _moved(path: Any, old: str, new: str) -> Any:
+    if not isinstance(path, str) or not f"{path}/".startswith(old):
+        return path
+    return (new + f"{path}/".removeprefix(old)).rstrip("/")
 
 
 def the_main_module() -> ModuleType:
@@ -26,22 +84,29 @@ def the_main_module() -> ModuleType:
     return sys.modules[MAIN]
 
 
-def make_module(name: str, is_known: bool) -> ModuleType:
-    """Make an empty module, known to imports if it was."""
-    module = ModuleType(name)
-    if is_known:
-        sys.modules[name] = module
+def make_own_module(kind: type[ModuleType], name: str) -> ModuleType:
+    """Return an empty module, without a call of the `__init__` that a cell gave its class."""
+    module = ModuleType.__new__(kind)
+    ModuleType.__init__(module, name)
+    names_of(module)["__builtins__"] = vars(builtins)
     return module
 
 
-def set_module_state(module: ModuleType, names: dict[str, Any]) -> None:
-    """Fill a module."""
-    vars(module).update(names)
-    vars(module)["__builtins__"] = vars(builtins)
+def fill_module(module: ModuleType, known_as: tuple[str, ...], names: dict[str, Any], home: str) -> ModuleType:
+    """Give a module what it holds, and make it known to imports under the names that it had.
+
+    home: the session's directory when it was saved.
+    """
+    names_of(module).update(names)
+    relocate(module, home, origins.home)
+    origins.adopt(module)
+    for name in known_as:
+        sys.modules[name] = module
+    return module
 
 
 def modules_by_dict() -> dict[int, ModuleType]:
     """Give the modules that functions may belong to, by the id of their dict."""
     known = [value for value in list(registry.names.values()) if type(value) is ModuleType]
     known += [module for module in list(sys.modules.values()) if issubclass(type(module), ModuleType)]
-    return {id(vars(module)): module for module in known}
+    return {id(names_of(module)): module for module in known}

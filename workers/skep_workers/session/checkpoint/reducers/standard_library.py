@@ -6,6 +6,7 @@ it: checkpoints name these functions.
 
 import builtins
 import dataclasses
+import decimal
 import functools
 import gc
 import importlib
@@ -30,6 +31,7 @@ from skep_workers.session.checkpoint.reducers.definitions import Reduced, Reduce
 from skep_workers.session.checkpoint.reducers.descriptors import reduce_descriptor, reduce_slot
 from skep_workers.session.checkpoint.reducers.functions import reduce_cell
 from skep_workers.session.checkpoint.reducers.locks import LOCK, reduce_lock, reduce_recursive_lock
+from skep_workers.session.checkpoint.reducers.owned import reduce_decimal_context
 from skep_workers.session.checkpoint.reducers.paths import PATHS, reduce_path
 from skep_workers.session.checkpoint.reducers.references import (
     reduce_mapping_proxy,
@@ -206,6 +208,7 @@ REDUCERS: Final[dict[type, Reducer]] = {
     re.Match: _match,
     ContextVar: _context_variable,
     Struct: lambda struct: (Struct, (struct.format,)),
+    decimal.Context: reduce_decimal_context,
     random.SystemRandom: lambda _: (random.SystemRandom, ()),
     types.CellType: reduce_cell,
     types.CodeType: reduce_code,

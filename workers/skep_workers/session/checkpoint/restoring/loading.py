@@ -7,7 +7,6 @@ from typing import Any, Final
 
 from skep_workers.session.checkpoint.reducers.definitions import registry
 from skep_workers.session.checkpoint.restoring.guard import Guard
-from skep_workers.session.checkpoint.restoring.losses import Losses
 from skep_workers.session.checkpoint.restoring.tolerant_unpickler import TolerantUnpickler
 
 WHOLE: Final = -1  # the offset of the call that reads all of a stream at once
@@ -29,16 +28,20 @@ class Stream:
 
 @dataclass(slots=True)
 class Loaded:
-    """Names (or keys of definitions) with their values, and those that are lost, with the reason."""
+    """Names (or keys of definitions) with their values, and those that are lost, with the reason.
+
+    partial: what is lost of modules, as "module.name".
+    """
 
     values: dict[str, Any]
     lost: dict[str, str] = field(default_factory=dict)
+    partial: dict[str, str] = field(default_factory=dict)
 
 
 def load_group(stream: Stream, guard: Guard) -> Loaded:
     """Return the variables of a stream."""
-    names, losses = _load(stream, guard)
-    return _sorted_out(names, losses)
+    names, reader = _load(stream, guard)
+    return _sorted_out(names, reader)
 
 
 def load_definitions(stream: Stream, guard: Guard) -> tuple[Loaded, Loaded]:
@@ -46,21 +49,21 @@ def load_definitions(stream: Stream, guard: Guard) -> tuple[Loaded, Loaded]:
 
     From here on other streams find them, and the reasons of those that are lost.
     """
-    parts, losses = _load(stream, guard)
-    definitions = _sorted_out(parts["definitions"], losses)
+    parts, reader = _load(stream, guard)
+    definitions = _sorted_out(parts["definitions"], reader)
     registry.definitions, registry.lost_definitions = definitions.values, definitions.lost
-    return definitions, _sorted_out(parts["names"], losses)
+    return definitions, _sorted_out(parts["names"], reader)
 
 
-def _sorted_out(names: dict[str, Any], losses: Losses | None) -> Loaded:
-    if losses is None:
+def _sorted_out(names: dict[str, Any], reader: TolerantUnpickler | None) -> Loaded:
+    if reader is None:
         return Loaded(names)
-    reasons = {name: losses.reason(value) for name, value in names.items()}
+    reasons = {name: reader.losses.reason(value) for name, value in names.items()}
     lost = {name: reason for name, reason in reasons.items() if reason is not None}
-    return Loaded({name: value for name, value in names.items() if name not in lost}, lost)
+    return Loaded({name: value for name, value in names.items() if name not in lost}, lost, reader.partial)
 
 
-def _load(stream: Stream, guard: Guard) -> tuple[Any, Losses | None]:
+def _load(stream: Stream, guard: Guard) -> tuple[Any, TolerantUnpickler | None]:
     if not stream.is_tolerant and not guard.enter(WHOLE, "", len(stream.data) / _BYTES_A_SECOND):
         try:
             return pickle.loads(stream.data, buffers=stream.buffers), None
@@ -69,5 +72,4 @@ def _load(stream: Stream, guard: Guard) -> tuple[Any, Losses | None]:
         finally:
             guard.leave()
     reader = TolerantUnpickler(stream.data, stream.buffers, guard)
-    loaded = reader.load()
-    return loaded, reader.losses
+    return reader.load(), reader

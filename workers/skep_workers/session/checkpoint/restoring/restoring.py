@@ -19,6 +19,7 @@ from skep_workers.session.checkpoint.restoring.guard import Avoided, Guard
 from skep_workers.session.checkpoint.restoring.loading import Loaded, Stream, load_definitions, load_group
 from skep_workers.session.checkpoint.restoring.trial import Trial
 from skep_workers.session.checkpoint.surroundings.ambient import Ambient
+from skep_workers.session.checkpoint.surroundings.imports import SUBMODULES, Imports
 from skep_workers.session.checkpoint.surroundings.workspace import Workspace
 
 stored_names.register()
@@ -48,7 +49,13 @@ class Restoring:
         self._groups = [(group, _stream(group, store)) for group in in_order]
 
     def run(
-        self, names: dict[str, Any], ambient: Ambient, workspace: Workspace, *, is_careful: bool = False
+        self,
+        names: dict[str, Any],
+        ambient: Ambient,
+        workspace: Workspace,
+        imports: Imports,
+        *,
+        is_careful: bool = False,
     ) -> Restored:
         """Fill the namespace and the directory.
 
@@ -71,6 +78,7 @@ class Restoring:
         gc.disable()
         try:
             with Guard(avoided) as guard:
+                result.notes += imports.restore_submodules(state.get(SUBMODULES, ()), guard)
                 self._fill(names, result, guard)
         finally:
             if was_enabled:
@@ -111,6 +119,7 @@ class Restoring:
         guard.stream = 0
         definitions, shared = load_definitions(self._definitions, guard)
         _bind(shared, names, result)
+        result.lost.update(definitions.partial)
         for name, key in self._manifest.bindings.items():
             if key in definitions.values:
                 names[name] = definitions.values[key]

@@ -20,6 +20,7 @@ from typing import Any, Final
 
 from skep_workers.session.checkpoint.lost_names import describe
 from skep_workers.session.checkpoint.reducers.definitions import MissingDefinition, is_made_by_c
+from skep_workers.session.checkpoint.reducers.modules import fill_module
 from skep_workers.session.checkpoint.restoring import loading_steps as steps
 from skep_workers.session.checkpoint.restoring.guard import CallTimeout, Guard
 from skep_workers.session.checkpoint.restoring.losses import Losses, Lost
@@ -35,6 +36,7 @@ class TolerantUnpickler:
 
     def __init__(self, data: bytes | bytearray, buffers: Iterable[Any], guard: Guard) -> None:
         self.losses: Final = Losses()
+        self.partial: Final[dict[str, str]] = {}  # names that are lost in modules, as "module.name"
         self._data = data
         self._buffers = iter(buffers)
         self._guard = guard
@@ -148,11 +150,24 @@ class TolerantUnpickler:
         """Push what a function makes of its arguments."""
         arguments = self.stack.pop()
         function = self.stack.pop()
+        if function is fill_module:
+            self._fill_module(*arguments)
+            return
         is_quiet = steps.calls_quietly(function)
         made = self._call(function, (arguments,), partial(steps.apply, function, arguments), is_quiet=is_quiet)
         self._push(made, (function, arguments))
         if type(arguments) is tuple and len(arguments) == 2:
             self._reduced = made, arguments
+
+    def _fill_module(self, module: Any, known_as: Any, names: dict[str, Any], home: str) -> None:
+        """Fill a module with what of it can be had: what can't costs its own name in it, and not the module."""
+        lost = {name: reason for name, value in names.items() if (reason := self.losses.reason(value)) is not None}
+        kept = {name: value for name, value in names.items() if name not in lost}
+        fill = partial(fill_module, module, known_as, kept, home)
+        made = self._call(fill_module, (module,), fill, is_quiet=False)
+        if type(made) is not Lost:
+            self.partial.update({f"{module.__name__}.{name}": reason for name, reason in lost.items()})
+        self.stack.append(made)
 
     def new_object(self, keywords: Any) -> None:
         """Push an instance that has no state yet."""

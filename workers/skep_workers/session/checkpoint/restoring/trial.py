@@ -149,7 +149,7 @@ class Trial:
         if self._definitions is not None:
             by_key, shared = load_definitions(self._definitions, guard)
             kept += (by_key, shared)
-            definitions, names = by_key.lost, shared.lost
+            definitions, names = by_key.lost, shared.lost | by_key.partial
             _disarm(kind for kind in by_key.values.values() if isinstance(kind, type))
         for guard.stream, group in enumerate(self._groups, start=1):
             loaded = load_group(group, guard)

@@ -6,27 +6,52 @@ pickler's patience differs.
 
 import linecache
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from pickle import dumps  # bound early: user code may patch pickle
 from typing import Any
 
 from skep_workers.session.checkpoint.chunks import CHUNK_BYTES, Digest, split
+from skep_workers.session.checkpoint.hidden_names import MODULE, told
 from skep_workers.session.checkpoint.manifest import Buffer, Group, Manifest
 from skep_workers.session.checkpoint.restoring.trial import TRIAL_SECONDS
 from skep_workers.session.checkpoint.saving.grouping import GroupPickler, Progress, Stream
 from skep_workers.session.checkpoint.saving.kinds import Kinds
+from skep_workers.session.checkpoint.saving.known_definitions import KnownDefinitions, Learned
+from skep_workers.session.checkpoint.saving.module_contents import ImportAgain
 from skep_workers.session.checkpoint.saving.pickling import DefinitionKeys, is_definition
-from skep_workers.session.checkpoint.saving.trials import Trials
+from skep_workers.session.checkpoint.saving.trials import KnownLive, Trials
 from skep_workers.session.checkpoint.state import State
+from skep_workers.session.checkpoint.surroundings.imports import import_again
 from skep_workers.session.checkpoint.surroundings.workspace import Entry
 from skep_workers.session.checkpoint.unchanged.fingerprints import is_immutable
 from skep_workers.session.checkpoint.unchanged.unchanged_buffers import WATCHED_BYTES, Known, Place, place_of
+from skep_workers.session.uses import SCALARS
 
 LARGE_ATOM = 64 * 1024
 
 CELL_PREFIX = "<cell "
 
 PutChunk = Callable[[bytes, memoryview], None]
+
+
+@dataclass(slots=True)
+class _Definitions:
+    """The definitions of a snapshot, and the sources of the cells that they are from."""
+
+    stream: Stream | None  # None: they are the ones of the snapshot before
+    group: Group | None = None
+    sources: Group | None = None
+    can_be_known: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Earlier:
+    """What earlier snapshots have shown: the names of chunks in large buffers, definitions, trials of restoring."""
+
+    buffers: Known = field(default_factory=dict)
+    definitions: KnownDefinitions | None = None
+    trials: Trials = field(default_factory=Trials)
 
 
 class Assembler:
@@ -38,26 +63,35 @@ class Assembler:
         *,
         in_place: bool,
         budget_bytes: int,
-        known: Known | None = None,
+        earlier: Earlier | None = None,
         progress: Progress | None = None,
-        trials: Trials | None = None,
         trial_seconds: float = TRIAL_SECONDS,
     ) -> None:
-        """`known`: the names of chunks in large buffers that needn't be hashed again.
-
-        trials: what earlier trials of restoring have shown. In place there is no time for one, only what needs none.
-        """
+        """In place there is no time for a trial of restoring: Untrusted is raised for what needs one."""
+        earlier = earlier or Earlier()
         self._put = put
-        self._known = known or {}
+        self._known = earlier.buffers
         self.learned: dict[Place, list[Digest]] = {}  # what large buffers hold
         self._budget_bytes = budget_bytes
-        self._keys = DefinitionKeys()
-        self._trials = trials or Trials()
+        self._known_definitions = earlier.definitions
+        self.learned_definitions: Learned | None = None
+        self._trials = earlier.trials
         self._trial_seconds = trial_seconds
         self._in_place = in_place
-        kinds = Kinds(self._trials.shapes if in_place else None)
-        count_new = partial(_count_new, self._known)
-        self._pickler = GroupPickler(self._keys, in_place=in_place, progress=progress, kinds=kinds, count_new=count_new)
+        self._progress = progress
+        self.imported_again: list[ImportAgain] = []  # modules that turned out to be saved by their names only
+        self._begin()
+
+    def _begin(self) -> None:
+        self._keys = DefinitionKeys()
+        kinds = Kinds(self._trials.shapes, self._trials.kinds) if self._in_place else Kinds()
+        self._pickler = GroupPickler(
+            self._keys,
+            in_place=self._in_place,
+            progress=self._progress,
+            kinds=kinds,
+            count_new=partial(_count_new, self._known),
+        )
 
     def close(self) -> None:
         """Let go of every value at once; to be called when the manifest is made, or was given up."""
@@ -69,6 +103,22 @@ class Assembler:
 
         joint: names that belonged together in the snapshot before, with the values they had there.
         """
+        joint = list(joint)
+        while True:
+            try:
+                return self._assemble(seq, state, skipped, joint)
+            except ImportAgain as found:  # each module once: it is by name then
+                self.imported_again.append(found)
+                content = import_again(found.module, found.names)
+                modules = {
+                    name for name, value in state.names.items() if value is found.module and name.startswith(MODULE)
+                }
+                kept = {name: value for name, value in state.names.items() if name not in modules}
+                state = state._replace(names=kept | content)
+                self._pickler.close()
+                self._begin()
+
+    def _assemble(self, seq: int, state: State, skipped: dict[str, str], joint: Iterable[list[str]]) -> Manifest:
         names = state.names
         values = {name: value for name, value in names.items() if name not in skipped}
         bindings = {name: self._keys.key(value) for name, value in values.items() if is_definition(value)}
@@ -93,8 +143,10 @@ class Assembler:
         lost = {**skipped, **self._pickler.lost}
         streams = self._without_dependents(streams, values, lost)
         if not self._in_place:
-            definitions, streams = self._restorable(definitions, streams, values, lost)
+            streams = self._restorable(definitions, streams, values, lost)
             streams = self._without_dependents(streams, values, lost)
+        if definitions is not None:
+            self._store_definitions(definitions)
         for name, key in list(bindings.items()):
             if key in lost:
                 lost[name] = lost[key]
@@ -102,12 +154,13 @@ class Assembler:
         return Manifest(
             seq=seq,
             groups=[self._stored(stream) for stream in sorted(streams, key=lambda stream: stream.restores_by_code)],
-            definitions=self._stored(definitions) if definitions is not None else None,
+            definitions=definitions.group if definitions is not None else None,
             bindings=bindings,
-            lost={name: reason for name, reason in lost.items() if name in names} | state.lost,
-            is_remade=any(stream.is_remade for stream in [*streams, *([definitions] if definitions else [])]),
+            lost={told(name): reason for name, reason in lost.items() if name in names or ":" not in name} | state.lost,
+            is_remade=any(stream.is_remade for stream in streams)
+            or (definitions is not None and definitions.stream is not None and definitions.stream.is_remade),
             ambient=self._plain(state.ambient),
-            sources=self._plain(_sources(definitions.files)) if definitions is not None else None,
+            sources=definitions.sources if definitions is not None else None,
             files=self._files(state),
         )
 
@@ -132,26 +185,31 @@ class Assembler:
         return False
 
     def _restorable(
-        self, definitions: Stream | None, streams: list[Stream], values: dict[str, Any], lost: dict[str, str]
-    ) -> tuple[Stream | None, list[Stream]]:
-        """Leave out what a restore can't make again, as a trial shows."""
+        self, definitions: _Definitions | None, streams: list[Stream], values: dict[str, Any], lost: dict[str, str]
+    ) -> list[Stream]:
+        """Leave out what a restore can't make again, as a trial shows; returns the streams that are left."""
         self._pickler.tell_trial()
-        failures = self._trials.run(definitions, streams, [*lost], self._trial_seconds)
+        stream = definitions.stream if definitions is not None else None
+        group = definitions.group if definitions is not None else None
+        known = KnownLive(b"".join(group.chunks), dict(self._keys.by_key)) if group is not None else None
+        failures = self._trials.run(stream, known, streams, [*lost], self._trial_seconds)
         if not failures:
-            return definitions, streams
+            return streams
         lost |= failures.names | failures.definitions
         kept = []
-        for stream in streams:
-            left = [name for name in stream.names if name not in failures.names]
-            is_whole = len(left) == len(stream.names)
-            remaining = stream if is_whole or not left else self._pickler.again(left, values)
+        for each in streams:
+            left = [name for name in each.names if name not in failures.names]
+            is_whole = len(left) == len(each.names)
+            remaining = each if is_whole or not left else self._pickler.again(left, values)
             if left and remaining is not None:
                 kept.append(remaining)
-        if definitions is not None:
-            shared = {name: values[name] for name in definitions.names if name not in failures.names}
+        if definitions is not None and stream is not None:
+            shared = {name: values[name] for name in stream.names if name not in failures.names}
             by_key = {key: value for key, value in self._keys.by_key.items() if key not in lost}
-            definitions = self._pickler.definitions(by_key, shared)
-        return definitions, kept
+            self._pickler.leave_out(by_key, failures.names)
+            definitions.stream = self._pickler.definitions(by_key, shared)
+            definitions.can_be_known = False
+        return kept
 
     def _within_budget(self, streams: list[Stream]) -> list[Stream]:
         """Leave the largest out until the rest fits."""
@@ -172,16 +230,27 @@ class Assembler:
         return state.files
 
     def _atoms(self, small: dict[str, Any]) -> list[Stream]:
-        """Put all small values that can't change into one stream: they are many, and cheap."""
-        together = self._pickler.together(small)
-        return [together] if together is not None else self._pickler.variables(small)
+        """Put all small values that can't change into two streams: they are many, and cheap.
+
+        Numbers and texts have one of their own: after a cell that only binds such, nothing else is looked at.
+        """
+        scalars = {name: value for name, value in small.items() if type(value) in SCALARS}
+        streams = []
+        for part in (scalars, {name: value for name, value in small.items() if name not in scalars}):
+            together = self._pickler.together(part) if part else None
+            streams += [together] if together is not None else self._pickler.variables(part)
+        return streams
 
     def _definitions(
         self, streams: list[Stream], values: dict[str, Any], small: dict[str, Any]
-    ) -> tuple[Stream | None, list[Stream]]:
-        """Give the stream of definitions, and the streams that share nothing with it; takes from `small`, too."""
+    ) -> tuple[_Definitions | None, list[Stream]]:
+        """Give the definitions, saved, and the streams that share nothing with them; takes from `small`, too."""
         if not len(self._keys):
             return None, streams
+        known = self._known_definitions
+        if known is not None and known.are(self._keys.by_key, streams, values.values()):
+            self.learned_definitions = known.learned
+            return _Definitions(None, known.group, known.sources), streams
         shared: dict[str, Any] = {}
         while True:
             definitions = dict(self._keys.by_key)
@@ -190,12 +259,27 @@ class Assembler:
             apart = [other for other in streams if not other.met.among(met)]
             held = [name for name, value in small.items() if id(value) in met]
             if len(apart) == len(streams) and not held:
-                return stream, streams
+                break
             shared.update({name: small.pop(name) for name in held})
             for other in streams:
                 if other not in apart:
                     shared.update({name: values[name] for name in other.names})
             streams = apart
+        is_whole = not shared and not stream.is_remade and not self._pickler.lost.keys() & self._keys.by_key.keys()
+        return _Definitions(stream, can_be_known=is_whole), streams
+
+    def _store_definitions(self, definitions: _Definitions) -> None:
+        stream = definitions.stream
+        if stream is None:
+            return
+        if definitions.can_be_known:
+            self.learned_definitions = Learned.of(self._keys.by_key, stream)
+        definitions.group, definitions.sources = self._stored(stream), self._plain(_sources(stream.files))
+
+    @property
+    def slow(self) -> str:
+        """The variable that took too long to be pickled in place, '' if none did."""
+        return self._pickler.slow
 
     @property
     def latest(self) -> str:

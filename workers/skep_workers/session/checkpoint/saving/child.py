@@ -21,11 +21,12 @@ from skep_shared.frame_codec import encode_frame
 from skep_shared.frames import Blob, Saved
 from skep_workers.session.checkpoint.chunks import Digest, joined_names
 from skep_workers.session.checkpoint.manifest import Manifest
-from skep_workers.session.checkpoint.saving.assembling import Assembler
+from skep_workers.session.checkpoint.saving.assembling import Assembler, Earlier
 from skep_workers.session.checkpoint.saving.grouping import SEVERAL, TRIAL, Progress
-from skep_workers.session.checkpoint.saving.trials import Findings, Trials
+from skep_workers.session.checkpoint.saving.known_definitions import Learned
+from skep_workers.session.checkpoint.saving.trials import Findings
 from skep_workers.session.checkpoint.state import SnapshotLimits, State
-from skep_workers.session.checkpoint.unchanged.unchanged_buffers import Known, Place
+from skep_workers.session.checkpoint.unchanged.unchanged_buffers import Place
 
 DONE_EXIT: Final = 83  # not 0: that is what user code ends its process with
 _BUFFER_BYTES: Final = 1024 * 1024
@@ -33,7 +34,7 @@ _BUFFER_BYTES: Final = 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """What a child is to save. For `skipped`, `joint`, `known` and `trials` see Assembler.
+    """What a child is to save. For `skipped`, `joint` and `earlier` see Assembler.
 
     stored: chunks that are not written.
     """
@@ -43,8 +44,7 @@ class Task:
     skipped: dict[str, str]
     joint: list[list[str]]
     stored: frozenset[bytes]
-    known: Known
-    trials: Trials
+    earlier: Earlier
 
 
 class SnapshotChild:
@@ -57,18 +57,21 @@ class SnapshotChild:
         self.failed_at_several = False
         self._limits = limits
         self.learned: dict[Place, list[Digest]] = {}  # what it found in large buffers
+        self.learned_definitions: Learned | None = None
+        self.imported_again: dict[str, frozenset[str]] = {}  # modules that it could save by their names only
         self._progress = Progress()
         self._pid = 0
         self.size = 0
         self.file = os.memfd_create("skep-snapshot", os.MFD_CLOEXEC)
 
-    def fork(self) -> None:
-        """Freeze the state: from here on the child has it."""
+    def fork(self) -> int:
+        """Freeze the state: from here on the child has it; return its pid."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Python 3.12 warns of forking beside threads; the deadline is for that
             self._pid = os.fork()
         if self._pid == 0:
             self._work()
+        return self._pid
 
     def _work(self) -> None:
         status, task = 1, self._task
@@ -89,16 +92,21 @@ class SnapshotChild:
                     put,
                     in_place=False,
                     budget_bytes=self._limits.state_bytes,
-                    known=task.known,
+                    earlier=task.earlier,
                     progress=self._progress,
-                    trials=task.trials,
                     trial_seconds=self._limits.seconds / 2,
                 )
                 manifest = assembler.assemble(task.seq, task.state, task.skipped, task.joint)
                 packed = manifest.pack()
                 out.write(encode_frame(Saved(task.seq, packed, {})))
                 learned = [(*place, b"".join(names)) for place, names in assembler.learned.items()]
-                tail = packb((packed, learned, task.trials.latest.pack()), unicode_errors="surrogatepass")
+                again = [(found.module.__name__, list(found.names)) for found in assembler.imported_again]
+                found = assembler.learned_definitions
+                definitions = None
+                if found is not None:
+                    definitions = (list(found.numbers.items()), list(found.shared), list(found.others))
+                everything = (packed, learned, again, definitions, task.earlier.trials.latest.pack())
+                tail = packb(everything, unicode_errors="surrogatepass")
                 out.write(tail + len(tail).to_bytes(8, "big"))
             status = DONE_EXIT
         finally:
@@ -111,15 +119,19 @@ class SnapshotChild:
             size = os.fstat(self.file).st_size
             length = int.from_bytes(os.pread(self.file, 8, size - 8), "big")
             self.size = size - 8 - length
-            tail = os.pread(self.file, length, self.size)
-            packed, learned, found = unpackb(tail, unicode_errors="surrogatepass", strict_map_key=False)
-            self._task.trials.is_hasty = False
-            self._task.trials.adopt(Findings.unpack(found))
+            tail = unpackb(os.pread(self.file, length, self.size), unicode_errors="surrogatepass", strict_map_key=False)
+            packed, learned, again, definitions, found = tail
+            if definitions is not None:
+                numbers, shared, others = definitions
+                self.learned_definitions = Learned(dict(numbers), frozenset(shared), frozenset(others))
+            self.imported_again = {name: frozenset(names) for name, names in again}
+            self._task.earlier.trials.is_hasty = False
+            self._task.earlier.trials.adopt(Findings.unpack(found))
             self.learned = {(address, size): list(joined_names(names)) for address, size, names in learned}
             return Manifest.unpack(packed)
         culprit = self._progress.read()
         self.failed_at_several = culprit == SEVERAL
-        self._task.trials.is_hasty = culprit == TRIAL
+        self._task.earlier.trials.is_hasty = culprit == TRIAL
         if culprit in {SEVERAL, TRIAL}:  # next each by itself is tried, or none is
             return None
         names = [culprit] if culprit in self.state.names else self.state.names  # unknown: never try the same again

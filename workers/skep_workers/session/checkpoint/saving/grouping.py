@@ -10,15 +10,22 @@ import pickle
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from types import ModuleType
 from typing import Any, Final
 
 from skep_workers.session.checkpoint.lost_names import describe
+from skep_workers.session.checkpoint.reducers.modules import ModuleContent
+from skep_workers.session.checkpoint.reducers.origins import names_of
 from skep_workers.session.checkpoint.saving.kinds import Kinds
 from skep_workers.session.checkpoint.saving.memo import Memo
+from skep_workers.session.checkpoint.saving.module_contents import failing_names
 from skep_workers.session.checkpoint.saving.pickling import DefinitionKeys, SnapshotPickler, Untrusted
+from skep_workers.session.checkpoint.saving.references import Prefixed, Reference, owned_in
 from skep_workers.session.checkpoint.saving.sharing import Met, connected, is_known_by_identity, met_in
+from skep_workers.session.clock import thread_time
 
-IN_PLACE_BYTES: Final = 128 * 1024
+IN_PLACE_BYTES: Final = 256 * 1024
+IN_PLACE_SECONDS: Final = 0.005  # of processor time; a child is worth its fork for what takes longer
 IN_PLACE_BUFFER_BYTES: Final = 1024 * 1024  # buffers are only hashed
 SEVERAL: Final = "\0"  # told in the place of a variable's name while several are pickled together
 TRIAL: Final = "\0trial"  # while it is tried whether they can be restored
@@ -45,6 +52,8 @@ class Stream:
     shared_memory: frozenset[int] = frozenset()
     restores_by_code: bool = False
     is_remade: bool = False
+    modules: list[ModuleType] = field(default_factory=list)
+    references: Sequence[Reference] = ()  # to what it reaches of modules of the environment
     is_of_definitions: bool = False
     is_tolerant: bool = False  # see restoring/loading.py
     unknown: frozenset[str] = frozenset()  # classes of libraries that it isn't known of what loading them does
@@ -101,8 +110,10 @@ class GroupPickler:
         self._tops: dict[int, Any] = {}
         self._kept: set[str] = set()
         self._picklers: list[SnapshotPickler] = []
+        self.slow = ""  # a variable that took longer than may be spent on it while the session waits
         self.owners: dict[str, str] = {}  # key of a definition -> a variable that needs it
         self.lost: dict[str, str] = {}
+        self._left_out: dict[int, frozenset[str]] = {}  # names in modules that can't be saved, by module
 
     def variables(
         self, values: dict[str, Any], atoms: dict[str, Any] | None = None, joint: Iterable[list[str]] = ()
@@ -161,13 +172,51 @@ class GroupPickler:
         except BaseException:  # noqa: BLE001 - whose it is, is found out below
             self._tell("")
         # Each by itself first: that tells which of them fails, or never ends.
-        keys = {key: value for key, value in keys.items() if self._is_kept(key, {"definitions": {key: value}})}
+        self._leave_out_of_modules(keys)
+        keys = {key: value for key, value in keys.items() if self._is_kept(key, self._alone(key, value))}
         names = {name: value for name, value in names.items() if self._is_kept(name, {"names": {name: value}})}
         return self._definitions(keys, names, is_trusting=self._in_place)
 
     def _definitions(self, definitions: dict[str, Any], values: dict[str, Any], *, is_trusting: bool) -> Stream:
-        value = {"definitions": definitions, "names": values}
-        return self._pickle(list(values), value, keys=None, is_trusting=is_trusting)
+        while True:
+            value = {"definitions": definitions, "names": values, "modules": self._contents(definitions)}
+            stream = self._pickle(list(values), value, keys=None, is_trusting=is_trusting)
+            new = {self.keys.key(module): module for module in stream.modules} | definitions
+            if len(new) == len(definitions):
+                return stream
+            definitions = new  # modules that only definitions mention are filled, too
+
+    def _contents(self, definitions: dict[str, Any]) -> list[ModuleContent]:
+        modules = [value for value in definitions.values() if issubclass(type(value), ModuleType)]
+        return [ModuleContent(module, self._left_out.get(id(module), frozenset())) for module in modules]
+
+    def _alone(self, key: str, value: Any) -> dict[str, Any]:
+        return {"definitions": {key: value}, "modules": self._contents({key: value})}
+
+    def _leave_out_of_modules(self, definitions: dict[str, Any]) -> None:
+        """Find what in modules can't be saved: it alone is left out. Raises ImportAgain, see module_contents."""
+
+        def reason(module: ModuleType, name: str, value: Any) -> str:
+            self._tell(self.owners.get(self.keys.key(module), names_of(module)["__name__"]))
+            try:
+                self._pickle([name], {name: value}, keys=None, is_trusting=self._in_place)
+            except (TooLarge, Untrusted, KeyboardInterrupt):
+                raise
+            except BaseException as exc:  # noqa: BLE001 - user code
+                return describe(exc)
+            return ""
+
+        for module in [value for value in definitions.values() if issubclass(type(value), ModuleType)]:
+            failed = failing_names(module, partial(reason, module))
+            self._left_out[id(module)] = frozenset(failed)
+            self.lost.update({f"{module.__name__}.{name}": why for name, why in failed.items()})
+
+    def leave_out(self, definitions: dict[str, Any], lost: Iterable[str]) -> None:
+        """Leave these names of modules ("module.name") out from now on."""
+        for module in [value for value in definitions.values() if issubclass(type(value), ModuleType)]:
+            prefix = f"{module.__name__}."
+            names = {name.removeprefix(prefix) for name in lost if name.startswith(prefix)}
+            self._left_out[id(module)] = self._left_out.get(id(module), frozenset()) | names
 
     def _is_kept(self, name: str, value: Any) -> bool:
         """Pickle one that goes into the stream of definitions, by itself."""
@@ -197,6 +246,7 @@ class GroupPickler:
 
     def _attempt(self, names: list[str], value: Any, told: str = "") -> Stream | None:
         self._tell(told or names[0])
+        started = thread_time()
         try:
             return self._pickle(names, value, keys=self.keys, is_trusting=self._in_place)
         except (TooLarge, Untrusted):
@@ -207,11 +257,17 @@ class GroupPickler:
             for name in names:
                 self.lost[name] = describe(exc)
             return None
+        finally:
+            if thread_time() - started > IN_PLACE_SECONDS:
+                self.slow = names[0]
 
     def _pickle(self, names: list[str], value: Any, *, keys: DefinitionKeys | None, is_trusting: bool) -> Stream:
         once = partial(self._pickle_once, names, value, keys, is_trusting)
-        first = once(frozenset())
-        return once(first.shared_memory) if first.shared_memory else first
+        stream = once(frozenset(), ())
+        references = stream.references
+        if stream.shared_memory or references:
+            stream = once(stream.shared_memory, references)
+        return stream
 
     def _pickle_once(
         self,
@@ -220,6 +276,7 @@ class GroupPickler:
         keys: DefinitionKeys | None,
         is_trusting: bool,
         shared_memory: frozenset[int],
+        references: Sequence[Reference],
     ) -> Stream:
         file = _Bounded() if self._in_place else io.BytesIO()
         buffers: list[pickle.PickleBuffer] = []
@@ -242,19 +299,29 @@ class GroupPickler:
             kinds=self._kinds,
         )
         self._picklers.append(pickler)
-        pickler.dump(value)
+        pickler.dump(Prefixed(references, value) if references else value)
         memo, data = Memo(pickler), file.getvalue()
+        owned = references or [found for found in owned_in(memo, len(data)) if id(found.target) not in pickler.referred]
         own = {id(part): part for part in value.values() if id(part) in self._tops}
         return Stream(
             names,
             data,
             buffers,
-            Met(memo, len(data), self._tops.keys(), pickler.constants, own | pickler.owners),
+            Met(
+                memo,
+                len(data),
+                self._tops.keys(),
+                pickler.constants,
+                own | pickler.owners,
+                pickler.referred.union(id(reference.target) for reference in owned),
+            ),
             pickler.named,
             pickler.files,
             pickler.memory_to_share(memo),
             pickler.restores_by_code,
             pickler.is_remade,
+            pickler.modules,
+            owned,
             is_of_definitions=keys is None,
             is_tolerant=pickler.restores_by_code or pickler.hashes_by_state,
             unknown=frozenset(pickler.unknown),

@@ -23,10 +23,21 @@ from skep_workers.session.checkpoint.reducers.definitions import (
     is_made_by_c,
     module_of,
 )
+from skep_workers.session.checkpoint.reducers.owned import LOGGERS
 
 _TRUSTED_MODULES: Final = frozenset(
-    {"builtins", "collections", "datetime", "decimal", "fractions", "pathlib", "uuid", "re"}
+    {"builtins", "collections", "dataclasses", "datetime", "decimal", "fractions", "pathlib", "uuid", "re"}
+    | {"_frozen_importlib", "_frozen_importlib_external"}  # specs and loaders of modules
 )
+# Packages whose classes are pickled by reducers that change nothing and wait for nothing; what loading them does is
+# shown by a trial, once. Those of any other package are left to a child, where an effect ends with the process.
+_KNOWN_PACKAGES: Final = frozenset(
+    {
+        "matplotlib", "networkx", "numpy", "pandas", "polars", "pyarrow", "scipy", "shapely", "sklearn", "statsmodels",
+        "sympy", "torch", "xarray",
+    }
+)  # fmt: skip
+_CYTHON_FUNCTION: Final = ".cython_function_or_method"  # it says no module; it is saved by its name
 _NUMPYS_OWN: Final = frozenset({"numpy", "numpy.dtypes"})  # arrays, numbers, and what says what arrays are of
 # What pickle refuses at once: a session with tasks in the background need not fork a child to hear that.
 _REFUSED: Final = frozenset({asyncio.Task, asyncio.Future})
@@ -61,10 +72,16 @@ class Traits(NamedTuple):
 class Kinds:
     """The traits of classes, each looked at once; good for one snapshot, as cells may change their classes."""
 
-    def __init__(self, tried_shapes: AbstractSet[str] | None = None) -> None:
-        """tried_shapes: those of classes of cells that are known to be restorable; None: all are."""
+    def __init__(
+        self, tried_shapes: AbstractSet[str] | None = None, tried_names: AbstractSet[str] = frozenset()
+    ) -> None:
+        """tried_shapes: those of classes of cells that are known to be restorable; None: all are.
+
+        tried_names: names of libraries' classes whose instances are.
+        """
         self._traits: dict[type, Traits] = {}
         self._tried_shapes = tried_shapes
+        self._tried_names = tried_names
 
     def traits(self, kind: type) -> Traits:
         """Return the traits of a class."""
@@ -72,6 +89,9 @@ class Kinds:
         found = self._traits.get(kind) if type(kind) is type else None
         if found is None:
             found = _traits(kind)
+            is_known = found.name.partition(".")[0] in _KNOWN_PACKAGES or found.name == _CYTHON_FUNCTION
+            if is_known and found.name in self._tried_names:
+                found = found._replace(is_trusted=True)
             if type(kind) is type:
                 self._traits[kind] = found
         return found
@@ -111,7 +131,7 @@ def _traits(kind: type) -> Traits:
 def _is_trusted(kind: type, *, is_own: bool, loads_by_code: bool) -> bool:
     if is_own:
         return not loads_by_code and _pickles_plainly(kind)
-    if kind is BuiltinFunctionType or kind is CodeType or kind in _REFUSED:
+    if kind is BuiltinFunctionType or kind is CodeType or kind in _REFUSED or kind in LOGGERS:
         return True
     module = module_of(kind)
     return module in _TRUSTED_MODULES or (module in _NUMPYS_OWN and is_made_by_c(kind))

@@ -8,13 +8,14 @@ whose memo it knows, once, before it trusts it. Where that fails, the copy is ta
 
 import ctypes
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from io import BytesIO
 from pickle import Pickler
 from typing import Any, Final
 
 _WORD: Final = ctypes.sizeof(ctypes.c_size_t)
 _NO_MEMO: Final = 0
+_SMALL_BYTES: Final = 2048  # of a stream whose memo is copied sooner than its table is found
 
 
 class Memo:
@@ -38,6 +39,21 @@ class Memo:
             return [number for number in numbers if number in known]
         _, size, table = _table(self._pickler)
         return _found(numbers, size - 1, table)
+
+    def objects_of(self, numbers: Mapping[int, Any], size: int) -> list[Any]:
+        """Return the objects met that have one of these ids. size: how much was pickled, in bytes."""
+        if self._copy is None and _READS_TABLES and size > _SMALL_BYTES:
+            used, size, table = _table(self._pickler)
+            if used < len(numbers):
+                found = [number for number in table[::2].tolist() if number in numbers]
+            else:
+                found = _found(numbers, size - 1, table)
+            if not found:
+                return []
+        known = self.objects()
+        if len(known) < len(numbers):
+            return [value for number, value in known.items() if number in numbers]
+        return [known[number] for number in numbers if number in known]
 
 
 def _table(pickler: Pickler) -> tuple[int, int, memoryview]:

@@ -5,7 +5,9 @@
 - Classes and functions of cells ("definitions") are shared by everything that mentions them. They are pickled by value
   in one stream of their own; every other stream names them by a key. So a class is one class after a restore, however
   many streams have instances of it.
-- Modules go by name. Large buffers go out of band (pickle protocol 5), so that they are neither copied nor pickled.
+- Modules of the environment go by name; those of the session's own are definitions, too.
+- What modules of the environment own is saved as a reference to them.
+- Large buffers go out of band (pickle protocol 5), so that they are neither copied nor pickled.
 """
 
 import copyreg
@@ -31,14 +33,23 @@ from skep_workers.session.checkpoint.reducers.definitions import (
     definition,
     is_definition,
     is_found,
+    is_made_by_c,
     module_of,
     registry,
 )
 from skep_workers.session.checkpoint.reducers.descriptors import DESCRIPTORS, reduce_descriptor
 from skep_workers.session.checkpoint.reducers.exceptions import reduce_exception
 from skep_workers.session.checkpoint.reducers.functions import reduce_function
+from skep_workers.session.checkpoint.reducers.library_names import find_in_module, library_place
 from skep_workers.session.checkpoint.reducers.locks import LIVING, refuse_living
-from skep_workers.session.checkpoint.reducers.modules import modules_by_dict, reduce_module
+from skep_workers.session.checkpoint.reducers.modules import (
+    ModuleContent,
+    modules_by_dict,
+    reduce_content,
+    reduce_module,
+)
+from skep_workers.session.checkpoint.reducers.origins import origins
+from skep_workers.session.checkpoint.reducers.owned import owned, reduce_owned
 from skep_workers.session.checkpoint.reducers.paths import PATHS, make_path_below_home
 from skep_workers.session.checkpoint.reducers.standard_library import (
     ENGINE,
@@ -50,10 +61,20 @@ from skep_workers.session.checkpoint.reducers.standard_library import (
 from skep_workers.session.checkpoint.reducers.type_parameters import is_evaluated_late, reduce_type_parameter
 from skep_workers.session.checkpoint.saving.kinds import Kinds, Traits, is_common_metaclass, reduces_plainly
 from skep_workers.session.checkpoint.saving.memo import Memo
+from skep_workers.session.checkpoint.saving.references import (
+    Prefixed,
+    Reference,
+    Swap,
+    reduce_prefixed,
+    reduce_reference,
+    reduce_swap,
+)
 
 __all__ = ["DefinitionKeys", "SnapshotPickler", "Untrusted", "is_definition", "registry"]
 
 stored_names.register()
+
+_dumps: Final = pickle.dumps  # bound early: user code may patch pickle
 
 PROTOCOL: Final = 5
 
@@ -92,6 +113,8 @@ class SnapshotPickler(pickle.Pickler):
         self.owners: dict[int, Any] = {}
         self._viewed: set[int] = set()
         self.viewed_twice: frozenset[int] = frozenset()
+        self.referred: set[int] = set()  # ids of what modules own and the stream has references to
+        self.modules: list[ModuleType] = []  # the session's own, of which only empty ones are in the stream
         self.restores_by_code = False  # whether loading it runs code of cells
         self.hashes_by_state = False  # whether loading it may hash what has no state yet
         self.unknown: set[str] = set()  # classes of libraries, of which it isn't known what loading them does
@@ -115,12 +138,18 @@ class SnapshotPickler(pickle.Pickler):
             return self._definition(obj, kind)
         if issubclass(kind, ModuleType):
             return reduce_module(obj)
+        if kind in _STREAM_PARTS:
+            return self._stream_part(obj, kind)
         if kind is CodeType:
             self.files.add(obj.co_filename)
             self.constants.update(map(id, obj.co_consts))
             return reduce_code(obj)
         if arrays.is_array(kind):
             return self._array(obj)
+        place = owned.place(obj)
+        if place is not None:
+            self.referred.add(id(obj))
+            return reduce_owned(place)
         reduce = REDUCERS.get(kind)
         if reduce is not None:
             reduced = reduce(obj)
@@ -133,12 +162,12 @@ class SnapshotPickler(pickle.Pickler):
         is_own = traits.is_own
         if is_own and issubclass(kind, enum.Enum):
             return reduce_member(obj, by_value=self._keys is None)
-        self._note(kind, traits)
-        if issubclass(kind, BaseException):
-            return reduce_exception(obj)
         is_living = issubclass(kind, LIVING)
         if is_living:
             refuse_living(obj)
+        self._note(kind, traits)
+        if issubclass(kind, BaseException):
+            return reduce_exception(obj)
         if issubclass(kind, DESCRIPTORS):
             return reduce_descriptor(obj)
         if is_own and not reduces_plainly(kind):
@@ -159,6 +188,14 @@ class SnapshotPickler(pickle.Pickler):
         if not traits.is_own and not traits.is_trusted:
             self.unknown.add(traits.name)
 
+    def _stream_part(self, obj: Any, kind: type) -> Any:
+        """Save what only this stream consists of."""
+        if kind is ModuleContent:
+            return reduce_content(obj)
+        if kind is Reference:
+            return reduce_reference(obj)
+        return reduce_swap(obj, self) if kind is Swap else reduce_prefixed(obj)
+
     def _definition(self, obj: Any, kind: type) -> Any:
         if not is_definition(obj):
             return self._function(obj) if kind is FunctionType else self._class_by_name(obj)
@@ -167,7 +204,7 @@ class SnapshotPickler(pickle.Pickler):
             self.named.add(key)
             return definition, (key,)
         if kind is FunctionType:
-            return reduce_function(obj, {})
+            return reduce_function(obj, self._own_space(obj))
         if issubclass(kind, type):
             # Its metaclass has a say in how it is made; and its layout may be one that can't be made.
             if self._is_trusting and not self._kinds.is_tried(obj):
@@ -175,6 +212,9 @@ class SnapshotPickler(pickle.Pickler):
             self.restores_by_code = self.restores_by_code or not is_common_metaclass(kind)
             self.classes.append(obj)
             return reduce_class(obj)
+        if issubclass(kind, ModuleType):
+            self.modules.append(obj)
+            return reduce_module(obj)
         if self._is_trusting and is_evaluated_late(obj):
             raise Untrusted(kind.__qualname__)
         return reduce_type_parameter(obj)
@@ -185,10 +225,21 @@ class SnapshotPickler(pickle.Pickler):
             module = self._modules.get(id(function.__globals__))
         if module is not None and is_found(function, function.__module__, function.__qualname__):
             return NotImplemented
-        return reduce_function(function, self._modules)
+        place = library_place(function, function.__module__, function.__qualname__)
+        return reduce_function(function, self._modules) if place is None else (find_in_module, place)
 
     def _class_by_name(self, kind: type) -> Any:
+        module, name = module_of(kind), type.__dict__["__qualname__"].__get__(kind)
+        if not is_made_by_c(kind) and not is_found(kind, module, name):
+            place = library_place(kind, module, name)
+            if place is not None:
+                return find_in_module, place
         return reduce_builtin_type(kind)
+
+    def _own_space(self, function: FunctionType) -> dict[int, ModuleType]:
+        """Return the module of the session's own that a function is of, by the id of its dict."""
+        module = origins.own_module(function.__globals__)
+        return {} if module is None else {id(function.__globals__): module}
 
     def _array(self, array: Any) -> Any:
         owner = arrays.owner_of(array)
@@ -212,3 +263,11 @@ class SnapshotPickler(pickle.Pickler):
     @cached_property
     def _modules(self) -> dict[int, ModuleType]:
         return modules_by_dict()
+
+
+_STREAM_PARTS: Final = frozenset({ModuleContent, Prefixed, Reference, Swap})
+
+
+def dumps_plain(value: Any) -> bytes:
+    """Return the stream of plain values, which nothing of ours is needed for."""
+    return _dumps(value, protocol=PROTOCOL)

@@ -10,7 +10,7 @@ from collections.abc import Set as AbstractSet
 from types import BuiltinFunctionType, CodeType, FunctionType, MethodType, ModuleType
 from typing import Any, Final
 
-from skep_workers.session.checkpoint.reducers.definitions import TYPE_PARAMETERS, is_handmade
+from skep_workers.session.checkpoint.reducers.definitions import TYPE_PARAMETERS
 from skep_workers.session.checkpoint.saving.memo import Memo
 
 _NEVER_SHARED: Final = frozenset(
@@ -27,17 +27,28 @@ _MODULES_OF_VALUES: Final = frozenset(
 class Met:
     """The objects that one stream has met, as far as it matters whether another one met them, too."""
 
-    def __init__(self, memo: Memo, size: int, tops: AbstractSet[int], constants: set[int], own: dict[int, Any]) -> None:
+    def __init__(
+        self,
+        memo: Memo,
+        size: int,
+        tops: AbstractSet[int],
+        constants: set[int],
+        own: dict[int, Any],
+        referenced: set[int],
+    ) -> None:
         """`tops`: ids of values that matter though they can't change, unless they are `constants` of code.
 
         size: how much was pickled, in bytes.
         own: objects that matter and needn't be in the memo, by id.
+        referenced: ids of objects that are modules', of which only a reference is in the stream.
         """
         self.size: Final = size
         self._memo: Memo | None = memo
+        self._whole: Final = memo
         self._tops = tops
-        self._constants = constants
+        self.constants: Final = constants
         self._own = own
+        self._referenced = referenced
         self._objects: dict[int, Any] = {}
 
     def objects(self) -> dict[int, Any]:
@@ -45,30 +56,29 @@ class Met:
         if self._memo is not None:
             met = self._memo.objects()
             kinds = set(map(type, met.values()))
-            shared = {kind for kind in kinds if _can_be_shared(kind)}
-            modules = {kind for kind in kinds if issubclass(kind, ModuleType)}
-            tops = self._tops - self._constants
+            shared = {kind for kind in kinds if can_be_shared(kind)}
+            tops = self._tops - self.constants
             self._objects = {number: found for number, found in met.items() if type(found) in shared or number in tops}
-            if modules:
-                handmade = (item for item in met.items() if type(item[1]) in modules and is_handmade(item[1]))
-                self._objects.update(handmade)
             self._objects |= self._own
+            for number in self._referenced:
+                self._objects.pop(number, None)
             self._memo = None
         return self._objects
+
+    def everything(self) -> dict[int, Any]:
+        """Return all objects that the stream has met, by their ids. Slow."""
+        return self._whole.objects()
 
     def among(self, numbers: Iterable[int]) -> set[int]:
         """Give which of these ids are of objects met; they must be of what can be shared, or of tops."""
         if self._memo is None:
             return {number for number in numbers if number in self._objects}
-        wanted = set(numbers)
-        return set(self._memo.among(wanted - self._constants)) | (wanted & self._own.keys())
+        wanted = set(numbers) - self._referenced
+        return set(self._memo.among(wanted - self.constants)) | (wanted & self._own.keys())
 
 
-def _can_be_shared(kind: type) -> bool:
-    """Tell whether it matters that two variables have the same one: it can change, and isn't named by a key.
-
-    Not for modules: only those made by hand count.
-    """
+def can_be_shared(kind: type) -> bool:
+    """Tell whether it matters that two variables have the same one: it can change, and isn't named by a key."""
     if kind in _ALWAYS_SHARED:
         return True
     if kind in _NEVER_SHARED or issubclass(kind, type | enum.Enum | ModuleType):
@@ -81,7 +91,9 @@ def is_known_by_identity(value: object) -> bool:
     kind = type(value)
     if kind is str or kind is bytes:
         return len(value) > _INTERNED_LENGTH  # type: ignore[arg-type]
-    return bool(value) if kind is tuple or kind is frozenset else kind not in _BARE
+    if kind is tuple or kind is frozenset:
+        return bool(value)
+    return kind not in _BARE and not issubclass(kind, type | ModuleType)
 
 
 _INTERNED_LENGTH: Final = 4096  # shorter strings are names everywhere; taken together they'd join everything

@@ -9,23 +9,31 @@ One snapshot at a time. Cells that end meanwhile are covered by the next one, wh
 and no cell runs: they commit together.
 """
 
+import gc
+import sys
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from skep_shared.frames import Blob, Frame, Saved
 from skep_workers.session.checkpoint.manifest import Manifest
-from skep_workers.session.checkpoint.saving.assembling import Assembler
+from skep_workers.session.checkpoint.reducers.origins import is_module, origins
+from skep_workers.session.checkpoint.saving.assembling import Assembler, Earlier
 from skep_workers.session.checkpoint.saving.child import SnapshotChild, Task
 from skep_workers.session.checkpoint.saving.grouping import IN_PLACE_BYTES, TooLarge
+from skep_workers.session.checkpoint.saving.known_definitions import KnownDefinitions, Learned
 from skep_workers.session.checkpoint.saving.pickling import Untrusted
+from skep_workers.session.checkpoint.saving.rebinding import rebind
 from skep_workers.session.checkpoint.saving.trials import Trials
 from skep_workers.session.checkpoint.state import SnapshotLimits, State
-from skep_workers.session.checkpoint.surroundings.workspace import Entry
+from skep_workers.session.checkpoint.surroundings.workspace import LOST_PREFIX, Entry
 from skep_workers.session.checkpoint.unchanged.fingerprints import Fingerprint, fingerprint, is_immutable, same
 from skep_workers.session.checkpoint.unchanged.unchanged_buffers import Known, StillBuffers
+from skep_workers.session.internals import RESULT_NAMES
+from skep_workers.session.uses import SCALARS, Uses, reads_plain_values
 
+MOST_TRIES: Final = 3
 MOST_JOINT: Final = 100  # names in a group; one of more is mostly that of all the small values
 
 
@@ -63,15 +71,24 @@ class Snapshots:
         self._on_free = on_free
         self._proofs: dict[str, _Proof] = {}
         self._last: Manifest | None = None
-        self._last_state = State({}, {})
+        self._restored: Manifest | None = None  # what this process began with, if it was restored
+        self._omits_same = False
+        self._was_same = False  # what a child made, where that is omitted
+        self._last_state = State({}, {}, [], {}, {}, is_final=False)
         self._last_ids: dict[str, int] = {}  # of the values, which it doesn't hold
         self._stored: frozenset[bytes] = frozenset()
         self._skipped: dict[str, tuple[Any, str]] = {}
         self._too_much: dict[str, int] = {}
         self._joint: list[dict[str, int]] = []  # names, with their values' ids, that the last snapshot had in one group
         self._trials = Trials()
+        self._uses: Uses | None = None  # of the cells since the last snapshot; None: they may have changed anything
+        self._collected = 0  # objects that the garbage collector had ended at the last snapshot
         self._child: threading.Thread | None = None
+        self.child_pid = 0
+        self._known_definitions: KnownDefinitions | None = None
         self._buffers = StillBuffers()
+        self._slow = ""  # the variable that took too long in the last snapshot, if one did
+        self._waits_for_trial = False  # whether a class was too little known to pickle it in place
         self._waits_for_buffers = False  # whether buffers alone were too much to look at in place
         self._sent_apart = 0  # snapshots on the other socket, of which one may still be on its way
         self.limits = SnapshotLimits()
@@ -89,6 +106,7 @@ class Snapshots:
 
     def adopt(self, manifest: Manifest, names: dict[str, Any]) -> None:
         """Start from a checkpoint that was restored to these names: its chunks are stored."""
+        self._restored = manifest
         self._know_stored(manifest)
         self._know_joint(manifest, names)
 
@@ -112,8 +130,9 @@ class Snapshots:
 
     def begin_as_twin(self) -> State:
         """Go on in another process, whose host has heard of no snapshot yet; gives the state without its names."""
-        self._child = None
+        self._child, self.child_pid = None, 0
         self._sent_apart = 0
+        self._known_definitions = None
         self._proofs.clear()  # they would keep alive what the twin's session lets go of
         self._buffers.begin_as_twin()
         return self._last_state
@@ -132,9 +151,19 @@ class Snapshots:
         """Tell whether this is the checkpoint that was taken last."""
         return self._last is not None and self._last.pack() == manifest.pack()
 
+    def note(self, uses: Uses | None) -> None:
+        """Note what a cell can have changed."""
+        self._uses = None if self._uses is None else self._uses.joined(uses)
+
     def take(self, seq: int) -> list[Frame] | None:
         """Save the state after the cell of `seq`: the frames that do, or None if a child sends them later."""
         state = self._read_state()
+        uses, self._uses = self._uses, Uses()
+        collected, self._collected = self._collected, _collected()
+        if uses is not None and self._collected == collected and reads_plain_values(uses, state.names):
+            frames = self._take_bindings(seq, state, uses.bound)
+            if frames is not None:
+                return frames
         if self._is_unchanged(state):
             return [Saved(seq, b"", {}, self._sent_apart)]
         proofs = _prove(state.names)
@@ -142,18 +171,118 @@ class Snapshots:
         has_threads = any(not thread.name.startswith("skep-") for thread in threading.enumerate()[1:])
         known = self._buffers.look(has_threads=has_threads)
         if not has_threads and not self._is_too_much(state.names):
-            frames = self._take_in_place(seq, state, known)
+            frames = self._take_in_place(seq, state, known, proofs)
             if frames is not None:
                 self._know_state(state, proofs)
                 return frames
         self._start_child(seq, state, proofs, known)
         return None
 
-    def _is_unchanged(self, state: State) -> bool:
-        last, names = self._last_state, state.names
-        if self._last is None or len(names) != len(self._proofs):
+    # --- at the end of the process --------------------------------------------------------------------------------
+
+    def take_last(self, seq: int, *, has_run: bool) -> list[Frame]:
+        """Save what has changed since the last snapshot; waits for children. has_run: a cell has ended since then.
+
+        A state that turns out to be what is saved already is not saved again.
+        """
+        self.join()
+        self._omits_same = True
+        state = self._read_state()
+        if not has_run and self._has_kept_names(state):
+            return self._with_files(seq, state) or [Saved(seq, b"", {}, self._sent_apart)]
+        for _ in range(MOST_TRIES):  # after a child that has failed, another one leaves out what it was at
+            before, frames = self._sent_apart, self.take(seq)
+            if frames is not None:
+                return frames
+            self.join()
+            if self._sent_apart != before:
+                return []
+            if self._was_same:
+                return [Saved(seq, b"", {}, self._sent_apart)]
+        return []
+
+    def take_files(self, seq: int) -> list[Frame]:
+        """Save the files as they are now, beside the names of the last snapshot, if that has others."""
+        return self._with_files(seq, self._read_state()) if self._base is not None else []
+
+    @property
+    def saved_names(self) -> set[str]:
+        """Return the variables that the latest checkpoint has."""
+        return self._base.names if self._base is not None else set()
+
+    def let_go(self) -> None:
+        """Hold no value any more."""
+        self._proofs.clear()
+        self._skipped.clear()
+
+    @property
+    def _base(self) -> Manifest | None:
+        return self._last or self._restored
+
+    def _has_kept_names(self, state: State) -> bool:
+        """Return whether no code can have changed the names since they were saved, or restored."""
+        if self._base is None or not state.is_final:
             return False
-        if state.ambient != last.ambient or state.files != last.files or state.lost != last.lost:
+        if self._last is None:
+            return True
+        ids = {name: id(value) for name, value in state.names.items()}
+        return self._last_state.is_final and ids == self._last_ids and state.ambient == self._last_state.ambient
+
+    def _with_files(self, seq: int, state: State) -> list[Frame]:
+        """Return the frames that save the base with these files; none if it has them."""
+        base = self._base
+        assert base is not None  # noqa: S101 - the callers have looked
+        lost = {name: reason for name, reason in base.lost.items() if not name.startswith(LOST_PREFIX)} | state.lost
+        if state.files == base.files and lost == base.lost:
+            return []
+        manifest = replace(base, seq=seq, files=state.files, lost=lost, sizes={})
+        names = [name for entry in state.files for name in entry.chunks if name not in self._stored]
+        blobs = [Blob(name, state.contents[name]) for name in dict.fromkeys(names)]
+        return [*blobs, self._saved(manifest)]
+
+    def _is_same(self, manifest: Manifest) -> bool:
+        """Return whether a manifest says what the one before says, where that is not worth a checkpoint."""
+        base = self._base
+        return self._omits_same and base is not None and replace(manifest, seq=base.seq).pack() == base.pack()
+
+    def _take_bindings(self, seq: int, state: State, bound: frozenset[str]) -> list[Frame] | None:
+        """Save what cells of plain values have bound; None if more may have changed, and all is to be looked at.
+
+        What ran beside them, or at the end of an object, may have changed anything; and a name's old value must have
+        been a scalar, too: another one's end may run code.
+        """
+        last, names = self._last_state, state.names
+        if self._last is None or not (last.is_final and state.is_final) or not self._is_same_around(state):
+            return None
+        if names.keys() < self._last_ids.keys():
+            return None
+        looked_at = [name for name in (*bound, *RESULT_NAMES) if name in names]
+        changed = {name for name in looked_at if id(names[name]) != self._last_ids.get(name)}
+        if not changed:
+            return [Saved(seq, b"", {}, self._sent_apart)] if len(names) == len(self._last_ids) else None
+        if not self._were_scalars(changed) or any(type(names[name]) not in SCALARS for name in changed):
+            return None
+        rebound = rebind(self._last, seq, names, changed)
+        if rebound is None:
+            return None
+        manifest, blobs = rebound
+        proofs = self._proofs | {name: _Proof(names[name], None) for name in changed}
+        saved = self._saved(manifest, {name: data for name, data in blobs.items() if name not in self._stored})
+        self._know_state(state, proofs)
+        return [saved]
+
+    def _were_scalars(self, names: set[str]) -> bool:
+        """Return whether each of these names was bound to a scalar at the last snapshot, or to nothing."""
+        proofs = (self._proofs.get(name) for name in names if name in self._last_ids)
+        return all(proof is not None and type(proof.value) in SCALARS for proof in proofs)
+
+    def _is_same_around(self, state: State) -> bool:
+        last = self._last_state
+        return state.ambient == last.ambient and state.files == last.files and state.lost == last.lost
+
+    def _is_unchanged(self, state: State) -> bool:
+        names = state.names
+        if self._last is None or len(names) != len(self._proofs) or not self._is_same_around(state):
             return False
         for name, value in names.items():
             proof = self._proofs.get(name)
@@ -167,7 +296,7 @@ class Snapshots:
         """Tell whether pickling in place is known to fail: a value that failed is still there."""
         return any(id(names.get(name)) == number for name, number in self._too_much.items())
 
-    def _take_in_place(self, seq: int, state: State, known: Known) -> list[Frame] | None:
+    def _take_in_place(self, seq: int, state: State, known: Known, proofs: dict[str, _Proof]) -> list[Frame] | None:
         blobs: dict[bytes, bytes] = {}
 
         def put(name: bytes, part: memoryview) -> None:
@@ -176,7 +305,10 @@ class Snapshots:
 
         names = state.names
         assembler = Assembler(
-            put, in_place=True, budget_bytes=self.limits.state_bytes, known=known, trials=self._trials
+            put,
+            in_place=True,
+            budget_bytes=self.limits.state_bytes,
+            earlier=Earlier(known, self._known_definitions, self._trials),
         )
         try:
             manifest = assembler.assemble(seq, state, self._reasons(names), self._still_joint(names))
@@ -184,11 +316,21 @@ class Snapshots:
             self._waits_for_buffers = isinstance(exc, TooLarge) and exc.in_buffers
             culprit = assembler.latest
             self._too_much = {culprit: id(names[culprit])} if culprit in names else {}
+            self._waits_for_trial = isinstance(exc, Untrusted)
             return None
         finally:
             assembler.close()
+        if self._is_same(manifest):
+            return [Saved(seq, b"", {}, self._sent_apart)]
         self._know_joint(manifest, names)
+        self._know_definitions(manifest, assembler.learned_definitions, proofs)
         self._buffers.adopt(assembler.learned)
+        # The first time may be slow for other reasons: what runs for the first time is, and so is a busy machine.
+        if assembler.slow in names and assembler.slow == self._slow:
+            self._too_much = {assembler.slow: id(names[assembler.slow])}
+        self._slow = assembler.slow
+        if self._last is not None and manifest == replace(self._last, seq=seq):
+            return [Saved(seq, b"", {}, self._sent_apart)]
         if sum(map(len, blobs.values())) > IN_PLACE_BYTES * 2:
             return [*(Blob(name, data) for name, data in blobs.items()), self._saved(manifest)]
         return [self._saved(manifest, blobs)]
@@ -210,6 +352,12 @@ class Snapshots:
         groups = (group.names for group in manifest.groups if 1 < len(group.names) <= MOST_JOINT)
         self._joint = [{name: id(names[name]) for name in group} for group in groups if names.keys() >= set(group)]
 
+    def _know_definitions(self, manifest: Manifest, learned: Learned | None, proofs: dict[str, _Proof]) -> None:
+        self._known_definitions = None
+        if learned is not None and manifest.definitions is not None and manifest.sources is not None:
+            found = {id(proof.value): proof.fingerprint for proof in proofs.values() if proof.fingerprint is not None}
+            self._known_definitions = learned.known(found, manifest.definitions, manifest.sources)
+
     def _still_joint(self, names: dict[str, Any]) -> list[list[str]]:
         """Give the groups of the last snapshot whose names probably have the values that they had."""
         return [list(group) for group in self._joint if all(id(names.get(n)) == number for n, number in group.items())]
@@ -222,8 +370,9 @@ class Snapshots:
 
     def _start_child(self, seq: int, state: State, proofs: dict[str, _Proof], known: Known) -> None:
         skipped, joint = self._reasons(state.names), self._still_joint(state.names)
-        child = SnapshotChild(Task(seq, state, skipped, joint, self._stored, known, self._trials), self.limits)
-        child.fork()
+        earlier = Earlier(known, self._known_definitions, self._trials)
+        child = SnapshotChild(Task(seq, state, skipped, joint, self._stored, earlier), self.limits)
+        self.child_pid = child.fork()
         self._child = threading.Thread(target=self._attend, args=(child, proofs), name="skep-snapshot", daemon=True)
         self._child.start()
 
@@ -232,29 +381,48 @@ class Snapshots:
         manifest = None
         try:
             manifest = child.finish()
-            if manifest is not None:
+            self._was_same = manifest is not None and self._is_same(manifest)
+            if manifest is not None and not self._was_same:
                 self._send_file(child.file, child.size)
                 self._sent_apart += 1
         finally:
             child.close()
             if manifest is not None:
+                _import_again(child.imported_again)
                 self._last = manifest
                 self._know_stored(manifest)
                 self._know_state(child.state, proofs)
                 self._know_joint(manifest, child.state.names)
-                if self._buffers.adopt(child.learned) and self._waits_for_buffers:
+                self._know_definitions(manifest, child.learned_definitions, proofs)
+                if (self._buffers.adopt(child.learned) and self._waits_for_buffers) or self._waits_for_trial:
                     self._too_much = {}
-            elif child.failed_at_several:
-                self._joint = []
+                self._waits_for_trial = False
+            else:
+                self._uses = None  # what it should have saved is not
+                if child.failed_at_several:
+                    self._joint = []
             for name, reason in child.failed.items():
                 self._skipped[name] = (child.state.names[name], reason)
-            self._child = None
+            self._child, self.child_pid = None, 0
             self._on_free(manifest is not None)
+
+
+def _collected() -> int:
+    """Return how many objects the garbage collector has ended: their `__del__` may have changed others."""
+    return sum(generation["collected"] for generation in gc.get_stats())
+
+
+def _import_again(modules: dict[str, frozenset[str]]) -> None:
+    """Take over which modules a child could save by their names only."""
+    for name, made_by_import in modules.items():
+        module = sys.modules.get(name)
+        if is_module(module):
+            origins.import_again(module, made_by_import)
 
 
 def _without_values(state: State) -> State:
     """Give what later states are compared with; the values are held by their proofs, and let go with them."""
-    return State({}, state.ambient, state.files, lost=state.lost, is_final=state.is_final)
+    return State({}, state.ambient, state.files, {}, state.lost, state.is_final)
 
 
 def _prove(names: dict[str, Any]) -> dict[str, _Proof]:

@@ -4,10 +4,11 @@ A trial costs a fork, so it is made only for what may fail, and once: of code in
 classes of libraries once for each of them. What is made again by our own code alone needs none.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
-from typing import Any, Final, Self
+from functools import partial
+from typing import Any, Final, NamedTuple, Self
 
 from skep_workers.session.checkpoint.chunks import digest
 from skep_workers.session.checkpoint.reducers.definitions import registry
@@ -49,6 +50,13 @@ class Findings:
         return cls({name: (names, keys) for name, (names, keys) in streams.items()}, set(kinds), set(shapes))
 
 
+class KnownLive(NamedTuple):
+    """Definitions that are saved already: what tells their content, and they themselves, by key."""
+
+    digest: bytes
+    by_key: dict[str, Any]
+
+
 class Trials:
     """The trials of one session, and what they have shown."""
 
@@ -62,16 +70,28 @@ class Trials:
         """The shapes of classes that are known to be restorable."""
         return self._known.shapes
 
+    @property
+    def kinds(self) -> AbstractSet[str]:
+        """The names of libraries' classes whose instances are known to be restorable."""
+        return self._known.kinds
+
     def adopt(self, findings: Findings) -> None:
         """Take what a child process has found."""
         self._known.add(findings)
 
-    def run(self, definitions: Stream | None, streams: list[Stream], lost: Iterable[str], seconds: float) -> Failures:
+    def run(
+        self,
+        definitions: Stream | None,
+        known: KnownLive | None,
+        streams: list[Stream],
+        lost: Iterable[str],
+        seconds: float,
+    ) -> Failures:
         """Return what can't be restored of these, within so many seconds.
 
-        lost: variables that a restore will not have.
+        known: the definitions, where they are saved already. lost: variables that a restore will not have.
         """
-        base = b"" if definitions is None else digest(definitions.data)
+        base = digest(definitions.data) if definitions is not None else known.digest if known is not None else b""
         doubtful = {digest(base + digest(s.data)): s for s in streams if self._is_doubtful(s)}
         if definitions is not None and self._is_doubtful(definitions):
             doubtful[base] = definitions
@@ -87,7 +107,7 @@ class Trials:
             if self.is_hasty:
                 failures = Failures({name: NO_TIME for stream in groups for name in stream.names})
             else:
-                failures = self._try(definitions, groups, lost, seconds)
+                failures = self._try(definitions, groups, partial(_prepare, lost, known), seconds)
             if failures is not None:  # else it is saved untried: it may well be restorable
                 self._note(failures, wanted)
                 found.names |= failures.names
@@ -101,13 +121,13 @@ class Trials:
         return (stream.restores_by_code or is_new) and stream.size_bytes <= LARGE_BYTES
 
     def _try(
-        self, definitions: Stream | None, groups: list[Stream], lost: Iterable[str], seconds: float
+        self, definitions: Stream | None, groups: list[Stream], prepare: Callable[[], None], seconds: float
     ) -> Failures | None:
         finalized = {kind for stream in groups for kind in stream.finalized}
         if definitions is not None:
             finalized |= definitions.finalized
         to_load = None if definitions is None else _to_load(definitions)
-        return Trial(to_load, [_to_load(stream) for stream in groups], lambda: _forget(lost), finalized, seconds).run()
+        return Trial(to_load, [_to_load(stream) for stream in groups], prepare, finalized, seconds).run()
 
     def _note(self, failures: Failures, tried: dict[bytes, Stream]) -> None:
         for digest_, stream in tried.items():
@@ -125,7 +145,10 @@ def _to_load(stream: Stream) -> loading.Stream:
     return loading.Stream(stream.data, [buffer.raw() for buffer in stream.buffers], stream.is_tolerant)
 
 
-def _forget(lost: Iterable[str]) -> None:
+def _prepare(lost: Iterable[str], known: KnownLive | None) -> None:
+    """Have a trial process be as a restoring one will be."""
     names: dict[Any, Any] = registry.names
     for name in lost:
         names.pop(name, None)
+    if known is not None:
+        registry.definitions = known.by_key

@@ -5,19 +5,24 @@ function or a class can change, but in few places; a fingerprint of those places
 immutable and held, proves it. Whatever isn't covered here is examined, every time.
 """
 
+import sys
 from gc import get_referents  # bound early: user code may patch gc
+from re import Pattern
 from types import (
     BuiltinFunctionType,
     CodeType,
     FunctionType,
     GetSetDescriptorType,
     MemberDescriptorType,
+    MethodType,
     ModuleType,
     WrapperDescriptorType,
 )
 from typing import Any, Final
 
-from skep_workers.session.checkpoint.reducers.definitions import TYPE_PARAMETERS, is_definition, is_handmade
+from skep_workers.session.checkpoint.reducers.definitions import TYPE_PARAMETERS, is_definition
+from skep_workers.session.checkpoint.reducers.origins import names_of, origins
+from skep_workers.session.checkpoint.reducers.owned import LOGGERS, owned
 
 _ATOMS: Final = frozenset(
     {
@@ -32,10 +37,15 @@ _ATOMS: Final = frozenset(
         type(NotImplemented),
         range,
         CodeType,
+        Pattern,
+        *LOGGERS,
     }
 )
 _PLAIN_DESCRIPTORS: Final = (GetSetDescriptorType, MemberDescriptorType, WrapperDescriptorType)
 MAX_ITEMS: Final = 1000  # of a tuple: looking through a larger one costs more than it saves
+
+# What an import sets once, and nobody changes.
+_SET_BY_IMPORTS: Final = frozenset({"__builtins__", "__cached__", "__file__", "__loader__", "__spec__"})
 
 Fingerprint = tuple[Any, ...]
 
@@ -45,8 +55,8 @@ def is_immutable(value: object, depth: int = 0) -> bool:
     kind = type(value)
     if kind in _ATOMS:
         return True
-    if kind is ModuleType:
-        return not is_handmade(value)  # type: ignore[arg-type]
+    if issubclass(kind, ModuleType):
+        return not origins.is_own(value)  # type: ignore[arg-type]
     if kind is BuiltinFunctionType:  # a method of whatever it is bound to
         owner = value.__self__  # type: ignore[attr-defined]
         return owner is None or (depth < 4 and is_immutable(owner, depth + 1))
@@ -60,9 +70,11 @@ def fingerprint(value: object) -> Fingerprint | None:
     if type(value) is FunctionType:
         return _function_fingerprint(value)
     if not is_definition(value):
-        return None
+        return _reference_fingerprint(value)
     if type(value) in TYPE_PARAMETERS:
         return _type_parameter_fingerprint(value)
+    if issubclass(type(value), ModuleType):
+        return _module_fingerprint(value)  # type: ignore[arg-type]
     return _class_fingerprint(value)  # type: ignore[arg-type]
 
 
@@ -99,6 +111,17 @@ def _function_fingerprint(function: FunctionType) -> Fingerprint | None:
     )
 
 
+def _reference_fingerprint(value: Any) -> Fingerprint | None:
+    """Return what proves that only a reference to something of a module is saved, which that module has still."""
+    owner = value.__self__ if type(value) in {MethodType, BuiltinFunctionType} else value
+    place = owned.place(owner)
+    if place is None:
+        return None
+    if type(value) is MethodType and is_definition(value.__func__):
+        return None
+    return (value, owner, *place)
+
+
 def _type_parameter_fingerprint(value: object) -> Fingerprint:
     # From Python 3.12 on most are made by C code, don't show their dict, and evaluate a bound when it is asked for.
     parts: list[Any] = []
@@ -114,13 +137,43 @@ def _class_fingerprint(kind: type) -> Fingerprint | None:
     if any(is_definition(base) for base in kind.__bases__):
         return None
     for name, value in vars(kind).items():
-        if name in {"__dict__", "__weakref__"} or isinstance(value, _PLAIN_DESCRIPTORS):
+        if name in {"__dict__", "__weakref__", "__slotnames__"} or isinstance(value, _PLAIN_DESCRIPTORS):
             continue
         inner = _member_fingerprint(value)
         if inner is None:
             return None
         parts += (name, value, *inner)
     return tuple(parts)
+
+
+def _module_fingerprint(module: ModuleType) -> Fingerprint | None:
+    if type(module) is not ModuleType:
+        return None  # its class may keep state anywhere
+    parts: list[Any] = [module]
+    for name, value in names_of(module).items():
+        if name in _SET_BY_IMPORTS:
+            parts.append(value)
+            continue
+        inner = () if _is_own_module(value) else _global_fingerprint(value)
+        if inner is None:
+            return None
+        parts += (name, value, *inner)
+    return tuple(parts)
+
+
+def _global_fingerprint(value: Any) -> Fingerprint | None:
+    kind = type(value)
+    if kind in {list, set, dict} and len(value) <= MAX_ITEMS:
+        items = [part for item in value.items() for part in item] if kind is dict else list(value)
+        return (len(items), *items) if all(is_immutable(item) for item in items) else None
+    if issubclass(kind, type) and is_definition(value):
+        return _class_fingerprint(value)
+    return _member_fingerprint(value)
+
+
+def _is_own_module(value: object) -> bool:
+    """Return whether it is one of the modules that have a fingerprint of their own."""
+    return type(value) is ModuleType and sys.modules.get(value.__name__) is value and origins.is_own(value)
 
 
 def _member_fingerprint(value: Any) -> Fingerprint | None:

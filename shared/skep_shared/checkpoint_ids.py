@@ -1,0 +1,47 @@
+"""The ids of checkpoints.
+
+The checkpoint after the cell of seq 17 is `17-0`. A process that leaves its worker saves what tasks and threads have
+done since that cell as `17-1`, and the next process that leaves before cell 18 as `17-2`. A checkpoint never changes:
+names and forks refer to it.
+
+In Redis a head, a name or a pin is `17` or `17-1`: without the part where that is 0, as versions before wrote it.
+"""
+
+import re
+from typing import Final, NamedTuple
+
+_TEXT: Final = re.compile(r"([0-9]{1,16})(?:-([0-9]{1,9}))?")
+
+
+class CheckpointId(NamedTuple):
+    """The state after the cell of `seq`; `part` counts the processes that have left with changes since that cell."""
+
+    seq: int
+    part: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.seq}-{self.part}"
+
+    def __bool__(self) -> bool:
+        """Return False for `NO_CHECKPOINT`."""
+        return self.seq > 0
+
+    @property
+    def stored(self) -> str:
+        """Return the form that fields in Redis hold."""
+        return str(self) if self.part else str(self.seq)
+
+    @classmethod
+    def parse(cls, text: str | bytes) -> "CheckpointId":
+        """Read `17-1`, or `17` for `17-0`. Raises ValueError."""
+        found = _TEXT.fullmatch(text.decode() if isinstance(text, bytes) else text)
+        if found is None:
+            raise ValueError(f"a checkpoint id like '17-0' was expected, not {text!r}")
+        return cls(int(found[1]), int(found[2] or 0))
+
+    def after(self, seq: int) -> "CheckpointId":
+        """Return the first id that is free for the state after the cell of `seq`, if this one is the newest."""
+        return CheckpointId(seq) if self.seq < seq else CheckpointId(self.seq, self.part + 1)
+
+
+NO_CHECKPOINT: Final = CheckpointId(0)

@@ -1,0 +1,273 @@
+"""A session leaves its worker: what its tasks and threads did is kept, exit handlers run, and its events say what ended."""
+
+import asyncio
+import contextlib
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+import skep
+
+pytestmark = pytest.mark.anyio
+
+AT_WORK = """
+import asyncio, threading
+results = []
+go, done = threading.Event(), threading.Event()
+def work():
+    go.wait(); results.append("thread"); open("made.txt", "w").write("made"); done.set(); threading.Event().wait()
+threading.Thread(target=work, name="worker", daemon=True).start()
+async def later():
+    results.append("task"); go.set()
+    await asyncio.to_thread(done.wait)
+    print("ready", flush=True)
+    await asyncio.Event().wait()
+task = asyncio.create_task(later(), name="later"); None
+"""
+WHAT_CAME = "(results, open('made.txt').read())"
+
+
+async def event(session, kind, **fields):
+    """Wait for the first event of this kind and these fields."""
+    async with contextlib.aclosing(session.events(follow=True)) as events:
+        async for found in events:
+            if found.kind == kind and all(getattr(found, name) == value for name, value in fields.items()):
+                return found
+    raise AssertionError(kind)
+
+
+async def texts(session):
+    """Return the output of all cells, with that which came late."""
+    return "".join([found.text async for found in session.events() if found.kind == "output"])
+
+
+def is_there(path):
+    return Path(path).exists()
+
+
+async def at_work(session):
+    """Have a task and a thread do something after their cell has ended, and go on."""
+    outcome = await session.run(AT_WORK)
+    async with contextlib.aclosing(session.events(follow=True)) as events:
+        async for found in events:
+            if found.kind == "output" and "ready" in found.text:
+                break
+    return outcome
+
+
+async def test_a_hibernated_session_has_what_its_tasks_and_threads_have_done(session):
+    await at_work(session)
+    await session.hibernate()
+    told = await event(session, "session.hibernated")
+
+    assert (told.tasks, told.threads) == (["later (later)"], ["worker"])
+    assert (await session.run(WHAT_CAME)).value == (["task", "thread"], "made")
+    assert [found.checkpoint async for found in session.events() if found.kind == "session.restored"] == ["1-1"]
+
+
+async def test_a_rollback_keeps_what_was_done_and_it_can_be_rolled_forward_again(session):
+    first = await session.run("results = []")
+    await at_work(session)
+    await session.rollback(first.checkpoint)
+    told = await event(session, "session.rolled_back")
+    back = (await session.run("results")).value
+    await session.rollback(told.from_checkpoint)
+
+    assert (told.from_checkpoint, told.tasks, told.threads) == ("2-1", ["later (later)"], ["worker"])
+    assert back == []
+    assert (await session.run(WHAT_CAME)).value == (["task", "thread"], "made")
+
+
+async def test_a_session_that_moves_takes_along_what_was_done(shard, start_worker):
+    first = await start_worker()
+    session = shard.session("s")
+    await at_work(session)
+    await start_worker()
+    assert await first.stop() == 0
+    told = await event(session, "session.hibernated")
+
+    assert (told.reason, told.threads) == ("its worker stops", ["worker"])
+    assert (await session.run(WHAT_CAME)).value == (["task", "thread"], "made")
+
+
+async def test_what_was_left_behind_is_forked_named_and_closed_with(cluster, session):
+    await at_work(session)
+    await session.hibernate()
+    await event(session, "session.hibernated")
+    await session.name_checkpoint("1-1", "left")
+    fork = await session.fork(f"{session.id}-f")
+    earlier = await session.fork(f"{session.id}-e", at="1-0")
+
+    assert [(found.id, found.is_head, found.name) async for found in session.checkpoints()] == [
+        ("1-0", False, None),
+        ("1-1", True, "left"),
+    ]
+    assert (await fork.run(WHAT_CAME)).value == (["task", "thread"], "made")
+    assert (await earlier.run("results")).value in ([], ["task"])
+    await session.close(purge=True)
+    await fork.close(purge=True)
+    assert (await earlier.run("1")).value == 1
+
+
+@pytest.mark.parametrize("durability", ["commit", "relaxed"])
+async def test_a_session_without_work_leaves_no_checkpoint_of_its_own(cluster, durability):
+    session = cluster.session(f"still-{durability}", options=skep.SessionOptions(durability=durability))
+    await session.run("x = [1]; class_ = type('C', (), {}); many = [class_() for _ in range(5)]")
+    for _ in range(2):
+        await session.hibernate()
+        assert await session.variables()  # starts a process, which then has nothing to save
+    await session.hibernate()
+
+    assert [found.id async for found in session.checkpoints()] == ["1-0"]
+
+
+async def test_a_closed_session_says_what_ended_with_it(session):
+    await session.run("import socket\nserver = socket.create_server(('127.0.0.1', 0))")
+    port = (await session.run("server.getsockname()[1]")).value
+    await at_work(session)
+    await session.close()
+    told = await event(session, "session.closed")
+
+    assert (told.tasks, told.threads) == (["later (later)"], ["worker"])
+    assert told.connections == [f"tcp 127.0.0.1:{port} (listening)"]
+
+
+@pytest.mark.parametrize("how", ["close", "hibernate", "rollback", "stop"])
+async def test_exit_handlers_run_when_a_session_leaves(shard, start_worker, tmp_path, how):
+    worker = await start_worker()
+    mark, unflushed = tmp_path / "mark", tmp_path / "unflushed"
+    session = shard.session("s")
+    outcome = await session.run(
+        f"import atexit, pathlib\natexit.register(lambda: pathlib.Path({str(mark)!r}).write_text('left in order'))\n"
+        f"atexit.register(print, 'bye')\nf = open({str(unflushed)!r}, 'w'); f.write('not flushed')\n"
+        "w = open('work.txt', 'w'); w.write('in the workspace')"
+    )
+    if how == "rollback":
+        await session.rollback(outcome.checkpoint)
+    elif how == "stop":
+        assert await worker.stop() == 0
+    else:
+        await getattr(session, how)()
+        await event(session, "session.closed" if how == "close" else "session.hibernated")
+
+    assert mark.read_text() == "left in order"
+    assert unflushed.read_text() == "not flushed"
+    assert "bye\n" in await texts(session)
+    if how == "hibernate":
+        assert (await session.run("pathlib.Path('work.txt').read_text()")).value == "in the workspace"
+
+
+async def test_a_handler_that_fails_or_hangs_is_reported_in_the_event(session):
+    await session.run("import atexit, time\natexit.register(time.sleep, 999)\natexit.register(lambda: 1 / 0)")
+    await session.hibernate()
+    told = await event(session, "session.hibernated")
+
+    assert "ZeroDivisionError" in told.notes[0]
+    assert "LeaveTimeout" in told.notes[1]
+    assert (await session.run("1")).value == 1
+
+
+async def test_a_crash_runs_no_exit_handler(session, tmp_path):
+    mark = tmp_path / "mark"
+    await session.run(f"import atexit, os, pathlib\natexit.register(pathlib.Path({str(mark)!r}).touch)")
+    outcome = await session.run("import os; os.kill(os.getpid(), 9)")
+
+    assert outcome.status == "crashed"
+    assert not mark.exists()
+
+
+async def test_a_cell_that_comes_while_the_session_leaves_runs_afterwards(session, gate):
+    await session.run(f"import atexit\nx = 1\natexit.register(lambda: {gate.wait})")
+    await session.hibernate()
+    cell = await session.submit("x + 1")
+    gate.open()
+
+    assert (await cell.outcome()).value == 2
+
+
+async def test_a_cell_that_comes_during_a_rollback_runs_on_the_state_that_it_goes_back_to(session, gate):
+    first = await session.run("x = 1")
+    await session.run(f"import atexit\nx = 2\natexit.register(lambda: {gate.wait})")
+    rollback = asyncio.create_task(session.rollback(first.checkpoint))
+    await asyncio.sleep(0)
+    while not rollback.done() and (await session.info()).seq < 3:
+        cell = await session.submit("x")
+    gate.open()
+    with contextlib.suppress(skep.OperationFailed):  # the cell was there first
+        await rollback
+
+    assert (await cell.outcome()).value in {1, 2}
+    assert (await session.run("x")).value in {1, 2}
+
+
+async def test_an_object_of_the_checkpoint_keeps_its_directory_and_one_of_a_closed_session_does_not(session):
+    path = (await session.run("import tempfile\ntmp = tempfile.TemporaryDirectory()\ntmp.name")).value
+    await session.hibernate()
+    await event(session, "session.hibernated")
+    kept = is_there(path)
+    await session.run("tmp = tempfile.TemporaryDirectory(dir='.'); tmp.name")
+    await session.hibernate()
+    again = (await session.run("import os\nos.path.isdir(tmp.name)")).value
+    path = (await session.run("other = tempfile.TemporaryDirectory()\nother.name")).value
+    await session.close()
+
+    assert (kept, again, is_there(path)) == (True, True, False)
+
+
+SAVED_LATER = [
+    "x = 1",
+    "g = (n for n in range(3)); next(g)",
+    "import threading; lock = threading.Lock(); lock.acquire()",
+    "f = open('/dev/null')",
+]
+
+
+@pytest.mark.parametrize("code", SAVED_LATER, ids=["plain", "generator", "lock", "file"])
+async def test_a_session_hibernates_and_goes_back_straight_after_an_outcome(cluster, code):
+    for number in range(5):
+        session = cluster.session(f"at-once-{SAVED_LATER.index(code)}-{number}")
+        await session.run(code)
+        await session.hibernate()
+        first = await session.run("y = 1")
+        await session.run(f"y = 2\n{code}")
+        await session.rollback(first.checkpoint)
+
+        assert (await session.run("y")).value == 1
+
+
+async def test_it_does_neither_while_a_cell_runs(session, gate, first_output):
+    first = await session.run("x = 1")
+    running = await session.submit(f"print('now', flush=True)\n{gate.wait}")
+    await first_output(running)
+    with pytest.raises(skep.OperationFailed, match="running or waiting"):
+        await session.hibernate()
+    with pytest.raises(skep.OperationFailed, match="running or waiting"):
+        await session.rollback(first.checkpoint)
+    gate.open()
+
+    assert (await running.outcome()).status == "finished"
+
+
+async def test_a_fenced_worker_ends_its_processes_without_exit_handlers(shard, start_worker, tmp_path):
+    first = await start_worker()
+    mark = tmp_path / "mark"
+    session = shard.session("s")
+    pid = (
+        await session.run(
+            f"import atexit, os, pathlib\natexit.register(pathlib.Path({str(mark)!r}).touch)\nos.getpid()"
+        )
+    ).value
+    os.kill(first.pid, signal.SIGSTOP)
+    await start_worker()
+    assert (await session.run("os.getpid()")).value != pid
+    os.kill(first.pid, signal.SIGCONT)
+    handle = os.pidfd_open(pid)
+    ended = asyncio.Event()
+    asyncio.get_running_loop().add_reader(handle, ended.set)
+    await ended.wait()
+    asyncio.get_running_loop().remove_reader(handle)
+    os.close(handle)
+
+    assert not mark.exists()

@@ -1,0 +1,87 @@
+"""Names of library functions and classes that can't be looked up under the name they carry.
+
+Some classes name a public module that is loaded only when it is asked for, as `numpy.recarray` does with `numpy.rec`. A
+module may have been taken out of `sys.modules`. And a cell may have put something else in the original's place: the
+original is what a new process has there.
+"""
+
+import sys
+import weakref
+from functools import partial
+from types import FunctionType
+from typing import Any, Final
+
+from skep_workers.session.checkpoint.reducers.origins import MAIN, is_module, names_of, origins
+
+Place = tuple[str, str]  # module and qualified name
+_class_dict: Final = type.__dict__["__dict__"].__get__
+_found: Final[dict[int, tuple[weakref.ref[Any], Place]]] = {}
+
+
+def library_place(value: Any, module_name: str | None, qualname: str) -> Place | None:
+    """Return the module and name under which a new process has this library function or class; None if none is known.
+
+    Asked for what isn't found under its own name only.
+    """
+    if not module_name or module_name == MAIN:
+        return None
+    if (module_name, qualname) in origins.replaced:
+        return (module_name, qualname) if _is_of(value, module_name) else None
+    if module_name in sys.modules:
+        return None
+    known = _found.get(id(value))
+    if known is not None and known[0]() is value:
+        return known[1]
+    place = _look_for(value, module_name, qualname)
+    if place is not None:
+        _found[id(value)] = weakref.ref(value, partial(_forget, id(value))), place
+    return place
+
+
+def _forget(number: int, _: "weakref.ref[Any]") -> None:
+    _found.pop(number, None)
+
+
+def is_from_library(kind: type) -> bool:
+    """Return whether a class has a method that was defined in a file of the environment."""
+    functions = (value for value in _class_dict(kind).values() if type(value) is FunctionType)
+    files = (function.__globals__.get("__file__") for function in functions)
+    return any(isinstance(file, str) and origins.is_from_environment(file) for file in files)
+
+
+def find_in_module(module_name: str, qualname: str) -> Any:
+    """Return what a module has under a qualified name."""
+    __import__(module_name)
+    found: Any = sys.modules[module_name]
+    for part in qualname.split("."):
+        found = getattr(found, part)
+    return found
+
+
+def _is_of(value: Any, module_name: str) -> bool:
+    """Return whether a function was made by a library module; of a class, its own word is taken."""
+    module = sys.modules.get(module_name)
+    return type(value) is not FunctionType or (is_module(module) and value.__globals__ is names_of(module))
+
+
+def _look_for(value: Any, module_name: str, qualname: str) -> Place | None:
+    top = module_name.partition(".")[0]
+    if top in sys.modules and "." not in qualname:
+        for name, module in list(sys.modules.items()):
+            if not (name == top or name.startswith(f"{top}.")) or not is_module(module):
+                continue
+            if names_of(module).get(qualname) is value and not origins.is_own(module):
+                return name, qualname
+    functions = [value] if type(value) is FunctionType else _class_dict(value).values()
+    for function in functions:
+        if type(function) is FunctionType and _comes_from(function.__globals__, module_name):
+            return module_name, qualname
+    return None
+
+
+def _comes_from(names: dict[str, Any], module_name: str) -> bool:
+    """Return whether a dict is that of a module of the environment that isn't loaded any more."""
+    file = names.get("__file__")
+    if names.get("__name__") != module_name or names.get("__spec__") is None or not isinstance(file, str):
+        return False
+    return origins.is_from_environment(file)

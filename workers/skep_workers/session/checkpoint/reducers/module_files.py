@@ -1,0 +1,86 @@
+"""The files of the session's own modules: their sources, and whether they still say what was imported from them.
+
+The latter is asked only about a module that can't be saved by value in full, which is imported again if its file is
+what it was.
+"""
+
+import os
+import struct
+from importlib.machinery import SourceFileLoader
+from types import CodeType, ModuleType
+from typing import Any, Final
+
+from skep_workers.session.checkpoint.reducers.definitions import module_of
+from skep_workers.session.checkpoint.reducers.origins import attribute_of, leads_to, names_of, origins
+
+_HEADER: Final = struct.Struct("<4sIII")  # of a .pyc: magic, flags, time in seconds and size of its source
+_LOADERS: Final = frozenset({"_frozen_importlib_external", "zipimport"})
+_STORED: Final = 0xFFFFFFFF
+_signatures: Final[dict[int, tuple[Any, tuple[int, ...]]]] = {}  # the spec of each import holds; it is one import's
+
+
+def note_file(module: ModuleType) -> None:
+    """Remember what the file of a module looks like, once, soon after its import."""
+    file = _source_file(module)
+    spec = names_of(module).get("__spec__")
+    if file is None or id(spec) in _signatures or origins.is_restored(module):
+        return
+    signature = _signature(file)
+    if signature is not None and _was_imported_from(module, signature):
+        _signatures[id(spec)] = spec, signature
+
+
+def stored_names_of(module: ModuleType) -> frozenset[str] | None:
+    """Return the names that importing a module again would bind, None if that would give something else than before."""
+    file = _source_file(module)
+    spec: Any = names_of(module).get("__spec__")
+    known = _signatures.get(id(spec))
+    if file is None or known is None or known[0] is not spec or _signature(file) != known[1]:
+        return None
+    try:
+        code = spec.loader.get_code(spec.name)
+    except (ImportError, SyntaxError, OSError, ValueError):
+        return None
+    return frozenset(code.co_names) if isinstance(code, CodeType) else None
+
+
+def source_of(module: ModuleType) -> str:
+    """Return the source of a module that was imported from a file, '' if there is none any more."""
+    spec = names_of(module).get("__spec__")
+    loader = attribute_of(spec, "loader")
+    if module_of(type(loader)) not in _LOADERS:
+        return ""  # user code, maybe
+    try:
+        source = loader.get_source(attribute_of(spec, "name"))
+    except (ImportError, SyntaxError, ValueError, OSError):  # edited or deleted meanwhile
+        return ""
+    return source if isinstance(source, str) else ""
+
+
+def _source_file(module: ModuleType) -> str | None:
+    names = names_of(module)
+    spec, name = names.get("__spec__"), names.get("__name__")
+    if type(attribute_of(spec, "loader")) is not SourceFileLoader or not isinstance(name, str):
+        return None
+    file = attribute_of(spec, "origin")
+    return file if isinstance(file, str) and leads_to(name, module, [os.path.abspath(file)]) else None  # noqa: PTH100
+
+
+def _signature(file: str) -> tuple[int, ...] | None:
+    try:
+        status = os.stat(file)  # noqa: PTH116 - user code may patch Path
+    except OSError:
+        return None
+    return status.st_ino, status.st_size, status.st_mtime_ns
+
+
+def _was_imported_from(module: ModuleType, signature: tuple[int, ...]) -> bool:
+    """Return whether nothing shows that the file was edited between the import and now: the .pyc has its time."""
+    cached: Any = names_of(module).get("__cached__")
+    try:
+        with open(cached, "rb") as file:  # noqa: PTH123 - as above
+            _, flags, seconds, size = _HEADER.unpack(file.read(_HEADER.size))
+    except (OSError, TypeError, struct.error):
+        return True
+    _, now_size, now_ns = signature
+    return flags != 0 or (seconds, size) == (now_ns // 10**9 & _STORED, now_size & _STORED)

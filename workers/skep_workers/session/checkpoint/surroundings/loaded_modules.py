@@ -1,0 +1,96 @@
+"""The modules of a process: notices those that are new, and tells which of them are the session's own.
+
+Looked through after each cell, at the cost of one comparison by identity for each loaded module.
+"""
+
+import sys
+from collections.abc import Callable
+from types import FunctionType, ModuleType
+from typing import Any, Final
+
+from skep_workers.session.checkpoint.reducers.definitions import is_definition, registry
+from skep_workers.session.checkpoint.reducers.library_names import is_from_library
+from skep_workers.session.checkpoint.reducers.module_files import note_file
+from skep_workers.session.checkpoint.reducers.origins import MAIN, is_module, names_of, origins
+from skep_workers.session.checkpoint.reducers.owned import owned
+
+_CELL_PREFIX: Final = "<cell "
+
+
+class LoadedModules:
+    """Follows `sys.modules` of one session process."""
+
+    def __init__(self) -> None:
+        self._loaded: list[Any] = []
+        self.own: dict[str, ModuleType] = {}  # the session's own, by the names that imports find them under
+        self.stand_ins: dict[str, Any] = {}  # objects of cells that stand in the place of modules
+
+    def prepare(self) -> None:
+        """Take the modules that are loaded now as the environment's."""
+        origins.prepare()
+        owned.add_main()
+        self._loaded = list(sys.modules.values())
+        for name, module in list(sys.modules.items()):
+            if is_module(module):
+                origins.made_by_libraries.add(id(module))
+                owned.add(name, module)
+
+    def look(self, is_mentioned: Callable[[str], bool]) -> list[ModuleType]:
+        """Return the modules that were loaded since the last look. `is_mentioned`: whether a cell has this text."""
+        origins.forget_strangers()
+        loaded = list(sys.modules.values())
+        if _are_same(loaded, self._loaded):
+            return []
+        known = set(map(id, self._loaded))
+        self._loaded = loaded
+        items = [(name, module) for name, module in list(sys.modules.items()) if is_module(module)]
+        new = [(name, module) for name, module in items if id(module) not in known]
+        self._attribute(new, is_mentioned)
+        for name, module in new:
+            if origins.is_own(module):
+                note_file(module)
+            else:
+                owned.add(name, module)
+        self.own = {name: module for name, module in items if name != MAIN and origins.is_own(module)}
+        self.stand_ins = {
+            name: value
+            for name, value in list(sys.modules.items())
+            if not is_module(value) and _is_own_class(type(value))
+        }
+        return [module for _, module in new]
+
+    def _attribute(self, new: list[tuple[str, ModuleType]], is_mentioned: Callable[[str], bool]) -> None:
+        """Tell the modules without an origin that libraries have made, as C extensions do, from those of cells.
+
+        They come with a module of the environment, hold nothing of a cell, and no cell has their name in it.
+        """
+        without = [(name, module) for name, module in new if _has_no_origin(module)]
+        if not without or not any(not _has_no_origin(module) and not origins.is_own(module) for _, module in new):
+            return
+        for name, module in without:
+            if not is_mentioned(name) and not any(_is_of_cells(value) for value in list(names_of(module).values())):
+                origins.made_by_libraries.add(id(module))
+
+
+def _are_same(some: list[Any], others: list[Any]) -> bool:
+    try:
+        return some == others  # by identity first, which is all that it comes to where nothing has changed
+    except Exception:  # noqa: BLE001 - what stands in the place of a module may say itself what it is equal to
+        return False
+
+
+def _is_own_class(kind: type) -> bool:
+    return is_definition(kind) and not is_from_library(kind)
+
+
+def _has_no_origin(module: ModuleType) -> bool:
+    names = names_of(module)
+    return type(module) is ModuleType and all(
+        names.get(name) is None for name in ("__spec__", "__loader__", "__file__")
+    )
+
+
+def _is_of_cells(value: Any) -> bool:
+    if type(value) is FunctionType:
+        return value.__globals__ is registry.names or value.__code__.co_filename.startswith(_CELL_PREFIX)
+    return issubclass(type(value), type) and origins.is_of_session(value)
