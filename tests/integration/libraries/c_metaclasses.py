@@ -143,7 +143,7 @@ class A:
 a = A(); a.v;
 --
 assert a.v == [1] and A().v == [1] and type(A.__dict__['v']) is Lazy
-== zope's and gevent's classes of C as bases
+== classes of C as bases
 NEIGHBOURS
 import array, collections, datetime, io
 class Arr(array.array):

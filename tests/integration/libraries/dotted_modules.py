@@ -54,7 +54,7 @@ html.parser.HTMLParser, http.cookiejar.CookieJar, urllib.robotparser.RobotFilePa
 import dbm.dumb, sqlite3.dbapi2, ctypes.util, encodings.idna
 --
 dbm.dumb.open, sqlite3.dbapi2.connect, ctypes.util.find_library, encodings.idna.ToASCII
-== lxml.html, PIL.ImageFilter and google-style packages
+== lxml.etree, PIL.ImageFilter and PIL.ImageOps
 import lxml.etree, PIL.ImageFilter, PIL.ImageOps
 --
 lxml.etree.fromstring("<a/>"), PIL.ImageFilter.BLUR, PIL.ImageOps.invert
