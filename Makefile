@@ -4,10 +4,14 @@ PYTHON ?= python3
 # Most tests wait for processes of their own, so there is room for more of them than there are cores.
 PROCESSES ?= 3
 VENV := .venv
+LIBRARIES_VENV := .venv-libraries
+OLDEST_VENV := .venv-oldest
+# The CPU build; what PyPI has for Linux comes with gigabytes of CUDA.
+TORCH ?= torch --extra-index-url https://download.pytorch.org/whl/cpu
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: tour test lint clean help
+.PHONY: tour test test-libraries test-versions lint clean help
 
 # Installing takes the lock alone and running shares it, so that `make tour` and `make test` at the same time
 # don't pull packages from under each other. The lock is on this file: nothing is created for it.
@@ -15,9 +19,18 @@ FLOCK := $(shell command -v flock 2>/dev/null)
 ALONE := $(if $(FLOCK),flock Makefile)
 SHARED := $(if $(FLOCK),flock --shared --close Makefile)
 
-# Each extra has a stamp in .venv; the larger one renews the smaller one's.
+# Each extra has a stamp in its environment; the larger one renews the smaller one's.
 TOUR_STAMP := $(VENV)/.skep-tour
 TEST_STAMP := $(VENV)/.skep-test
+LIBRARIES_STAMP := $(LIBRARIES_VENV)/.skep-libraries
+OLDEST_STAMP := $(OLDEST_VENV)/.skep-oldest
+COMMA := ,
+LIBRARIES := tests/integration/libraries/requirements.txt
+
+# What touches the packages that checkpoints are made with and of. Cycles, outages and random cells take a minute each,
+# and do the same with them as the others.
+VERSIONS_TESTS = tests/unit tests/property tests/integration/test_fidelity.py \
+    $(filter-out %_cycles.py %_oracle.py %_outages.py,$(wildcard tests/integration/test_checkpoint*.py))
 
 define CHECK_PYTHON
 import sys
@@ -31,21 +44,22 @@ except ImportError:
 endef
 export CHECK_PYTHON
 
-# $(call install,extra,stamp,stamps to renew): nothing if another make has done it while this one waited.
+# $(call install,venv,packages,stamps to renew): nothing if another make has done it while this one waited.
 define install
 	@$(ALONE) sh -eu -c ' \
-	    if [ "$(2)" -nt pyproject.toml ]; then exit 0; fi; \
-	    if ! $(VENV)/bin/python -m pip --version >/dev/null 2>&1; then \
+	    is_new=yes; for file in $^; do if ! [ "$@" -nt "$$file" ]; then is_new=no; fi; done; \
+	    if [ $$is_new = yes ]; then exit 0; fi; \
+	    if ! $(1)/bin/python -m pip --version >/dev/null 2>&1; then \
 	        if ! command -v "$(PYTHON)" >/dev/null; then \
 	            echo "make: no $(PYTHON) on PATH; install Python 3.11 or newer, or make PYTHON=/path/to/python3" >&2; exit 1; \
 	        fi; \
 	        "$(PYTHON)" -c "$$CHECK_PYTHON" "$(PYTHON)"; \
-	        $(VENV)/bin/python -c "" 2>/dev/null || rm -rf $(VENV); \
-	        echo "making $(VENV) with $$("$(PYTHON)" --version)"; \
-	        "$(PYTHON)" -m venv $(VENV); \
+	        $(1)/bin/python -c "" 2>/dev/null || rm -rf $(1); \
+	        echo "making $(1) with $$("$(PYTHON)" --version)"; \
+	        "$(PYTHON)" -m venv $(1); \
 	    fi; \
-	    echo "installing skep[$(1)] into $(VENV)"; \
-	    $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --editable ".[$(1)]"; \
+	    echo "installing $(2) into $(1)"; \
+	    $(4)$(1)/bin/python -m pip install --quiet --disable-pip-version-check --editable $(2); \
 	    touch $(3)'
 endef
 
@@ -55,6 +69,12 @@ tour: $(TOUR_STAMP)  ## a story in the terminal: cells, a worker killed, the ses
 test: $(TEST_STAMP)  ## the tests, on a real Redis that they start themselves
 	@$(SHARED) $(VENV)/bin/pytest --numprocesses $(PROCESSES) --dist worksteal
 
+test-libraries: $(LIBRARIES_STAMP)  ## objects of some fifty libraries, each at its newest version
+	@$(SHARED) $(LIBRARIES_VENV)/bin/pytest tests/integration/libraries
+
+test-versions: $(OLDEST_STAMP)  ## the tests of checkpoints, with the oldest versions of what they touch
+	@$(SHARED) $(OLDEST_VENV)/bin/pytest --numprocesses $(PROCESSES) --dist worksteal $(VERSIONS_TESTS)
+
 lint: $(TEST_STAMP)  ## ruff, mypy and the import contracts
 	$(VENV)/bin/ruff check
 	$(VENV)/bin/ruff format --check
@@ -62,14 +82,21 @@ lint: $(TEST_STAMP)  ## ruff, mypy and the import contracts
 	$(VENV)/bin/lint-imports
 
 $(TOUR_STAMP): pyproject.toml
-	$(call install,embedded,$(TOUR_STAMP),$(TOUR_STAMP))
+	$(call install,$(VENV),".[embedded]",$(TOUR_STAMP))
 
 $(TEST_STAMP): pyproject.toml
-	$(call install,dev,$(TEST_STAMP),$(TEST_STAMP) $(TOUR_STAMP))
+	$(call install,$(VENV),".[dev]",$(TEST_STAMP) $(TOUR_STAMP))
 
-clean:  ## remove what these commands made, .venv too
-	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+$(LIBRARIES_STAMP): pyproject.toml $(LIBRARIES)
+	$(call install,$(LIBRARIES_VENV),".[embedded]" --no-compile --requirement $(LIBRARIES) $(TORCH),$(LIBRARIES_STAMP))
+
+$(OLDEST_STAMP): pyproject.toml tests/oldest_versions.py
+	$(call install,$(OLDEST_VENV),".[dev$(COMMA)fidelity]" --constraint $(OLDEST_VENV)/oldest.txt,$(OLDEST_STAMP),\
+	    $(OLDEST_VENV)/bin/python tests/oldest_versions.py >$(OLDEST_VENV)/oldest.txt; )
+
+clean:  ## remove what these commands made, their environments too
+	rm -rf $(VENV) $(LIBRARIES_VENV) $(OLDEST_VENV) build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 help:  ## this list
-	@sed -n 's/^\([a-z]*\):.*  ## /  make \1	/p' Makefile
+	@sed -n 's/^\([a-z-]*\):.*  ## /  make \1	/p' Makefile
