@@ -22,6 +22,10 @@ NAMES = {
     23: "make_view", 24: "make_memory_view", 25: "make_dead_reference", 26: "make_dead_proxy", 27: "make_weak_dict",
     28: "make_lru_cache", 29: "make_match", 30: "make_context_variable", 31: "set_context_variable",
     32: "find_type", 33: "make_captured_output",
+    60: "the_session_loop", 61: "make_done_future", 62: "set_future_outcome", 63: "find_replaced",
+    64: "find_context_variable", 65: "make_token", 66: "make_context", 67: "set_context_values", 68: "make_iterator",
+    69: "make_handler", 70: "set_handler_state", 71: "make_thread_local", 72: "set_thread_local", 73: "make_pool",
+    74: "make_instance", 75: "set_instance_state",
 }  # fmt: skip
 
 

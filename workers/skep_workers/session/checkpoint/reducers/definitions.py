@@ -36,6 +36,7 @@ class _Registry:
         self.names: dict[str, Any] = {}
         self.definitions: dict[str, Any] = {}
         self.context: Context | None = None  # where cells run, and their context variables have values
+        self.loop: Any = None  # that cells run in
 
     def in_cells(self, function: Callable[[], T]) -> T:
         """Call a function in the context that cells run in."""

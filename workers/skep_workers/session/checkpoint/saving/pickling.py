@@ -12,19 +12,24 @@ import asyncio
 import copyreg
 import enum
 import io
+import logging
 import pickle
 import sys
 from collections.abc import Callable
+from concurrent.futures import Executor
 from functools import cached_property
+from threading import local
 from types import BuiltinFunctionType, CodeType, FunctionType, ModuleType
 from typing import Any, Final
 
 from skep_workers.session.checkpoint import stored_names
 from skep_workers.session.checkpoint.reducers import arrays
+from skep_workers.session.checkpoint.reducers.asyncio_objects import reduce_future, refuse_handle
 from skep_workers.session.checkpoint.reducers.classes import reduce_class, reduce_member
 from skep_workers.session.checkpoint.reducers.code import reduce_code
 from skep_workers.session.checkpoint.reducers.definitions import (
     DefinitionKeys,
+    Reducer,
     class_attribute,
     definition,
     is_definition,
@@ -36,7 +41,9 @@ from skep_workers.session.checkpoint.reducers.definitions import (
 from skep_workers.session.checkpoint.reducers.descriptors import DESCRIPTORS, reduce_descriptor
 from skep_workers.session.checkpoint.reducers.exceptions import reduce_exception
 from skep_workers.session.checkpoint.reducers.functions import reduce_function
+from skep_workers.session.checkpoint.reducers.instances import answers_itself, reduce_instance
 from skep_workers.session.checkpoint.reducers.locks import LIVING, refuse_living
+from skep_workers.session.checkpoint.reducers.logging_objects import reduce_handler
 from skep_workers.session.checkpoint.reducers.modules import modules_by_dict, reduce_module
 from skep_workers.session.checkpoint.reducers.standard_library import (
     ENGINE,
@@ -45,6 +52,7 @@ from skep_workers.session.checkpoint.reducers.standard_library import (
     reduce_builtin_type,
     reduce_engine_object,
 )
+from skep_workers.session.checkpoint.reducers.thread_objects import reduce_pool, reduce_thread_local
 from skep_workers.session.checkpoint.reducers.type_parameters import is_evaluated_late, reduce_type_parameter
 from skep_workers.session.checkpoint.saving.memo import Memo
 
@@ -128,6 +136,10 @@ class SnapshotPickler(pickle.Pickler):
             self.restores_by_code = any(class_attribute(kind, hook) is not None for hook in _LOAD_HOOKS)
         if issubclass(kind, BaseException):
             return reduce_exception(obj)
+        if issubclass(kind, _KINDS_WITH_SUBCLASSES) and _has_no_say(kind):
+            reduced = _reduce_as_its_kind(obj)
+            if reduced is not NotImplemented:
+                return reduced
         is_living = issubclass(kind, LIVING)
         if is_living:
             refuse_living(obj)
@@ -135,6 +147,8 @@ class SnapshotPickler(pickle.Pickler):
             return reduce_descriptor(obj)
         if is_own and not _reduces_plainly(kind):
             return self._own_reduction(obj, kind)
+        if answers_itself(kind) and _reduces_plainly(kind):
+            return reduce_instance(obj, PROTOCOL)
         if not is_living:  # each is asked
             self._plain.add(kind)
         return NotImplemented
@@ -193,12 +207,25 @@ class SnapshotPickler(pickle.Pickler):
         return modules_by_dict()
 
 
+# Kinds of the standard library whose subclasses, a cell's or a library's, are saved as they are.
+_SUBCLASSED: Final[dict[type, Reducer]] = {
+    asyncio.Future: reduce_future,
+    asyncio.Handle: refuse_handle,
+    logging.Handler: reduce_handler,
+    local: reduce_thread_local,
+    Executor: reduce_pool,
+}
+_KINDS_WITH_SUBCLASSES: Final = tuple(_SUBCLASSED)
+
+
+def _reduce_as_its_kind(obj: Any) -> Any:
+    return next(reduce(obj) for kind, reduce in _SUBCLASSED.items() if isinstance(obj, kind))
+
+
 _TRUSTED_MODULES: Final = frozenset(
     {"builtins", "collections", "datetime", "decimal", "fractions", "pathlib", "uuid", "re"}
 )
 _NUMPYS_OWN: Final = frozenset({"numpy", "numpy.dtypes"})  # arrays, numbers, and what says what arrays are of
-# What pickle refuses at once: a session with tasks in the background need not fork a child to hear that.
-_REFUSED: Final = frozenset({asyncio.Task, asyncio.Future})
 _HOOKS: Final = ("__reduce__", "__reduce_ex__", "__getstate__", "__getattribute__")
 _ADDED_HOOKS: Final = ("__getnewargs__", "__getnewargs_ex__", "__getattr__", "__setstate__")
 _LOAD_HOOKS: Final = ("__setstate__", "__getattr__", "__getnewargs_ex__")
@@ -206,12 +233,18 @@ _ALL_HOOKS: Final = (*_HOOKS, *_ADDED_HOOKS)
 
 
 def _is_trusted(kind: type) -> bool:
-    if kind is BuiltinFunctionType or kind is CodeType or kind in _REFUSED:
+    if kind is BuiltinFunctionType or kind is CodeType:
         return True
     if is_definition(kind):
         return _pickles_plainly(kind)
     module = module_of(kind)
     return module in _TRUSTED_MODULES or (module in _NUMPYS_OWN and is_made_by_c(kind))
+
+
+def _has_no_say(kind: type) -> bool:
+    """Return whether a class says nothing of its own about how its instances are pickled."""
+    hooks = ("__reduce__", "__reduce_ex__", "__getstate__")
+    return all(class_attribute(kind, hook) is object.__dict__[hook] for hook in hooks)
 
 
 def _reduces_plainly(kind: type) -> bool:
