@@ -6,6 +6,7 @@ the attributes that it hasn't yet looks for them for ever.
 """
 
 import copyreg
+from types import WrapperDescriptorType
 from typing import Any
 
 from skep_workers.session.checkpoint.reducers.definitions import class_attribute, is_definition
@@ -17,7 +18,10 @@ def answers_itself(kind: type) -> bool:
     """Return whether a class has a say in what attributes its instances have, and none in how their state is set."""
     if class_attribute(kind, "__setstate__") is not None:
         return False
-    return any(class_attribute(kind, name) is not object.__dict__.get(name) for name in _LOOKUPS)
+    found = [(name, class_attribute(kind, name)) for name in _LOOKUPS]
+    return any(
+        value is not object.__dict__.get(name) and type(value) is not WrapperDescriptorType for name, value in found
+    )
 
 
 def reduce_instance(value: Any, protocol: int) -> Any:
@@ -37,9 +41,11 @@ def reduce_instance(value: Any, protocol: int) -> Any:
 
 
 def make_instance(kind: Any, arguments: tuple[Any, ...], named: dict[str, Any]) -> Any:
-    """Make an instance as its library's class does, without a call of the `__new__` that a cell gave it."""
+    """Make an instance; without arguments, as its library's class does, not as the `__new__` that a cell gave it."""
+    if arguments or named:
+        return kind.__new__(kind, *arguments, **named)
     base: Any = next(base for base in type.__dict__["__mro__"].__get__(kind) if not is_definition(base))
-    return base.__new__(kind, *arguments, **named)
+    return base.__new__(kind)
 
 
 def set_instance_state(value: Any, state: Any) -> None:

@@ -1,7 +1,6 @@
 """Thread-local data and idle pools, as bytes and back; checkpoints name the functions here that make them."""
 
 import gc
-import multiprocessing
 from concurrent.futures import Executor, Future
 from pickle import PicklingError  # bound early: user code may patch pickle
 from threading import local
@@ -72,6 +71,8 @@ def reduce_pool(pool: Executor) -> Any:
 def _works(names: dict[str, Any], *, is_of_threads: bool) -> bool:
     if not is_of_threads:
         return bool(names["_pending_work_items"])
+    if names["_shutdown"]:
+        return any(thread.is_alive() for thread in names["_threads"])
     if names["_work_queue"].qsize():
         return True
     if len(names["_threads"]) <= names["_idle_semaphore"]._value:  # noqa: SLF001
@@ -83,8 +84,12 @@ def _works(names: dict[str, Any], *, is_of_threads: bool) -> bool:
 def _made(kind: Any, settings: dict[str, Any], method: str | None) -> Any:
     base = next(each for each in kind.__mro__ if each.__module__.startswith("concurrent.futures."))
     pool = kind.__new__(kind)
-    context = {} if method is None else {"mp_context": multiprocessing.get_context(method)}
-    base.__init__(pool, **settings, **context)
+    if method is None:
+        base.__init__(pool, **settings)
+    else:
+        import multiprocessing  # noqa: PLC0415 - where there is such a pool, it is loaded, or was
+
+        base.__init__(pool, **settings, mp_context=multiprocessing.get_context(method))
     return pool
 
 

@@ -109,10 +109,10 @@ class Ambient:
 
     def restore(self, state: dict[str, Any]) -> None:
         """Put back what variables need for being loaded."""
-        self._pending, self._notes = state, []
+        self._pending, self._notes = dict(state), []
         for name, part in self._parts.items():
-            if part.is_needed_by_loading and name in state:
-                self._attempt(name, part.restore, state[name])
+            if part.is_needed_by_loading and name in state and not self._attempt(name, part.restore, state[name]):
+                del self._pending[name]
 
     def finish(self, names: dict[str, Any]) -> list[str]:
         """Put back the rest, once the variables are there; returns what could not be, and why.
@@ -126,16 +126,20 @@ class Ambient:
 
     def _put(self, state: dict[str, Any], objects: _Objects) -> None:
         for name, part in self._parts.items():
-            if name in state:
-                if not part.is_needed_by_loading:
-                    self._attempt(name, part.restore, state[name])
-                self._attempt(name, part.restore_objects, state[name], objects.get(name, {}))
+            if name not in state:
+                continue
+            found = objects.get(name, {})
+            if part.is_needed_by_loading or self._attempt(name, part.restore, state[name]) or found:
+                self._attempt(name, part.restore_objects, state[name], found)
 
-    def _attempt(self, name: str, restore: Callable[..., None], *arguments: Any) -> None:
+    def _attempt(self, name: str, restore: Callable[..., None], *arguments: Any) -> bool:
+        """Return whether it went well; what it raised is told."""
         try:
             restore(*arguments)
         except (Exception, SystemExit) as exc:  # noqa: BLE001 - libraries are imported, objects of user code are used
             self._notes.append(f"{name}: not restored: {describe(exc)}")
+            return False
+        return True
 
     # --- a twin's, see twinning.py --------------------------------------------------------------------------------
 

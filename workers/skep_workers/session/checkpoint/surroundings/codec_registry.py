@@ -15,7 +15,7 @@ from skep_workers.session.checkpoint.surroundings.part import Part, Reading
 
 _SEARCH: Final = "codecs.register[{}]"
 _ERRORS: Final = "codecs.register_error[{!r}]"
-_HANDLERS: Final = ("strict", "ignore")
+_KNOWN: Final = ("strict", "ignore")
 
 
 class CodecRegistry(Part):
@@ -24,8 +24,7 @@ class CodecRegistry(Part):
     name = "codecs"
 
     def __init__(self) -> None:
-        self._functions = _search_functions()
-        self._handlers = _error_handlers()
+        self._functions, self._handlers = _FUNCTIONS, _HANDLERS
         self.begin()
 
     def begin(self) -> None:
@@ -82,10 +81,15 @@ def _search_functions() -> list[Any]:
 
 
 def _error_handlers() -> dict[str, Any]:
-    first, *others = [codecs.lookup_error(name) for name in _HANDLERS]
+    first, *others = [codecs.lookup_error(name) for name in _KNOWN]
     found = [
         each
         for each in gc.get_referrers(first)
-        if type(each) is dict and [each.get(name) for name in _HANDLERS] == [first, *others]
+        if type(each) is dict and [each.get(name) for name in _KNOWN] == [first, *others]
     ]
     return found[0] if len(found) == 1 else {}
+
+
+# Found before there is a copy of either.
+_FUNCTIONS: Final = _search_functions()
+_HANDLERS: Final = _error_handlers()

@@ -12,6 +12,13 @@ _ROOT: Final = "root"
 _PLAIN: Final[tuple[Any, ...]] = (logging.NOTSET, True, False, [], [])
 _PLAIN_ROOT: Final[tuple[Any, ...]] = (logging.WARNING, True, False, [], [])
 _configuration: Final = attrgetter("level", "propagate", "disabled", "handlers", "filters")
+_KIND: Final = logging.Logger
+_FACTORY: Final = logging.LogRecord
+_logger_class, _record_factory, _level_names = (
+    logging.getLoggerClass,
+    logging.getLogRecordFactory,
+    logging.getLevelNamesMapping,
+)
 _LOGGER_CLASS: Final = "logging.getLoggerClass()"
 _RECORD_FACTORY: Final = "logging.getLogRecordFactory()"
 
@@ -38,8 +45,7 @@ class LoggingConfiguration(Part):
         self._first = self._globals()
 
     def _globals(self) -> tuple[Any, ...]:
-        names = logging.getLevelNamesMapping()
-        return self._manager.disable, logging.raiseExceptions, names
+        return self._manager.disable, logging.raiseExceptions, _level_names()
 
     def read(self) -> Reading | None:
         """Return the configuration of each logger that has one, and that of the module."""
@@ -50,16 +56,11 @@ class LoggingConfiguration(Part):
             self._untouched = [_PLAIN_ROOT, *([_PLAIN] * len(loggers))]
         configured = list(map(_configuration, self._loggers))
         own = self._globals()
-        classes = self._classes()
-        if configured == self._untouched and own == self._first and not classes:
+        kind, factory = _logger_class(), _record_factory()
+        if configured == self._untouched and own == self._first and kind is _KIND and factory is _FACTORY:
             return None
-        return self._changed(configured, own, classes)
-
-    @staticmethod
-    def _classes() -> dict[str, Any]:
-        kind, factory = logging.getLoggerClass(), logging.getLogRecordFactory()
-        found: dict[str, Any] = {} if kind is logging.Logger else {_LOGGER_CLASS: kind}
-        return found if factory is logging.LogRecord else found | {_RECORD_FACTORY: factory}
+        objects = {} if kind is _KIND else {_LOGGER_CLASS: kind}
+        return self._changed(configured, own, objects if factory is _FACTORY else objects | {_RECORD_FACTORY: factory})
 
     def _changed(self, configured: Iterable[Any], own: Any, objects: dict[str, Any]) -> Reading | None:
         loggers: dict[str, Any] = {}

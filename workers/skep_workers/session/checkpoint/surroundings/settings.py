@@ -2,13 +2,20 @@
 
 import gc
 import locale
-import os
-import socket
 import sys
 import threading
+from _locale import LC_ALL as _LC_ALL
 from _locale import setlocale as _ask_locale  # the public one spends longer on its arguments than on the question
 from collections.abc import Callable
-from typing import Any
+from gc import get_threshold as _gc_threshold  # all bound early: user code may patch these modules
+from gc import isenabled as _gc_is_enabled
+from operator import is_
+from os import umask as _umask
+from socket import getdefaulttimeout as _default_timeout
+from socket import setdefaulttimeout
+from sys import getswitchinterval as _switch_interval
+from threading import stack_size as _stack_size
+from typing import Any, Final
 
 from skep_workers.session.checkpoint.surroundings.part import Part, Reading
 
@@ -36,31 +43,26 @@ class InterpreterLimits(Part):
             setter(value)
 
 
+_SETTERS: Final[tuple[Callable[[Any], Any], ...]] = (
+    sys.setswitchinterval,
+    threading.stack_size,
+    lambda numbers: gc.set_threshold(*numbers),
+    lambda is_enabled: gc.enable() if is_enabled else gc.disable(),
+    setdefaulttimeout,
+    lambda name: locale.setlocale(locale.LC_ALL, name),
+    _umask,
+)
+
+
 class ProcessSettings(Part):
     """Thread switches, stack sizes, garbage collection, time-outs of sockets, locale and file mode mask."""
 
     name = "process settings"
 
     def __init__(self) -> None:
-        self._umask = os.umask
-        self._mask = self._umask(0o022)
-        self._umask(self._mask)
-        self._getters = (
-            sys.getswitchinterval,
-            threading.stack_size,
-            gc.get_threshold,
-            gc.isenabled,
-            socket.getdefaulttimeout,
-        )
-        self._setters: tuple[Callable[[Any], Any], ...] = (
-            sys.setswitchinterval,
-            threading.stack_size,
-            lambda numbers: gc.set_threshold(*numbers),
-            lambda is_enabled: gc.enable() if is_enabled else gc.disable(),
-            socket.setdefaulttimeout,
-            lambda name: locale.setlocale(locale.LC_ALL, name),
-            self._umask,
-        )
+        self._mask = _umask(0o022)
+        _umask(self._mask)
+        self._stack = _stack_size()
         self._first = self._now()
 
     def begin(self) -> None:
@@ -68,15 +70,25 @@ class ProcessSettings(Part):
         self._first = self._now()
 
     def _now(self) -> tuple[Any, ...]:
-        interval, stack, threshold, is_enabled, timeout = self._getters
-        name = _ask_locale(locale.LC_ALL, None)
         # Reading the mask means setting it. It is set to what it was last, so that the files of other threads get the
         # mode they ought to, unless a cell has just changed it.
-        mask = self._umask(self._mask)
+        mask = _umask(self._mask)
         if mask != self._mask:
-            self._umask(mask)
+            _umask(mask)
             self._mask = mask
-        return interval(), stack(), threshold(), is_enabled(), timeout(), name, mask
+        stack = _stack_size(self._stack)  # without a number it would be set to the system's
+        if stack != self._stack:
+            _stack_size(stack)
+            self._stack = stack
+        return (
+            _switch_interval(),
+            stack,
+            _gc_threshold(),
+            _gc_is_enabled(),
+            _default_timeout(),
+            _ask_locale(_LC_ALL, None),
+            mask,
+        )
 
     def read(self) -> Reading | None:
         """Return every setting that was changed, None in the place of others."""
@@ -88,7 +100,7 @@ class ProcessSettings(Part):
     def restore(self, state: Any) -> None:
         """Set what was changed; what this machine doesn't have, a locale say, costs no other setting."""
         failed = []
-        for setter, changed in zip(self._setters, state, strict=True):
+        for setter, changed in zip(_SETTERS, state, strict=True):
             if changed is not None:
                 try:
                     setter(*changed)
@@ -105,10 +117,21 @@ class Arguments(Part):
 
     def __init__(self) -> None:
         self._first = [""]
+        self._list, self._items = sys.argv, tuple(sys.argv)
+
+    def begin(self) -> None:
+        """Take the arguments that the process has been started with."""
+        self._list, self._items = sys.argv, tuple(sys.argv)
+
+    def begin_as_twin(self) -> None:
+        """Take the arguments of this process."""
+        self.begin()
 
     def read(self) -> Reading | None:
         """Return the arguments that cells have set: as data, or as the object that stands in their place."""
         now = sys.argv
+        if now is self._list and len(now) == len(self._items) and all(map(is_, now, self._items)):
+            return None
         if type(now) is list and all(type(argument) is str for argument in now):
             return None if now == self._first else (list(now), {})
         return [], {"sys.argv": now}

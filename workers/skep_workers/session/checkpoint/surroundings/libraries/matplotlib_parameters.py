@@ -1,10 +1,13 @@
 """`rcParams` of matplotlib, which its styles, and seaborn's, set too."""
 
 import os
+import re
 import sys
 import warnings
+from contextlib import suppress
 from importlib import import_module
 from itertools import chain
+from pathlib import Path
 from typing import Any, Final
 
 from skep_workers.session.checkpoint.surroundings.part import Part, Reading, identities, is_plain
@@ -12,6 +15,8 @@ from skep_workers.session.checkpoint.surroundings.part import Part, Reading, ide
 _NAMED: Final = "matplotlib.rcParams[{!r}]"
 _BACKEND: Final = "backend"
 _CYCLER: Final = "cycler"
+# In the file of defaults: a name and its text, up to a comment. All of them are commented out.
+_LINE: Final = re.compile(r"^#?([\w.-]+) *: *(.*?) *(?:#.*)?$", re.MULTILINE)
 _values: Final = dict.values  # `rcParams` itself chooses a backend when it is asked for one
 
 
@@ -25,6 +30,7 @@ class MatplotlibParameters(Part):
         self._held: tuple[Any, ...] = ()
         self._seen = b""
         self._latest: Reading | None = None
+        self._defaults: dict[str, Any] | None = None
 
     def read(self) -> Reading | None:
         """Return the parameters that were set, or that hold a list which was changed."""
@@ -33,12 +39,14 @@ class MatplotlibParameters(Part):
         lists = [value for value in values if type(value) is list]
         held = (*values, *chain.from_iterable(lists))
         if (seen := identities(held)) != self._seen:
-            self._latest = self._changed(parameters, sys.modules["matplotlib"].rcParamsDefault)
+            if self._defaults is None:
+                self._defaults = _defaults(sys.modules["matplotlib"])
+            self._latest = self._changed(parameters, self._defaults)
             self._held, self._seen = held, seen
         return self._latest
 
     @staticmethod
-    def _changed(parameters: Any, defaults: Any) -> Reading | None:
+    def _changed(parameters: Any, defaults: dict[str, Any]) -> Reading | None:
         plain: dict[str, Any] = {}
         objects: dict[str, Any] = {}
         for name, value in dict.items(parameters):
@@ -47,7 +55,7 @@ class MatplotlibParameters(Part):
                     plain[name] = value
                 continue
             known = _plain(value)
-            if known != _plain(dict.get(defaults, name)):
+            if known != defaults.get(name):
                 if is_plain(known):
                     plain[name] = known
                 else:
@@ -67,6 +75,22 @@ class MatplotlibParameters(Part):
         if objects:
             names = {_NAMED.format(name): name for name in dict.keys(import_module("matplotlib").rcParams)}
             _set(import_module("matplotlib"), {names[each]: value for each, value in objects.items() if each in names})
+
+
+def _defaults(matplotlib: Any) -> dict[str, Any]:
+    """Return the defaults as plain data.
+
+    A list that cells change in place may be the very list that is the default, too: those are read from the file that
+    matplotlib comes with.
+    """
+    defaults = {name: _plain(value) for name, value in dict.items(matplotlib.rcParamsDefault)}
+    path = Path(matplotlib.get_data_path(), "matplotlibrc")
+    texts = dict(_LINE.findall(path.read_text(encoding="utf-8"))) if path.is_file() else {}
+    for name, value in defaults.items():
+        if type(value) is list and value[:1] != [_CYCLER] and name in texts:
+            with suppress(Exception):  # of this version's validation
+                defaults[name] = _plain(matplotlib.RcParams.validate[name](texts[name]))
+    return defaults
 
 
 def _plain(value: Any) -> Any:
