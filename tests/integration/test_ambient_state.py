@@ -7,7 +7,7 @@ from tests.integration.ambient.cases import CASES
 
 import skep
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.timeout(180)]  # heavy libraries are loaded five times
 
 KILL = "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"
 

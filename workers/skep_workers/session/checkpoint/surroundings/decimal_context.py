@@ -1,11 +1,12 @@
 """The context of decimal arithmetic that cells run with, and the one that new threads begin with."""
 
 import decimal
+import sys
 from decimal import Context, getcontext, setcontext
 from typing import Any, Final
 
 from skep_workers.session.checkpoint.reducers.definitions import registry
-from skep_workers.session.checkpoint.surroundings.part import Part, Reading
+from skep_workers.session.checkpoint.surroundings.part import Part, Reading, memory_at
 
 _OBJECT: Final = "decimal.getcontext()"
 _FIELDS: Final = ("prec", "rounding", "Emin", "Emax", "capitals", "clamp")
@@ -20,6 +21,7 @@ class DecimalContext(Part):
 
     def __init__(self) -> None:
         self._first = _state(_TEMPLATE)[1]
+        self._template = _memory(_TEMPLATE)
 
     def begin(self) -> None:
         """Make the context of cells, which decimal makes when it is first asked for."""
@@ -31,7 +33,7 @@ class DecimalContext(Part):
         if type(context) is not Context:
             return (None, self._default()), {_OBJECT: context}
         fields = _state(context)[1]
-        if fields == self._first and _state(_TEMPLATE)[1] == self._first:
+        if fields == self._first and _memory(_TEMPLATE) == self._template:
             return None
         return (None if fields == self._first else _plain(fields), self._default()), {}
 
@@ -55,6 +57,15 @@ class DecimalContext(Part):
         """Make a context of a cell's class the current one."""
         if _OBJECT in objects:
             registry.in_cells(lambda: setcontext(objects[_OBJECT]))
+
+
+def _memory(context: Context) -> Any:
+    """Return what is equal only while a context is the same; its fields, where it isn't one of C's."""
+    return memory_at(id(context) + object.__basicsize__, _BYTES) if _IS_READABLE else _state(context)
+
+
+_BYTES: Final = Context.__basicsize__ - object.__basicsize__
+_IS_READABLE: Final = sys.implementation.name == "cpython" and not hasattr(_TEMPLATE, "__dict__")
 
 
 def _plain(fields: tuple[Any, ...]) -> tuple[Any, ...]:

@@ -15,14 +15,19 @@ class Environment(Part):
     def __init__(self) -> None:
         self._first_raw = dict(_raw())
         self._first = dict(os.environ)
+        self._latest: tuple[Any, Reading] | None = None
 
     def read(self) -> Reading | None:
         """Return the variables that were set, and the names of those removed."""
-        if _raw() == self._first_raw:
+        raw = _raw()
+        if raw == self._first_raw:
             return None
+        if self._latest is not None and raw == self._latest[0]:
+            return self._latest[1]
         now = dict(os.environ)
         changed = {name: value for name, value in now.items() if self._first.get(name) != value}
-        return (changed, [name for name in self._first if name not in now]), {}
+        self._latest = dict(raw), ((changed, [name for name in self._first if name not in now]), {})
+        return self._latest[1]
 
     def restore(self, state: Any) -> None:
         """Set and remove the same variables."""

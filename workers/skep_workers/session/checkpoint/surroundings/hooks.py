@@ -87,10 +87,12 @@ class Hooks(Part):
             setattr(_PLACES[name], name.rpartition(".")[2], value)
 
 
+# Those that come from outside. What stands for a fault of the process itself is faulthandler's.
+_NOT_HANDLED: Final = {"SIGKILL", "SIGSTOP", "SIGSEGV", "SIGBUS", "SIGFPE", "SIGILL", "SIGABRT", "SIGTRAP", "SIGSYS"}
 _SIGNALS: Final = {
     int(number): signal.Signals(number).name
     for number in signal.valid_signals()
-    if number < signal.SIGRTMIN and number not in {signal.SIGKILL, signal.SIGSTOP}
+    if number < signal.SIGRTMIN and signal.Signals(number).name not in _NOT_HANDLED
 }
 
 

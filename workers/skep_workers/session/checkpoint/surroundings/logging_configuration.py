@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from operator import attrgetter
 from typing import Any, Final
 
-from skep_workers.session.checkpoint.surroundings.part import Part, Reading, identities, is_plain
+from skep_workers.session.checkpoint.surroundings.part import Part, Reading, is_plain
 
 _ROOT: Final = "root"
 _PLAIN: Final[tuple[Any, ...]] = (logging.NOTSET, True, False, [], [])
@@ -34,8 +34,7 @@ class LoggingConfiguration(Part):
 
     def __init__(self) -> None:
         self._manager = logging.root.manager
-        self._known = b""
-        self._found: tuple[Any, ...] = ()  # held, so that no other object gets the address of one
+        self._found: list[Any] = []
         self._loggers: list[logging.Logger] = []
         self._untouched: list[Any] = []
         self._first = self._globals()
@@ -49,10 +48,10 @@ class LoggingConfiguration(Part):
 
     def read(self) -> Reading | None:
         """Return the configuration of each logger that has one, and that of the module."""
-        found = tuple(self._manager.loggerDict.values())
-        if (now := identities(found)) != self._known:
+        found = list(self._manager.loggerDict.values())
+        if found != self._found:  # placeholders among them give way to loggers
             loggers = [each for each in found if isinstance(each, logging.Logger)]
-            self._found, self._known, self._loggers = found, now, [logging.root, *loggers]
+            self._found, self._loggers = found, [logging.root, *loggers]
             self._untouched = [_PLAIN_ROOT, *([_PLAIN] * len(loggers))]
         configured = list(map(_configuration, self._loggers))
         own = self._globals()

@@ -2,8 +2,7 @@
 
 import sys
 from array import array
-from ctypes import c_void_p as _pointer
-from ctypes import sizeof, string_at
+from ctypes import PYFUNCTYPE, c_ssize_t, c_void_p, py_object, pythonapi, sizeof
 from types import MethodType
 from typing import Any, ClassVar, Final
 
@@ -65,9 +64,14 @@ def is_the_engines(value: Any) -> bool:
     return type(value) is MethodType and str(getattr(value.__func__, "__module__", "")).startswith(_ENGINE)
 
 
+# `ctypes.string_at` without a frame of Python's: (address, number of bytes) -> bytes.
+memory_at: Final = PYFUNCTYPE(py_object, c_void_p, c_ssize_t)(("PyBytes_FromStringAndSize", pythonapi))
+
+
 def identities(values: tuple[Any, ...]) -> bytes:
     """Return the addresses of these objects in one piece; `==` on the objects could run code of theirs."""
-    return string_at(id(values) + _HEADER_BYTES, len(values) * _POINTER_BYTES)
+    found: bytes = memory_at(id(values) + _HEADER_BYTES, len(values) * _POINTER_BYTES)
+    return found
 
 
 def _listed_identities(values: tuple[Any, ...]) -> bytes:
@@ -75,7 +79,7 @@ def _listed_identities(values: tuple[Any, ...]) -> bytes:
 
 
 _HEADER_BYTES: Final = tuple.__basicsize__
-_POINTER_BYTES: Final = sizeof(_pointer)
+_POINTER_BYTES: Final = sizeof(c_void_p)
 _PROBE: Final = (object(), "probe", 10**9)
 if sys.implementation.name != "cpython" or identities(_PROBE) != _listed_identities(_PROBE):
     identities = _listed_identities

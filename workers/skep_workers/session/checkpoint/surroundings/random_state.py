@@ -2,10 +2,9 @@
 
 import random
 import sys
-from ctypes import string_at  # bound early: user code may patch ctypes
 from typing import Any
 
-from skep_workers.session.checkpoint.surroundings.part import Part, Reading
+from skep_workers.session.checkpoint.surroundings.part import Part, Reading, memory_at
 
 _getstate, _setstate = random.getstate, random.setstate
 
@@ -58,4 +57,4 @@ def _raw() -> tuple[Any, ...] | None:
     """Return the memory of the generator, which is its state to the last bit; None where it isn't one of C's."""
     if not _IS_READABLE:
         return None
-    return string_at(id(_generator) + _HEADER_BYTES, _STATE_BYTES), _generator.gauss_next  # type: ignore[union-attr]
+    return memory_at(id(_generator) + _HEADER_BYTES, _STATE_BYTES), _generator.gauss_next  # type: ignore[union-attr]

@@ -4,9 +4,8 @@ import gc
 import locale
 import sys
 import threading
-from _locale import LC_ALL as _LC_ALL
-from _locale import setlocale as _ask_locale  # the public one spends longer on its arguments than on the question
 from collections.abc import Callable
+from ctypes import PyDLL, c_char_p, c_int
 from gc import get_threshold as _gc_threshold  # all bound early: user code may patch these modules
 from gc import isenabled as _gc_is_enabled
 from operator import is_
@@ -43,13 +42,17 @@ class InterpreterLimits(Part):
             setter(value)
 
 
+# Python's own would decode the long name of a locale after every cell.
+_locale_of: Final = PyDLL(None)["setlocale"]
+_locale_of.restype, _locale_of.argtypes = c_char_p, (c_int, c_char_p)
+
 _SETTERS: Final[tuple[Callable[[Any], Any], ...]] = (
     sys.setswitchinterval,
     threading.stack_size,
     lambda numbers: gc.set_threshold(*numbers),
     lambda is_enabled: gc.enable() if is_enabled else gc.disable(),
     setdefaulttimeout,
-    lambda name: locale.setlocale(locale.LC_ALL, name),
+    lambda name: locale.setlocale(locale.LC_ALL, name.decode()),
     _umask,
 )
 
@@ -86,7 +89,7 @@ class ProcessSettings(Part):
             _gc_threshold(),
             _gc_is_enabled(),
             _default_timeout(),
-            _ask_locale(_LC_ALL, None),
+            _locale_of(locale.LC_ALL, None),
             mask,
         )
 

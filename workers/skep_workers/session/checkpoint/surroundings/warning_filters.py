@@ -23,6 +23,7 @@ class WarningFilters(Part):
 
     def __init__(self) -> None:
         self._first: tuple[Any, ...] = tuple(warnings.filters)
+        self._latest: tuple[tuple[Any, ...], Reading] | None = None
 
     def begin(self) -> None:
         """Take the filters that the process has been started with."""
@@ -33,6 +34,9 @@ class WarningFilters(Part):
         filters: Sequence[Any] = warnings.filters
         if len(filters) == len(self._first) and all(map(is_, filters, self._first)):
             return None
+        latest = self._latest
+        if latest is not None and len(filters) == len(latest[0]) and all(map(is_, filters, latest[0])):
+            return latest[1]
         plain: list[Any] = []
         objects: dict[str, Any] = {}
         for index, item in enumerate(filters):
@@ -42,7 +46,8 @@ class WarningFilters(Part):
                 objects[_named(index)] = item
             elif known[2] is None:
                 objects[_category_of(index)] = item[2]
-        return plain, objects
+        self._latest = tuple(filters), (plain, objects)
+        return self._latest[1]
 
     def restore(self, state: Any) -> None:
         """Put the filters back whose categories are built in."""

@@ -2,11 +2,10 @@
 
 import sys
 from array import array
-from ctypes import string_at  # bound early: user code may patch ctypes
 from importlib import import_module
 from typing import Any, Final
 
-from skep_workers.session.checkpoint.surroundings.part import Part, Reading
+from skep_workers.session.checkpoint.surroundings.part import Part, Reading, memory_at
 
 _OBJECT: Final = "numpy.random.get_bit_generator()"
 _MERSENNE: Final = "MT19937"
@@ -74,8 +73,8 @@ def _fingerprint(module: Any) -> Any:
     generator, source = getattr(module.get_state, "__self__", None), module.get_bit_generator()
     if type(source) is not module.MT19937 or type(generator) is not module.RandomState:
         return type(source), _packed(module.get_state(legacy=False))
-    own = string_at(id(generator) + _HEADER_BYTES, type(generator).__basicsize__ - _HEADER_BYTES)
-    return own, string_at(source.ctypes.state_address, _MERSENNE_BYTES)
+    own = memory_at(id(generator) + _HEADER_BYTES, type(generator).__basicsize__ - _HEADER_BYTES)
+    return own, memory_at(source.ctypes.state_address, _MERSENNE_BYTES)
 
 
 def _state(module: Any) -> Reading:
