@@ -24,6 +24,10 @@ NAMES = {
     32: "find_type", 33: "make_captured_output", 34: "make_path_below_home",
     40: "make_own_module", 41: "fill_module", 42: "find_in_module", 43: "find_names",
     44: "find_decimal_context", 45: "take_last",
+    60: "the_session_loop", 61: "make_done_future", 62: "set_future_outcome", 63: "find_replaced",
+    64: "find_context_variable", 65: "make_token", 66: "make_context", 67: "set_context_values", 68: "make_iterator",
+    69: "make_handler", 70: "set_handler_state", 71: "make_thread_local", 72: "set_thread_local", 73: "make_pool",
+    74: "make_instance", 75: "set_instance_state",
 }  # fmt: skip
 
 

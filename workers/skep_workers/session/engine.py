@@ -72,7 +72,7 @@ class Engine:
     def keep_with(self, keeper: Keeper) -> None:
         """Save the namespace after each cell with this keeper."""
         self._keeper = keeper
-        keeper.follow(lambda: self._compiler.future_flags, self._async.context, self._is_quiet)
+        keeper.follow(lambda: self._compiler.future_flags, self._async.context, self._is_quiet, self._loop)
 
     @property
     def future_flags(self) -> int:

@@ -70,9 +70,9 @@ class NamespaceManager:
         return not isinstance(self.names[name], _DEFINITIONS) or isinstance(value, _DEFINITIONS)
 
     def user_names(self) -> list[str]:
-        """Give the names that cells have bound, in order of binding."""
+        """Return the names that cells have bound, in order of binding. A key that is no string is no name."""
         with self._lock:
-            return [name for name in list(self.names) if name not in ENGINE_INTERNALS]
+            return [name for name in list(self.names) if isinstance(name, str) and name not in ENGINE_INTERNALS]
 
     def let_go(self, kept: AbstractSet[str]) -> list[Any]:
         """Unbind every name but these, and give the module's own their first values; gives what was unbound."""
@@ -85,7 +85,7 @@ class NamespaceManager:
     def clear(self) -> None:
         """Unbind every name of the user's, one by one; engine internals stay."""
         with self._lock:
-            for name in self.user_names():
+            for name in [name for name in self.names if name not in ENGINE_INTERNALS]:
                 self.names.pop(name, None)
 
     def push_result(self, value: object) -> None:

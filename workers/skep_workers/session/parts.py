@@ -97,6 +97,7 @@ class Parts:
         os.register_at_fork(after_in_child=self.link.become_forked_copy)
         os.register_at_fork(after_in_child=self.reader.become_forked_copy)
         self._take_streams_and_signals()
+        self.keeper.note_start()
 
     def _take_streams_and_signals(self) -> None:
         install_streams(self._streams)
@@ -190,3 +191,4 @@ class Parts:
         sys.argv = [""]
         self._install_names()
         self._take_streams_and_signals()
+        self.keeper.note_start_as_twin()

@@ -27,7 +27,7 @@ from skep_workers.session.checkpoint.state import (
     SnapshotLimits,
     State,
 )
-from skep_workers.session.checkpoint.surroundings.ambient import Ambient
+from skep_workers.session.checkpoint.surroundings.ambient import FUTURE_FLAGS, Ambient
 from skep_workers.session.checkpoint.surroundings.imports import SUBMODULES, Imports
 from skep_workers.session.checkpoint.surroundings.workspace import DEFAULT_QUOTA_BYTES, Workspace
 from skep_workers.session.clock import monotonic
@@ -50,7 +50,7 @@ class Keeper:
         self._namespace = namespace
         self._socket = sock
         self._when_free = when_free
-        self._ambient = Ambient()
+        self._ambient = Ambient(namespace.names)
         self._store = ChunkStore()
         self._future_flags: Callable[[], int] = lambda: 0
         self._is_final: Callable[[], bool] = lambda: False
@@ -75,14 +75,21 @@ class Keeper:
         self._ambient.begin(directory)
         self._imports.begin(directory)
 
-    def follow(self, future_flags: Callable[[], int], context: Context, is_final: Callable[[], bool]) -> None:
-        """Take where to read the compiler's future flags, and the context that cells run in.
+    def note_start(self) -> None:
+        """Take the process as it is now, with all that is the engine's, as what needs no saving."""
+        self._ambient.note_start()
+
+    def follow(
+        self, future_flags: Callable[[], int], context: Context, is_final: Callable[[], bool], loop: object
+    ) -> None:
+        """Take where to read the compiler's future flags, and the context and the loop that cells run in.
 
         `is_final` tells whether nothing of user code is left to run now.
         """
         self._future_flags = future_flags
         self._is_final = is_final
         registry.context = context
+        registry.loop = loop
 
     def install(self) -> None:
         """Make `skep_restore` known to cells."""
@@ -206,6 +213,7 @@ class Keeper:
             store.release()
         result.lost = {told(name): reason for name, reason in result.lost.items()}
         self._imports.restore(self._namespace.names, result.lost)
+        result.notes += self._ambient.finish(self._namespace.names)
         self._recipes.follow(self._namespace.names, result.lost)
         checkpoint = f"{manifest.seq}-0"
         self.lost.remember([LostName(name, reason, checkpoint) for name, reason in result.lost.items()])
@@ -219,7 +227,10 @@ class Keeper:
         self._snapshots.join(JOIN_SECONDS)  # what it made is stored, but it may not have ended yet
         if self._is_wanted or self._snapshots.is_busy:
             return "its latest state is not saved yet"
-        return self._snapshots.reason_against(Manifest.unpack(packed_manifest))
+        reason = self._snapshots.reason_against(Manifest.unpack(packed_manifest))
+        if not reason:
+            self._ambient.hold(self._future_flags())
+        return reason
 
     @property
     def descriptors(self) -> set[int]:
@@ -229,6 +240,10 @@ class Keeper:
     def copy_files(self, directory: int) -> None:
         """Copy the files of the latest checkpoint to another directory. Raises OSError, ValueError."""
         self._workspace.copy_to(self._snapshots.files, directory)
+
+    def note_start_as_twin(self) -> None:
+        """Take what of the engine's is this process's own as what needs no saving."""
+        self._ambient.note_start_as_twin()
 
     def begin_as_twin(self, sock: socket.socket, directory: str) -> None:
         """Go on as the keeper of another session's process, to which the files have been copied. Raises OSError."""
@@ -247,10 +262,11 @@ class Keeper:
         lost, kept = dict(manifest.lost), manifest.names
         # Kept alive where nobody finds it: what ends with it, a database's journal say, is the parent's to end.
         self._buried += self._namespace.let_go(kept)
+        notes = self._ambient.take_over(state.ambient, kept)
         self._recipes.follow_again(self._namespace.names, kept, lost)
         checkpoint = f"{manifest.seq}-0"
         self.lost.remember([LostName(name, reason, checkpoint) for name, reason in lost.items()])
-        return Restored("", lost, []), state.ambient.get("future_flags", 0)
+        return Restored("", lost, notes), state.ambient.get(FUTURE_FLAGS, 0)
 
     def _on_free(self, has_saved: bool) -> None:
         # A child that made nothing: what it should have saved is still wanted, less what it failed at.
@@ -261,12 +277,14 @@ class Keeper:
         names = self._namespace.names
         kept = [*self._namespace.user_names(), *_KEPT_INTERNALS]
         workspace = self._workspace
+        saved = self._recipes.put_in({name: names[name] for name in kept if name in names})
+        ambient = self._ambient.read(self._future_flags(), saved)
         return State(
-            self._recipes.put_in({name: names[name] for name in kept if name in names}) | self._imports.read(names),
-            self._ambient.read(self._future_flags()) | {SUBMODULES: self._imports.submodules()},
+            saved | self._imports.read(names),
+            ambient | {SUBMODULES: self._imports.submodules()},
             workspace.read(),
             workspace.unstored,
-            workspace.lost,
+            workspace.lost | self._ambient.lost if self._ambient.lost else workspace.lost,
             self._is_final(),
         )
 

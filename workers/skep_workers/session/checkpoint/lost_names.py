@@ -56,6 +56,10 @@ def _module_of_error(exc: BaseException) -> str:
 
 
 def describe(exc: BaseException) -> str:
-    """Return in one line why something could not be saved or restored."""
-    text = str(exc).strip().splitlines()[0] if str(exc).strip() else ""
-    return f"{type(exc).__name__}: {text}"[:300] if text else type(exc).__name__
+    """Return in one line why something could not be saved or restored; the exception's own text is user code."""
+    name = type.__dict__["__name__"].__get__(type(exc))
+    try:
+        lines = str(exc).strip().splitlines()
+    except BaseException:  # noqa: BLE001 - its __str__ may raise anything
+        lines = []
+    return f"{name}: {lines[0]}"[:300] if lines else name[:300]

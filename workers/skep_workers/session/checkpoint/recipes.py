@@ -57,7 +57,8 @@ class Recipes:
 
     def follow(self, names: dict[str, Any], lost: dict[str, str]) -> None:
         """Take the recipes out of restored names and bind what they make; what fails is added to `lost`."""
-        self._recipes = {name.removeprefix(PREFIX): names.pop(name) for name in [*names] if name.startswith(PREFIX)}
+        found = [name for name in [*names] if isinstance(name, str) and name.startswith(PREFIX)]
+        self._recipes = {name.removeprefix(PREFIX): names.pop(name) for name in found}
         for name in [name for name in lost if name.startswith(PREFIX)]:
             lost[name.removeprefix(PREFIX)] = f"its recipe could not be saved: {lost.pop(name)}"
         for name, recipe in self._recipes.items():

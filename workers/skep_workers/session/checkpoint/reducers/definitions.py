@@ -44,6 +44,7 @@ class _Registry:
         self.lost_definitions: dict[str, str] = {}  # those that could not be restored, with the reason
         self.home = ""  # the session's directory
         self.context: Context | None = None  # where cells run, and their context variables have values
+        self.loop: Any = None  # that cells run in
 
     def in_cells(self, function: Callable[[], T]) -> T:
         """Call a function in the context that cells run in."""

@@ -4,6 +4,7 @@ A reducer gives what `__reduce_ex__` would. What is made in a restored stream by
 it: checkpoints name these functions.
 """
 
+import asyncio
 import builtins
 import dataclasses
 import decimal
@@ -19,17 +20,31 @@ import types
 import weakref
 from _thread import RLock
 from collections import OrderedDict
-from contextvars import Context, ContextVar
+from contextvars import Context, ContextVar, Token
 from pickle import PicklingError  # bound early: user code may patch pickle
 from struct import Struct
+from threading import local
 from types import MappingProxyType, MethodType
 from typing import Any, Final
 
 from skep_workers.session.capturing import CapturedOutput
+from skep_workers.session.checkpoint.reducers import logging_objects
+from skep_workers.session.checkpoint.reducers.asyncio_objects import reduce_future, refuse_handle, the_session_loop
+from skep_workers.session.checkpoint.reducers.builtin_objects import (
+    find_replaced,
+    is_replaced,
+    reduce_builtin_function,
+)
 from skep_workers.session.checkpoint.reducers.code import reduce_code
+from skep_workers.session.checkpoint.reducers.context_variables import (
+    reduce_context,
+    reduce_context_variable,
+    reduce_token,
+)
 from skep_workers.session.checkpoint.reducers.definitions import Reduced, Reducer, is_made_by_c, module_of, registry
 from skep_workers.session.checkpoint.reducers.descriptors import reduce_descriptor, reduce_slot
 from skep_workers.session.checkpoint.reducers.functions import reduce_cell
+from skep_workers.session.checkpoint.reducers.iterators import ITERATORS, reduce_iterator
 from skep_workers.session.checkpoint.reducers.locks import LOCK, reduce_lock, reduce_recursive_lock
 from skep_workers.session.checkpoint.reducers.owned import reduce_decimal_context
 from skep_workers.session.checkpoint.reducers.paths import PATHS, reduce_path
@@ -42,6 +57,7 @@ from skep_workers.session.checkpoint.reducers.references import (
     reduce_weak_proxy,
     reduce_weak_reference,
 )
+from skep_workers.session.checkpoint.reducers.thread_objects import reduce_thread_local
 
 ENGINE: Final = "skep_workers."
 
@@ -96,28 +112,6 @@ def make_match(pattern: Any, method: str, text: Any, start: int, end: int) -> An
     return getattr(pattern, method)(text, start, end)
 
 
-def _context_variable(var: ContextVar[Any]) -> Reduced:
-    missing = object()
-    try:
-        default: tuple[Any, ...] = (Context().run(var.get),)
-    except LookupError:
-        default = ()
-    value = registry.context.get(var, missing) if registry.context is not None else missing
-    state = None if value is missing else (value,)
-    return make_context_variable, (var.name, default), state, None, None, set_context_variable
-
-
-def make_context_variable(name: str, default: tuple[Any, ...]) -> ContextVar[Any]:
-    """Make a context variable."""
-    return ContextVar(name, default=default[0]) if default else ContextVar(name)
-
-
-def set_context_variable(var: ContextVar[Any], state: tuple[Any]) -> None:
-    """Set a context variable where cells run."""
-    if registry.context is not None:
-        registry.context.run(var.set, state[0])
-
-
 def _open_file(file: Any) -> Reduced:
     return _stream(file, "an open file can't be saved")
 
@@ -148,6 +142,8 @@ def make_captured_output(stdout: str, stderr: str, outputs: Any) -> CapturedOutp
 
 def reduce_engine_object(value: Any) -> Reduced:
     """Save an object of the engine's by the name under which user code gets it. Raises PicklingError."""
+    if value is registry.loop:
+        return the_session_loop, ()
     for name, found in vars(builtins).items():
         if found is value:
             return getattr, (builtins, name)
@@ -167,6 +163,8 @@ def _field_kind(value: Any) -> Reduced:
 
 def reduce_builtin_type(kind: type) -> Any:
     """Save a type made by C code that its module doesn't name, as those of dict's views and iterators."""
+    if is_replaced(kind, kind.__name__):
+        return find_replaced, (kind.__name__,)
     if is_made_by_c(kind) and getattr(sys.modules.get(module_of(kind)), kind.__name__, None) is not kind:
         for module in ("types", "_collections_abc"):
             for name, value in vars(sys.modules[module]).items():
@@ -206,7 +204,17 @@ REDUCERS: Final[dict[type, Reducer]] = {
     weakref.WeakValueDictionary: reduce_weak_dict,
     weakref.WeakSet: lambda weak: (weakref.WeakSet, (list(weak),)),
     re.Match: _match,
-    ContextVar: _context_variable,
+    ContextVar: reduce_context_variable,
+    Token: reduce_token,
+    Context: reduce_context,
+    asyncio.Future: reduce_future,
+    asyncio.Task: reduce_future,
+    asyncio.Handle: refuse_handle,
+    asyncio.TimerHandle: refuse_handle,
+    local: reduce_thread_local,
+    types.BuiltinFunctionType: reduce_builtin_function,
+    **dict.fromkeys(ITERATORS, reduce_iterator),
+    **logging_objects.REDUCERS,
     Struct: lambda struct: (Struct, (struct.format,)),
     decimal.Context: reduce_decimal_context,
     random.SystemRandom: lambda _: (random.SystemRandom, ()),

@@ -67,6 +67,7 @@ class Trial:
         self._avoided = Avoided()
         self._counts: dict[str, int] = {}
         self._is_spent = False
+        self._token = os.urandom(16)  # the last thing that the trial process writes
 
     def run(self) -> Failures | None:
         """Return what can't be restored; None if no trial was possible: the process ends whatever is left out."""
@@ -100,8 +101,9 @@ class Trial:
             _kill(pid)
         _, status = os.waitpid(pid, 0)
         code = os.waitstatus_to_exitcode(status)
-        if code == DONE_EXIT:
-            names, definitions = msgpack.unpackb(packed, unicode_errors="surrogatepass")
+        if code == DONE_EXIT and packed.endswith(self._token):  # code of users may end it with any exit status
+            plain = packed.removesuffix(self._token)
+            names, definitions = msgpack.unpackb(plain, unicode_errors="surrogatepass")
             return names, definitions
         is_hung = code in {-signal.SIGALRM, -signal.SIGVTALRM, -signal.SIGKILL}
         self._leave_out(hung(self._call_seconds) if is_hung else _ENDED)
@@ -136,7 +138,7 @@ class Trial:
             with Guard(self._avoided, self._page, call_seconds=self._call_seconds, is_fatal=True) as guard:
                 names, definitions = self._read_all(guard, kept)
             os.set_blocking(write, True)
-            data = msgpack.packb((names, definitions), unicode_errors="surrogatepass")
+            data = msgpack.packb((names, definitions), unicode_errors="surrogatepass") + self._token
             while data:
                 data = data[os.write(write, data) :]
             status = DONE_EXIT

@@ -29,6 +29,7 @@ from skep_workers.session.checkpoint.state import SnapshotLimits, State
 from skep_workers.session.checkpoint.unchanged.unchanged_buffers import Place
 
 DONE_EXIT: Final = 83  # not 0: that is what user code ends its process with
+ENDED: Final = "ended the process that did it"
 _BUFFER_BYTES: Final = 1024 * 1024
 
 
@@ -60,6 +61,7 @@ class SnapshotChild:
         self.learned_definitions: Learned | None = None
         self.imported_again: dict[str, frozenset[str]] = {}  # modules that it could save by their names only
         self._progress = Progress()
+        self._token = os.urandom(16)  # the last thing that the child writes
         self._pid = 0
         self.size = 0
         self.file = os.memfd_create("skep-snapshot", os.MFD_CLOEXEC)
@@ -107,7 +109,7 @@ class SnapshotChild:
                     definitions = (list(found.numbers.items()), list(found.shared), list(found.others))
                 everything = (packed, learned, again, definitions, task.earlier.trials.latest.pack())
                 tail = packb(everything, unicode_errors="surrogatepass")
-                out.write(tail + len(tail).to_bytes(8, "big"))
+                out.write(tail + len(tail).to_bytes(8, "big") + self._token)
             status = DONE_EXIT
         finally:
             os._exit(status)
@@ -115,8 +117,10 @@ class SnapshotChild:
     def finish(self) -> Manifest | None:
         """Wait for the child; gives the manifest it made, or None if it made none."""
         cause = self._reap(self._limits.seconds)
+        if cause is None and not self._is_complete():
+            cause = ENDED
         if cause is None:
-            size = os.fstat(self.file).st_size
+            size = os.fstat(self.file).st_size - len(self._token)
             length = int.from_bytes(os.pread(self.file, 8, size - 8), "big")
             self.size = size - 8 - length
             tail = unpackb(os.pread(self.file, length, self.size), unicode_errors="surrogatepass", strict_map_key=False)
@@ -138,6 +142,11 @@ class SnapshotChild:
         self.failed.update(dict.fromkeys(names, f"pickling it {cause}"))
         return None
 
+    def _is_complete(self) -> bool:
+        """Return whether the child came to its end: code of users may end it with any exit status."""
+        size = os.fstat(self.file).st_size
+        return os.pread(self.file, len(self._token), max(0, size - len(self._token))) == self._token
+
     def _reap(self, seconds: float) -> str | None:
         """Wait for the child's end, and kill it at its deadline; gives what went wrong."""
         ends_at = time.monotonic() + seconds
@@ -153,11 +162,11 @@ class SnapshotChild:
             if not ready:
                 return f"took longer than {seconds:g} s"
             if os.waitstatus_to_exitcode(status) != DONE_EXIT:
-                return "ended the process that did it"
+                return ENDED
             return None
         # Somebody else (user code that waits for any child) has reaped it; what it wrote tells.
         size = os.fstat(self.file).st_size
-        return None if size else "ended the process that did it"
+        return None if size else ENDED
 
     def close(self) -> None:
         """Give the file back."""

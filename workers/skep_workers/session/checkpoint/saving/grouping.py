@@ -251,9 +251,9 @@ class GroupPickler:
             return self._pickle(names, value, keys=self.keys, is_trusting=self._in_place)
         except (TooLarge, Untrusted):
             raise
-        except (KeyboardInterrupt, GeneratorExit):
-            raise
-        except BaseException as exc:  # noqa: BLE001 - user code runs in __reduce__, and may even exit
+        except BaseException as exc:  # user code runs in __reduce__, and may even exit
+            if self._in_place and isinstance(exc, KeyboardInterrupt):
+                raise
             for name in names:
                 self.lost[name] = describe(exc)
             return None

@@ -10,26 +10,29 @@
 - Large buffers go out of band (pickle protocol 5), so that they are neither copied nor pickled.
 """
 
+import asyncio
 import copyreg
 import enum
 import io
+import logging
 import pickle
 import sys
 from collections.abc import Callable
+from concurrent.futures import Executor
 from functools import cached_property
-from types import (
-    CodeType,
-    FunctionType,
-    ModuleType,
-)
+from threading import local
+from types import CodeType, FunctionType, ModuleType
 from typing import Any, Final
 
 from skep_workers.session.checkpoint import stored_names
 from skep_workers.session.checkpoint.reducers import arrays
+from skep_workers.session.checkpoint.reducers.asyncio_objects import reduce_future, refuse_handle
 from skep_workers.session.checkpoint.reducers.classes import reduce_class, reduce_member
 from skep_workers.session.checkpoint.reducers.code import reduce_code
 from skep_workers.session.checkpoint.reducers.definitions import (
     DefinitionKeys,
+    Reducer,
+    class_attribute,
     definition,
     is_definition,
     is_found,
@@ -40,8 +43,10 @@ from skep_workers.session.checkpoint.reducers.definitions import (
 from skep_workers.session.checkpoint.reducers.descriptors import DESCRIPTORS, reduce_descriptor
 from skep_workers.session.checkpoint.reducers.exceptions import reduce_exception
 from skep_workers.session.checkpoint.reducers.functions import reduce_function
+from skep_workers.session.checkpoint.reducers.instances import answers_itself, reduce_instance
 from skep_workers.session.checkpoint.reducers.library_names import find_in_module, library_place
 from skep_workers.session.checkpoint.reducers.locks import LIVING, refuse_living
+from skep_workers.session.checkpoint.reducers.logging_objects import reduce_handler
 from skep_workers.session.checkpoint.reducers.modules import (
     ModuleContent,
     modules_by_dict,
@@ -58,6 +63,7 @@ from skep_workers.session.checkpoint.reducers.standard_library import (
     reduce_builtin_type,
     reduce_engine_object,
 )
+from skep_workers.session.checkpoint.reducers.thread_objects import reduce_pool, reduce_thread_local
 from skep_workers.session.checkpoint.reducers.type_parameters import is_evaluated_late, reduce_type_parameter
 from skep_workers.session.checkpoint.saving.kinds import Kinds, Traits, is_common_metaclass, reduces_plainly
 from skep_workers.session.checkpoint.saving.memo import Memo
@@ -168,10 +174,16 @@ class SnapshotPickler(pickle.Pickler):
         self._note(kind, traits)
         if issubclass(kind, BaseException):
             return reduce_exception(obj)
+        if issubclass(kind, _KINDS_WITH_SUBCLASSES) and _has_no_say(kind):
+            reduced = _reduce_as_its_kind(obj)
+            if reduced is not NotImplemented:
+                return reduced
         if issubclass(kind, DESCRIPTORS):
             return reduce_descriptor(obj)
         if is_own and not reduces_plainly(kind):
             return self._own_reduction(obj, kind)
+        if answers_itself(kind) and reduces_plainly(kind):
+            return reduce_instance(obj, PROTOCOL)
         if not is_living:  # each is asked
             self._plain.add(kind)
         return NotImplemented
@@ -266,6 +278,25 @@ class SnapshotPickler(pickle.Pickler):
 
 
 _STREAM_PARTS: Final = frozenset({ModuleContent, Prefixed, Reference, Swap})
+# Kinds of the standard library whose subclasses, a cell's or a library's, are saved as they are.
+_SUBCLASSED: Final[dict[type, Reducer]] = {
+    asyncio.Future: reduce_future,
+    asyncio.Handle: refuse_handle,
+    logging.Handler: reduce_handler,
+    local: reduce_thread_local,
+    Executor: reduce_pool,
+}
+_KINDS_WITH_SUBCLASSES: Final = tuple(_SUBCLASSED)
+
+
+def _reduce_as_its_kind(obj: Any) -> Any:
+    return next(reduce(obj) for kind, reduce in _SUBCLASSED.items() if isinstance(obj, kind))
+
+
+def _has_no_say(kind: type) -> bool:
+    """Return whether a class says nothing of its own about how its instances are pickled."""
+    hooks = ("__reduce__", "__reduce_ex__", "__getstate__")
+    return all(class_attribute(kind, hook) is object.__dict__[hook] for hook in hooks)
 
 
 def dumps_plain(value: Any) -> bytes:

@@ -6,17 +6,18 @@ whether it is a path, only the code that made it knows.
 """
 
 import os
-from typing import Any
+from typing import Any, Final
 
 from skep_workers.session.checkpoint.reducers.paths import place_below
+
+HOME: Final = "home"  # the session's directory, in its ambient state
 
 
 def rebased(state: dict[str, Any], home: str) -> dict[str, Any]:
     """Return the ambient state of a session, with paths below its directory moved to below this one."""
-    origin = state.get("home", home)  # those of version 0.1.0 don't say
+    moved, origin = dict(state), state[HOME]
     if origin == home:
-        return state
-    moved = dict(state)
+        return moved
     if "environment" in state:
         changed, removed = state["environment"]
         moved["environment"] = ({name: _rebased_list(text, origin, home) for name, text in changed.items()}, removed)

@@ -23,6 +23,7 @@ from typing import Any, Final
 from skep_workers.session.checkpoint.reducers.definitions import TYPE_PARAMETERS, is_definition
 from skep_workers.session.checkpoint.reducers.origins import names_of, origins
 from skep_workers.session.checkpoint.reducers.owned import LOGGERS, owned
+from skep_workers.session.checkpoint.unchanged.logging_fingerprints import LOGGING_KINDS, logging_fingerprint
 
 _ATOMS: Final = frozenset(
     {
@@ -67,8 +68,11 @@ def is_immutable(value: object, depth: int = 0) -> bool:
 
 def fingerprint(value: object) -> Fingerprint | None:
     """Give what tells whether a definition has changed (compare with `same`), or None if nothing does."""
-    if type(value) is FunctionType:
-        return _function_fingerprint(value)
+    kind = type(value)
+    if kind is FunctionType:
+        return _function_fingerprint(value)  # type: ignore[arg-type]
+    if kind in LOGGING_KINDS:
+        return logging_fingerprint(value, is_immutable)
     if not is_definition(value):
         return _reference_fingerprint(value)
     if type(value) in TYPE_PARAMETERS:

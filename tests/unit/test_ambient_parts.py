@@ -1,0 +1,150 @@
+"""The parts of the ambient state, one by one, where no session is needed."""
+
+import decimal
+import io
+import logging
+import random
+import sys
+import warnings
+from contextvars import copy_context
+
+import pytest
+
+from skep_workers.session.checkpoint.surroundings.ambient import Ambient
+from skep_workers.session.checkpoint.surroundings.codec_registry import CodecRegistry
+from skep_workers.session.checkpoint.surroundings.libraries import library_parts
+from skep_workers.session.checkpoint.surroundings.part import identities, is_plain
+from skep_workers.session.checkpoint.surroundings.search_path import SearchPath
+from skep_workers.session.checkpoint.surroundings.warning_filters import WarningFilters
+from skep_workers.session.checkpoint.unchanged.fingerprints import fingerprint, same
+
+
+class Touchy:
+    """Runs code when it is compared."""
+
+    def __eq__(self, other: object) -> bool:
+        raise RuntimeError
+
+    __hash__ = object.__hash__
+
+
+@pytest.fixture(autouse=True)
+def _process_as_before():
+    path, filters, state = list(sys.path), list(warnings.filters), random.getstate()
+    yield
+    sys.path[:] = path
+    warnings.filters[:] = filters
+    random.setstate(state)
+
+
+def test_identities_are_equal_for_the_same_objects_only():
+    one, other = Touchy(), Touchy()
+
+    assert identities((one, other)) == identities((one, other))
+    assert identities((one, other)) != identities((other, one))
+    assert len(identities(())) == 0
+
+
+@pytest.mark.parametrize("value", [1, "a", None, [1, (2.5, {"a": b"b"})], {1: {2}}, frozenset({True})])
+def test_data_of_built_in_types_is_plain(value):
+    assert is_plain(value)
+
+
+@pytest.mark.parametrize("value", [Touchy(), [Touchy()], {"a": len}, type("Own", (str,), {})("a"), [[[[[[[[1]]]]]]]]])
+def test_other_values_are_not_plain(value):
+    assert not is_plain(value)
+
+
+def test_looking_at_the_search_path_runs_no_code_of_its_entries():
+    part = SearchPath()
+    part.begin()
+    sys.path.append(Touchy())
+
+    state, objects = part.read()
+    assert state[-1] is None
+    assert [type(each) for each in objects.values()] == [Touchy]
+    assert part.read()[0] == state
+
+
+def test_filters_of_version_0_1_0_are_restored():
+    old = [("error", None, UserWarning, None, 0)]
+    WarningFilters().restore(old)
+
+    assert warnings.filters == old
+
+
+def test_a_decimal_context_of_version_0_1_0_is_restored():
+    ambient = Ambient({})
+    context = copy_context()
+    context.run(ambient.restore, {"future_flags": 0, "decimal": (7, decimal.ROUND_UP)})
+    assert context.run(ambient.finish, {}) == []
+
+    assert context.run(decimal.getcontext).prec == 7
+
+
+def test_a_part_that_fails_is_told_and_costs_no_other():
+    ambient = Ambient({})
+    random.seed(1)
+    expected = random.getstate()
+    random.seed(2)
+    ambient.restore({"time zone": (("NO", "NO"), 1, 1, 0), "path": 5, "random": expected, "signals": {"SIGNONE": 1}})
+    notes = ambient.finish({})
+
+    assert random.getstate() == expected
+    assert [note.partition(":")[0] for note in notes] == ["time zone", "path", "signals"]
+
+
+def test_a_part_that_can_not_be_read_is_told_until_it_can(monkeypatch):
+    ambient = Ambient({})
+    monkeypatch.delattr(sys, "excepthook")
+    ambient.read(0, {})
+    assert list(ambient.lost) == ["(hooks)"]
+
+    monkeypatch.undo()
+    ambient.read(0, {})
+    assert ambient.lost == {}
+
+
+def test_the_registry_of_codecs_is_found():
+    part = CodecRegistry()
+
+    assert len(part._functions) > 0
+    assert {"strict", "ignore", "replace"} <= set(part._handlers)
+
+
+def test_each_part_has_a_name_of_its_own():
+    names = [part.name for part in library_parts()]
+
+    assert len(set(names)) == len(names)
+    assert not set(names) & set(Ambient({})._parts) - set(names)
+
+
+CHANGES = {
+    "its level": lambda handler: handler.setLevel("ERROR"),
+    "its formatter": lambda handler: handler.setFormatter(logging.Formatter("%(name)s")),
+    "its formatter's text": lambda handler: setattr(handler.formatter, "datefmt", "%H"),
+    "its filters": lambda handler: handler.addFilter(logging.Filter("a")),
+    "a filter": lambda handler: setattr(handler.filters[0], "name", "b"),
+    "its stream": lambda handler: setattr(handler, "stream", sys.stderr),
+    "an attribute": lambda handler: setattr(handler, "more", 1),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_changed_handler_of_logging_has_another_fingerprint(change):
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    handler.addFilter(logging.Filter("x"))
+    before = fingerprint(handler)
+    assert same(before, fingerprint(handler))
+
+    CHANGES[change](handler)
+
+    assert not same(before, fingerprint(handler))
+
+
+def test_a_handler_that_holds_what_can_change_has_no_fingerprint():
+    assert fingerprint(logging.StreamHandler(io.StringIO())) is None
+    handler = logging.StreamHandler(sys.stdout)
+    handler.addFilter(bool)
+    assert fingerprint(handler) is None

@@ -1,0 +1,61 @@
+"""What cells have added to the built-in names, replaced in them and taken out of them."""
+
+import builtins
+from typing import Any, Final
+
+from skep_workers.session.checkpoint.surroundings.part import Part, Reading, identities, is_the_engines
+
+_MODULE: Final = "builtins."
+_MISSING: Final = object()
+
+
+class BuiltinNames(Part):
+    """The names of the module `builtins`, where they aren't as the session was started with."""
+
+    name = "builtins"
+
+    def __init__(self) -> None:
+        self.begin()
+
+    def begin(self) -> None:
+        """Take the names that the process has been started with."""
+        self._names = vars(builtins)
+        self._first = dict(self._names)
+        self._identities = identities(tuple(self._names.values()))
+
+    def begin_as_twin(self) -> None:
+        """Take over the names that the engine has bound again to its own functions."""
+        for name, value in self._names.items():
+            if self._first.get(name) is not value and is_the_engines(value):
+                self._first[name] = value
+        self._identities = identities(tuple(self._first.values()))
+
+    def read(self) -> Reading | None:
+        """Return the names that were removed, and the values of those that were set."""
+        names = self._names
+        if identities(tuple(names.values())) == self._identities:
+            return None
+        removed = [name for name in self._first if name not in names]
+        changed = {
+            _MODULE + name: value
+            for name, value in names.items()
+            if type(name) is str and self._first.get(name, _MISSING) is not value
+        }
+        return (removed, changed) if removed or changed else None
+
+    def restore(self, state: Any) -> None:
+        """Remove what cells have removed."""
+        for name in state:
+            self._names.pop(name, None)
+
+    def restore_objects(self, state: Any, objects: dict[str, Any]) -> None:
+        """Set what cells have set."""
+        self._names.update({name.removeprefix(_MODULE): value for name, value in objects.items()})
+
+    def forget(self, name: str, value: Any) -> None:
+        """Have the name be what it was at the start."""
+        name = name.removeprefix(_MODULE)
+        if name in self._first:
+            self._names[name] = self._first[name]
+        else:
+            self._names.pop(name, None)

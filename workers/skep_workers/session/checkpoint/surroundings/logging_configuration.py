@@ -1,0 +1,114 @@
+"""How cells have configured the module `logging`: levels, handlers, filters, and what it makes records with."""
+
+import logging
+import sys
+from collections.abc import Iterable
+from operator import attrgetter
+from typing import Any, Final
+
+from skep_workers.session.checkpoint.surroundings.part import Part, Reading, is_plain
+
+_ROOT: Final = "root"
+_PLAIN: Final[tuple[Any, ...]] = (logging.NOTSET, True, False, [], [])
+_PLAIN_ROOT: Final[tuple[Any, ...]] = (logging.WARNING, True, False, [], [])
+_configuration: Final = attrgetter("level", "propagate", "disabled", "handlers", "filters")
+_KIND: Final = logging.Logger
+_FACTORY: Final = logging.LogRecord
+_logger_class, _record_factory, _level_names = (
+    logging.getLoggerClass,
+    logging.getLogRecordFactory,
+    logging.getLevelNamesMapping,
+)
+_LOGGER_CLASS: Final = "logging.getLoggerClass()"
+_RECORD_FACTORY: Final = "logging.getLogRecordFactory()"
+
+
+class LoggingConfiguration(Part):
+    """The loggers that aren't as `logging` makes them.
+
+    Handlers and filters are objects, each saved by itself: one that can't be saved costs no other, and what variables
+    hold too is the same object after a restore.
+    """
+
+    name = "logging"
+
+    def __init__(self) -> None:
+        self._manager = logging.root.manager
+        self._found: list[Any] = []
+        self._loggers: list[logging.Logger] = []
+        self._untouched: list[Any] = []
+        self._first = self._globals()
+
+    def begin(self) -> None:
+        """Take what the process has been started with."""
+        self._first = self._globals()
+
+    def _globals(self) -> tuple[Any, ...]:
+        return self._manager.disable, logging.raiseExceptions, _level_names()
+
+    def read(self) -> Reading | None:
+        """Return the configuration of each logger that has one, and that of the module."""
+        found = list(self._manager.loggerDict.values())
+        if found != self._found:  # placeholders among them give way to loggers
+            loggers = [each for each in found if isinstance(each, logging.Logger)]
+            self._found, self._loggers = found, [logging.root, *loggers]
+            self._untouched = [_PLAIN_ROOT, *([_PLAIN] * len(loggers))]
+        configured = list(map(_configuration, self._loggers))
+        own = self._globals()
+        kind, factory = _logger_class(), _record_factory()
+        if configured == self._untouched and own == self._first and kind is _KIND and factory is _FACTORY:
+            return None
+        objects = {} if kind is _KIND else {_LOGGER_CLASS: kind}
+        return self._changed(configured, own, objects if factory is _FACTORY else objects | {_RECORD_FACTORY: factory})
+
+    def _changed(self, configured: Iterable[Any], own: Any, objects: dict[str, Any]) -> Reading | None:
+        loggers: dict[str, Any] = {}
+        for logger, now, plain in zip(self._loggers, configured, self._untouched, strict=True):
+            if now == plain or _is_a_librarys(logger, now, plain):
+                continue
+            level, propagate, is_disabled, handlers, filters = now
+            name = _ROOT if logger is logging.root else logger.name
+            flags = (level, propagate, is_disabled)
+            loggers[name] = (*(flags if is_plain(flags) else plain[:3]), len(handlers), len(filters))
+            objects |= {_named(name, "handlers", index): each for index, each in enumerate(handlers)}
+            objects |= {_named(name, "filters", index): each for index, each in enumerate(filters)}
+        changed = None if own == self._first or not is_plain(own) else own
+        return ((loggers, changed), objects) if loggers or changed or objects else None
+
+    def restore_objects(self, state: Any, objects: dict[str, Any]) -> None:
+        """Configure the same loggers, and the module."""
+        loggers, changed = state
+        if changed is not None:
+            disabled, logging.raiseExceptions, levels = changed
+            logging.disable(disabled)
+            for name, level in levels.items():
+                logging.addLevelName(level, name)
+        if _LOGGER_CLASS in objects:
+            logging.setLoggerClass(objects[_LOGGER_CLASS])
+        if _RECORD_FACTORY in objects:
+            logging.setLogRecordFactory(objects[_RECORD_FACTORY])
+        for name, (level, propagate, is_disabled, handlers, filters) in loggers.items():
+            logger = logging.root if name == _ROOT else logging.getLogger(name)
+            logger.setLevel(level)
+            logger.propagate, logger.disabled = propagate, is_disabled
+            logger.handlers[:] = _found(objects, name, "handlers", handlers)
+            logger.filters[:] = _found(objects, name, "filters", filters)
+
+
+def _named(logger: str, what: str, index: int) -> str:
+    return f"logging.getLogger({logger!r}).{what}[{index}]"
+
+
+def _found(objects: dict[str, Any], name: str, what: str, count: int) -> list[Any]:
+    names = [_named(name, what, index) for index in range(count)]
+    return [objects[each] for each in names if each in objects]
+
+
+def _is_a_librarys(logger: logging.Logger, now: Any, plain: Any) -> bool:
+    """Return whether all that a logger has is the null handler that libraries give theirs at import."""
+    level, propagate, is_disabled, handlers, filters = now
+    return (
+        (level, propagate, is_disabled, filters) == (*plain[:3], [])
+        and all(type(each) is logging.NullHandler for each in handlers)
+        and logger.name.partition(".")[0] in sys.modules
+    )
