@@ -22,6 +22,8 @@ NAMES = {
     23: "make_view", 24: "make_memory_view", 25: "make_dead_reference", 26: "make_dead_proxy", 27: "make_weak_dict",
     28: "make_lru_cache", 29: "make_match", 30: "make_context_variable", 31: "set_context_variable",
     32: "find_type", 33: "make_captured_output",
+    90: "set_instance_state", 91: "make_struct", 92: "make_c_type", 93: "set_c_type_state", 94: "make_function_type",
+    95: "set_struct_fields", 96: "make_thread_local",
 }  # fmt: skip
 
 

@@ -11,16 +11,19 @@ from typing import Any, Final
 
 from skep_workers.session.checkpoint.reducers import (
     arrays,
+    c_types,
     classes,
     code,
     definitions,
     descriptors,
     exceptions,
     functions,
+    instances,
     locks,
     modules,
     references,
     standard_library,
+    structs,
     type_parameters,
 )
 
@@ -61,6 +64,13 @@ STORED: Final[dict[int, Callable[..., Any]]] = {
     31: standard_library.set_context_variable,
     32: standard_library.find_type,
     33: standard_library.make_captured_output,
+    90: instances.set_instance_state,
+    91: structs.make_struct,
+    92: c_types.make_c_type,
+    93: c_types.set_c_type_state,
+    94: c_types.make_function_type,
+    95: structs.set_struct_fields,
+    96: standard_library.make_thread_local,
 }
 
 

@@ -16,7 +16,7 @@ import re
 import sys
 import types
 import weakref
-from _thread import RLock
+from _thread import RLock, _local
 from collections import OrderedDict
 from contextvars import Context, ContextVar
 from pickle import PicklingError  # bound early: user code may patch pickle
@@ -30,6 +30,7 @@ from skep_workers.session.checkpoint.reducers.definitions import Reduced, Reduce
 from skep_workers.session.checkpoint.reducers.descriptors import reduce_descriptor, reduce_slot
 from skep_workers.session.checkpoint.reducers.functions import reduce_cell
 from skep_workers.session.checkpoint.reducers.locks import LOCK, reduce_lock, reduce_recursive_lock
+from skep_workers.session.checkpoint.reducers.models import Filled, reduce_filled
 from skep_workers.session.checkpoint.reducers.references import (
     reduce_mapping_proxy,
     reduce_memory_view,
@@ -134,6 +135,16 @@ def _method(method: MethodType) -> Reduced:
     return MethodType, (method.__func__, method.__self__)
 
 
+def _thread_local(value: Any) -> Reduced:
+    # What the thread that cells run in has; other threads' values are theirs.
+    return make_thread_local, (type(value),), dict(vars(value)) or None
+
+
+def make_thread_local(kind: Any) -> Any:
+    """Make an object whose attributes each thread has its own of."""
+    return kind.__new__(kind)
+
+
 def _captured_output(output: CapturedOutput) -> Reduced:
     return make_captured_output, (output.stdout, output.stderr, output.outputs)
 
@@ -214,7 +225,9 @@ REDUCERS: Final[dict[type, Reducer]] = {
     staticmethod: reduce_descriptor,
     MethodType: _method,
     io.TextIOWrapper: _open_file,
+    Filled: reduce_filled,
     LOCK: reduce_lock,
+    _local: _thread_local,
     RLock: reduce_recursive_lock,
     dataclasses._MISSING_TYPE: _named("dataclasses", "MISSING"),  # noqa: SLF001 - sentinels are known by identity
     dataclasses._KW_ONLY_TYPE: _named("dataclasses", "KW_ONLY"),  # type: ignore[attr-defined]  # noqa: SLF001

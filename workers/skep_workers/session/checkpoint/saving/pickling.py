@@ -15,12 +15,12 @@ import io
 import pickle
 import sys
 from collections.abc import Callable
-from functools import cached_property
+from functools import cached_property, partial
 from types import BuiltinFunctionType, CodeType, FunctionType, ModuleType
 from typing import Any, Final
 
 from skep_workers.session.checkpoint import stored_names
-from skep_workers.session.checkpoint.reducers import arrays
+from skep_workers.session.checkpoint.reducers import arrays, c_types, instances, models, structs
 from skep_workers.session.checkpoint.reducers.classes import reduce_class, reduce_member
 from skep_workers.session.checkpoint.reducers.code import reduce_code
 from skep_workers.session.checkpoint.reducers.definitions import (
@@ -88,6 +88,7 @@ class SnapshotPickler(pickle.Pickler):
         self.viewed_twice: frozenset[int] = frozenset()
         self.restores_by_code = False  # whether loading it runs code of cells
         self.is_remade = False  # whether loading it may give something else, since code of cells has a say in it
+        self._unfilled: set[int] = set()  # ids of models of which not all is pickled yet
         self._plain: set[type] = set()  # types of which pickle itself knows enough
 
     def memory_to_share(self, memo: Memo) -> frozenset[int]:
@@ -133,8 +134,15 @@ class SnapshotPickler(pickle.Pickler):
             refuse_living(obj)
         if issubclass(kind, DESCRIPTORS):
             return reduce_descriptor(obj)
+        if is_own and structs.is_struct(kind):
+            self.restores_by_code = self.restores_by_code or structs.runs_code(kind)
+            return structs.reduce_instance(obj)
+        if c_types.is_c_function(kind):
+            return c_types.reduce_c_function(obj)
         if is_own and not _reduces_plainly(kind):
             return self._own_reduction(obj, kind)
+        if instances.answers_for_attributes(kind):
+            return instances.reduce_instance(obj)
         if not is_living:  # each is asked
             self._plain.add(kind)
         return NotImplemented
@@ -153,10 +161,28 @@ class SnapshotPickler(pickle.Pickler):
                 raise Untrusted(kind.__qualname__)
             self.restores_by_code = True
         if issubclass(kind, type):
-            return reduce_class(obj)
+            return self._class(obj)
         if self._is_trusting and is_evaluated_late(obj):
             raise Untrusted(kind.__qualname__)
         return reduce_type_parameter(obj)
+
+    def _class(self, kind: type) -> Any:
+        if type(kind) is type:
+            return reduce_class(kind)
+        if structs.is_struct(kind):
+            return structs.reduce_struct(kind)
+        if models.is_model(kind):
+            return self._model(kind)
+        return c_types.reduce_c_type(kind) if c_types.is_c_type(kind) else reduce_class(kind)
+
+    def _model(self, kind: type) -> Any:
+        reduced = models.reduce_parametrised(kind, lambda part: id(part) not in self._unfilled)
+        if reduced is not None:
+            return reduced
+        self._unfilled.add(id(kind))
+        function, arguments, state, *rest = reduce_class(kind)
+        filled = models.Filled(partial(self._unfilled.discard, id(kind)))
+        return function, arguments, (*state, filled), *rest
 
     def _function(self, function: FunctionType) -> Any:
         module = sys.modules.get(function.__module__ or "")
