@@ -23,7 +23,8 @@ NAMES = {
     28: "make_lru_cache", 29: "make_match", 30: "make_context_variable", 31: "set_context_variable",
     32: "find_type", 33: "make_captured_output",
     90: "set_instance_state", 91: "make_struct", 92: "make_c_type", 93: "set_c_type_state", 94: "make_function_type",
-    95: "set_struct_fields", 96: "make_thread_local",
+    95: "set_struct_fields", 96: "make_thread_local", 97: "make_series", 98: "make_frame", 99: "make_plan",
+    100: "find_function",
 }  # fmt: skip
 
 

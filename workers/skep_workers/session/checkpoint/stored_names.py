@@ -21,6 +21,8 @@ from skep_workers.session.checkpoint.reducers import (
     instances,
     locks,
     modules,
+    polars_frames,
+    polars_plans,
     references,
     standard_library,
     structs,
@@ -71,6 +73,10 @@ STORED: Final[dict[int, Callable[..., Any]]] = {
     94: c_types.make_function_type,
     95: structs.set_struct_fields,
     96: standard_library.make_thread_local,
+    97: polars_frames.make_series,
+    98: polars_frames.make_frame,
+    99: polars_plans.make_plan,
+    100: polars_plans.find_function,
 }
 
 

@@ -20,7 +20,7 @@ from types import BuiltinFunctionType, CodeType, FunctionType, ModuleType
 from typing import Any, Final
 
 from skep_workers.session.checkpoint import stored_names
-from skep_workers.session.checkpoint.reducers import arrays, c_types, instances, models, structs
+from skep_workers.session.checkpoint.reducers import arrays, c_types, instances, libraries, models, structs
 from skep_workers.session.checkpoint.reducers.classes import reduce_class, reduce_member
 from skep_workers.session.checkpoint.reducers.code import reduce_code
 from skep_workers.session.checkpoint.reducers.definitions import (
@@ -127,6 +127,9 @@ class SnapshotPickler(pickle.Pickler):
             self.is_remade = any(is_definition(class_attribute(kind, hook)) for hook in _ALL_HOOKS)
         if is_own and not self.restores_by_code:
             self.restores_by_code = any(class_attribute(kind, hook) is not None for hook in _LOAD_HOOKS)
+        reduce = libraries.reducer_of(kind)
+        if reduce is not None:
+            return reduce(obj)
         if issubclass(kind, BaseException):
             return reduce_exception(obj)
         is_living = issubclass(kind, LIVING)
