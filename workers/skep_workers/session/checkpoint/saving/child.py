@@ -2,6 +2,7 @@
 
 The child writes frames to a file in memory, which the parent hands on when all of it is there. It has a deadline, and
 may grow by so many bytes only; where it hangs or dies, the page that it tells its progress on says at which variable.
+A child that waits for a thread which it doesn't have is found out long before the deadline, see `deadlocks`.
 """
 
 import contextlib
@@ -21,11 +22,13 @@ from skep_shared.frames import Blob, Saved
 from skep_workers.session.checkpoint.chunks import Digest, joined_names
 from skep_workers.session.checkpoint.manifest import Manifest
 from skep_workers.session.checkpoint.saving.assembling import Assembler
+from skep_workers.session.checkpoint.saving.deadlocks import DeadlockWatch
 from skep_workers.session.checkpoint.saving.grouping import SEVERAL, Progress
 from skep_workers.session.checkpoint.state import SnapshotLimits, State
 from skep_workers.session.checkpoint.unchanged.unchanged_buffers import Known, Place
 
 DONE_EXIT: Final = 83  # not 0: that is what user code ends its process with
+STUCK: Final = "waits for a thread that a forked process doesn't have"
 _BUFFER_BYTES: Final = 1024 * 1024
 
 
@@ -42,11 +45,15 @@ class SnapshotChild:
         known: Known,
         limits: SnapshotLimits,
     ) -> None:
-        """For `skipped`, `joint` and `known` see Assembler; chunks that are `stored` are not written."""
+        """For `skipped`, `joint` and `known` see Assembler; chunks that are `stored` are not written.
+
+        `limits.seconds` are this child's.
+        """
         self.seq = seq
         self.state = state
         self.failed: dict[str, str] = {}
         self.failed_at_several = False
+        self.stuck_at = ""  # the variable at which it waited for a thread that it doesn't have
         self._limits = limits
         self._skipped = skipped
         self._joint = joint
@@ -113,6 +120,8 @@ class SnapshotChild:
             return None
         names = [culprit] if culprit in self.state.names else self.state.names  # unknown: never try the same again
         self.failed.update(dict.fromkeys(names, f"pickling it {cause}"))
+        if cause == STUCK and culprit in self.state.names:
+            self.stuck_at = culprit
         return None
 
     def _reap(self, seconds: float) -> str | None:
@@ -121,20 +130,30 @@ class SnapshotChild:
         with contextlib.suppress(ChildProcessError):
             handle = os.pidfd_open(self._pid)
             try:
-                ready = _wait_readable(handle, ends_at)
+                cause = self._wait(handle, ends_at)
             finally:
                 os.close(handle)
-            if not ready:
+            if cause is not None:
                 os.kill(self._pid, signal.SIGKILL)
             _, status = os.waitpid(self._pid, 0)
-            if not ready:
-                return f"took longer than {seconds:g} s"
+            if cause is not None:
+                return cause
             if os.waitstatus_to_exitcode(status) != DONE_EXIT:
                 return "ended the process that did it"
             return None
         # Somebody else (user code that waits for any child) has reaped it; what it wrote tells.
         size = os.fstat(self.file).st_size
         return None if size else "ended the process that did it"
+
+    def _wait(self, handle: int, ends_at: float) -> str | None:
+        """Wait for the child's end; returns what is wrong with it if that doesn't come."""
+        watch = DeadlockWatch(self._pid)
+        while not _wait_readable(handle, min(ends_at, time.monotonic() + watch.next_look_seconds)):
+            if watch.look():
+                return STUCK
+            if time.monotonic() >= ends_at:
+                return f"took longer than {self._limits.seconds:.3g} s"
+        return None
 
     def close(self) -> None:
         """Give the file back."""

@@ -59,6 +59,11 @@ class Untrusted(Exception):
     """An object whose pickling runs code that isn't known to be short; only a forked child may do that."""
 
 
+# What objects said before a child was forked, by id; see early_reductions. Empty but for the child, and for its fork.
+Reductions = dict[int, tuple[Any, tuple[Any, ...]]]
+early_reductions: Final[Reductions] = {}
+
+
 class SnapshotPickler(pickle.Pickler):
     """Pickles parts of one namespace.
 
@@ -100,6 +105,8 @@ class SnapshotPickler(pickle.Pickler):
     def reducer_override(self, obj: Any) -> Any:
         """Decide about functions, classes and instances; everything else pickle knows by itself."""
         kind = type(obj)
+        if early_reductions and (said := early_reductions.get(id(obj))) is not None:
+            return again(said[1])
         if kind in self._plain:
             return NotImplemented
         if kind is FunctionType or issubclass(kind, type) or is_definition(obj):
@@ -121,7 +128,7 @@ class SnapshotPickler(pickle.Pickler):
         is_own = is_definition(kind)
         if is_own and issubclass(kind, enum.Enum):
             return reduce_member(obj, by_value=self._keys is None)
-        if self._is_trusting and not _is_trusted(kind):
+        if self._is_trusting and not is_trusted(kind):
             raise Untrusted(kind.__qualname__)
         if is_own and not self.is_remade:
             self.is_remade = any(is_definition(class_attribute(kind, hook)) for hook in _ALL_HOOKS)
@@ -234,7 +241,14 @@ _LOAD_HOOKS: Final = ("__setstate__", "__getattr__", "__getnewargs_ex__")
 _ALL_HOOKS: Final = (*_HOOKS, *_ADDED_HOOKS)
 
 
-def _is_trusted(kind: type) -> bool:
+def again(said: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Return a reduction once more; its items come from an iterator."""
+    items = (None if each is None else iter(each) for each in said[3:5])
+    return (*said[:3], *items, *said[5:])
+
+
+def is_trusted(kind: type) -> bool:
+    """Return whether pickling an instance takes no code of cells, and no library's that may take long."""
     if kind is BuiltinFunctionType or kind is CodeType or kind in _REFUSED:
         return True
     if is_definition(kind):
