@@ -1,8 +1,8 @@
 """How long each try to save one state may take, so that all of them together keep no outcome waiting for long.
 
-The first has most of a snapshot's time, since it nearly always is the only one. When it fails, one variable is left out,
-and the next has half of what is left, but always enough to save a state that has nothing wrong with it. A state of which
-variable after variable hangs is given up in the end: what could take time is left out, all at once.
+The first has most of a snapshot's time, since it nearly always is the only one. When it fails, one variable is left
+out, and the next has half of what is left, but always enough to save a state that has nothing wrong with it. A state of
+which variable after variable hangs is given up in the end: what could take time is left out, all at once.
 """
 
 from time import monotonic  # bound early: user code may patch time
