@@ -24,7 +24,8 @@ NAMES = {
     32: "find_type", 33: "make_captured_output",
     90: "set_instance_state", 91: "make_struct", 92: "make_c_type", 93: "set_c_type_state", 94: "make_function_type",
     95: "set_struct_fields", 96: "make_thread_local", 97: "make_series", 98: "make_frame", 99: "make_plan",
-    100: "find_function",
+    100: "find_function", 101: "make_tensor", 102: "set_tensor_state", 103: "make_storage", 104: "make_array_on",
+    105: "make_part",
 }  # fmt: skip
 
 

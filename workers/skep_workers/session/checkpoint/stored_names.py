@@ -26,6 +26,7 @@ from skep_workers.session.checkpoint.reducers import (
     references,
     standard_library,
     structs,
+    torch_tensors,
     type_parameters,
 )
 
@@ -77,6 +78,11 @@ STORED: Final[dict[int, Callable[..., Any]]] = {
     98: polars_frames.make_frame,
     99: polars_plans.make_plan,
     100: polars_plans.find_function,
+    101: torch_tensors.make_tensor,
+    102: torch_tensors.set_tensor_state,
+    103: torch_tensors.make_storage,
+    104: torch_tensors.make_array_on,
+    105: c_types.make_part,
 }
 
 

@@ -59,6 +59,20 @@ def make_view(
     return view
 
 
+def place_of(array: Any) -> tuple[int, int]:
+    """Return the address and the size of an array's memory; no size if it isn't in one piece."""
+    is_whole = array.flags.c_contiguous or array.flags.f_contiguous
+    return _address(array), array.nbytes if is_whole else 0
+
+
+def bytes_of(owner: Any) -> Any:
+    """Return all memory of an array, or of another owner of memory, as an array of bytes."""
+    numpy = sys.modules.get("numpy")
+    if numpy is None or not isinstance(owner, numpy.ndarray):
+        return owner
+    return owner.ravel(order="K").view(numpy.uint8)
+
+
 def _address(memory: Any) -> int:
     if isinstance(memory, bytes | bytearray):
         memory = sys.modules["numpy"].frombuffer(memory, "u1")

@@ -18,8 +18,8 @@ from skep_workers.session.checkpoint.reducers.arrow_interface import (
     Schema,
     Unsupported,
 )
+from skep_workers.session.checkpoint.reducers.buffers import buffer_at
 
-SMALL_BYTES: Final = 16 * 1024  # copied into the stream: a chunk of its own costs more
 # A function of one's own: what `ctypes.pythonapi` keeps as attributes is everybody's.
 _capsule_pointer = ctypes.pythonapi["PyCapsule_GetPointer"]
 _capsule_pointer.restype, _capsule_pointer.argtypes = ctypes.c_void_p, (ctypes.py_object, ctypes.c_char_p)
@@ -103,18 +103,10 @@ def _array(schema: Schema, source: CArray, owner: _Export) -> Array:
     children = [_array(part, source.children[index].contents, owner) for index, part in enumerate(parts)]
     dictionary = None if words is None else _array(words, source.dictionary.contents, owner)
     buffers = [
-        _buffer(address + first, end - first, owner) if address else None
+        buffer_at(address + first, end - first, owner) if address else None
         for address, (first, end) in zip(addresses, ranges, strict=True)
     ]
     return source.length, source.null_count, source.offset - start, buffers, children, dictionary
-
-
-def _buffer(address: int, size: int, owner: _Export) -> Any:
-    if size < SMALL_BYTES:
-        return ctypes.string_at(address, size)
-    memory = (ctypes.c_char * size).from_address(address)
-    memory.owner = owner  # type: ignore[attr-defined]
-    return PickleBuffer(memory)
 
 
 _WIDTHS: Final = {

@@ -13,8 +13,10 @@ import types
 from pickle import PicklingError  # bound early: user code may patch pickle
 from typing import Any, Final
 
+from skep_workers.session.checkpoint.reducers.arrays import bytes_of
 from skep_workers.session.checkpoint.reducers.classes import class_state, name_and_bases, silenced
 from skep_workers.session.checkpoint.reducers.definitions import Reduced, class_attribute, class_names, is_made_by_c
+from skep_workers.session.checkpoint.reducers.instances import set_instance_state
 
 _SWAPPED: Final = ("__ctype_be__", "__ctype_le__")
 _SKELETON: Final = ("__module__", "__doc__", "__slots__", "_type_", "_length_", "_flags_", "_restype_", "_argtypes_")
@@ -108,3 +110,24 @@ def reduce_c_function(function: Any) -> Reduced:
             called = next(each for each in gc.get_referents(function) if each is not kind)
             return kind, (called,)
     raise PicklingError("a function of a C library can't be saved")
+
+
+def is_c_value(kind: type) -> bool:
+    """Return whether its instances are objects of ctypes that have memory."""
+    return is_c_type(kind)
+
+
+def place_of(value: Any) -> tuple[int, int]:
+    """Return the address and the size of an object's memory."""
+    ctypes = sys.modules["ctypes"]
+    return ctypes.addressof(value), ctypes.sizeof(value)
+
+
+def reduce_part(value: Any, host: Any, offset: int) -> Reduced:
+    """Save an object as a part of what has its memory."""
+    return make_part, (type(value), host, offset), dict(vars(value)) or None, None, None, set_instance_state
+
+
+def make_part(kind: Any, host: Any, offset: int) -> Any:
+    """Make an object of ctypes on memory that something else has."""
+    return kind.from_buffer(bytes_of(host), offset)

@@ -73,6 +73,8 @@ class Assembler:
             streams += self._atoms(small)
         lost = {**skipped, **self._pickler.lost}
         streams = [stream for stream in streams if not self._lose_dependent(stream, lost)]
+        whole = [*streams, *([definitions] if definitions is not None else [])]
+        remarks = {name: remark for each in whole for name, remark in self._pickler.remarks(each, values).items()}
         for name, key in list(bindings.items()):
             if key in lost:
                 lost[name] = lost[key]
@@ -82,8 +84,8 @@ class Assembler:
             groups=[self._stored(stream) for stream in sorted(streams, key=lambda stream: stream.restores_by_code)],
             definitions=self._stored(definitions) if definitions is not None else None,
             bindings=bindings,
-            lost={name: reason for name, reason in lost.items() if name in names} | state.lost,
-            is_remade=any(stream.is_remade for stream in [*streams, *([definitions] if definitions else [])]),
+            lost={name: reason for name, reason in (remarks | lost).items() if name in names} | state.lost,
+            is_remade=any(stream.is_remade for stream in whole),
             ambient=self._plain(state.ambient),
             sources=self._plain(_sources(definitions.files)) if definitions is not None else None,
             files=self._files(state),

@@ -16,6 +16,7 @@ from skep_workers.session.checkpoint.lost_names import describe
 from skep_workers.session.checkpoint.saving import restore_trial
 from skep_workers.session.checkpoint.saving.memo import Memo
 from skep_workers.session.checkpoint.saving.pickling import DefinitionKeys, SnapshotPickler, Untrusted
+from skep_workers.session.checkpoint.saving.shared_memory import NOTHING, Region, Shared, connections
 from skep_workers.session.checkpoint.saving.sharing import Met, connected, is_known_by_identity, met_in
 
 IN_PLACE_BYTES: Final = 128 * 1024
@@ -41,7 +42,9 @@ class Stream:
     met: Met = field(repr=False)
     named: set[str] = field(default_factory=set)
     files: set[str] = field(default_factory=set)
-    shared_memory: frozenset[int] = frozenset()
+    shared: Shared = NOTHING
+    regions: list[Region] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
     restores_by_code: bool = False
     is_remade: bool = False
 
@@ -129,7 +132,7 @@ class GroupPickler:
             values = values | {name: atoms.pop(name)}
             alone += [stream for stream in [self._attempt([name], {name: values[name]})] if stream is not None]
         alone = alone[:given] + self._tried(alone[given:])
-        parts = connected([stream.met for stream in alone])
+        parts = connected([stream.met for stream in alone], connections([stream.regions for stream in alone]))
         return [stream for part in parts for stream in self._joined([alone[index] for index in part], values)]
 
     def _tried(self, streams: list[Stream]) -> list[Stream]:
@@ -220,8 +223,8 @@ class GroupPickler:
 
     def _pickle(self, names: list[str], value: Any, *, keys: DefinitionKeys | None, is_trusting: bool) -> Stream:
         once = partial(self._pickle_once, names, value, keys, is_trusting)
-        first = once(frozenset())
-        return once(first.shared_memory) if first.shared_memory else first
+        first = once(NOTHING)
+        return first if first.shared is NOTHING else once(first.shared)
 
     def _pickle_once(
         self,
@@ -229,7 +232,7 @@ class GroupPickler:
         value: Any,
         keys: DefinitionKeys | None,
         is_trusting: bool,
-        shared_memory: frozenset[int],
+        shared: Shared,
     ) -> Stream:
         file = _Bounded() if self._in_place else io.BytesIO()
         buffers: list[pickle.PickleBuffer] = []
@@ -248,7 +251,7 @@ class GroupPickler:
             keys=keys,
             is_trusting=is_trusting,
             buffer_callback=take_buffer,
-            shared_memory=shared_memory,
+            shared=shared,
         )
         pickler.dump(value)
         memo, data = Memo(pickler), file.getvalue()
@@ -257,13 +260,22 @@ class GroupPickler:
             names,
             data,
             buffers,
-            Met(memo, len(data), self._tops.keys(), pickler.constants, own | pickler.owners),
+            Met(memo, len(data), self._tops.keys(), pickler.constants, own | pickler.memory.owners),
             pickler.named,
             pickler.files,
-            pickler.memory_to_share(memo),
+            pickler.memory.to_share(memo),
+            pickler.memory.regions,
+            pickler.remarks,
             pickler.restores_by_code,
             pickler.is_remade,
         )
+
+    def remarks(self, stream: Stream, values: dict[str, Any]) -> dict[str, str]:
+        """Return what of this stream's variables a restore won't have, by variable."""
+        if not stream.remarks or len(stream.names) == 1:
+            return {name: remark for name in stream.names for remark in stream.remarks[:1]}
+        alone = [(name, self._attempt([name], {name: values[name]})) for name in stream.names]
+        return {name: each.remarks[0] for name, each in alone if each is not None and each.remarks}
 
     def progress_at(self) -> str:
         """Give the variable that was pickled last."""

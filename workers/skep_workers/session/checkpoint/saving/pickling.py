@@ -20,7 +20,15 @@ from types import BuiltinFunctionType, CodeType, FunctionType, ModuleType
 from typing import Any, Final
 
 from skep_workers.session.checkpoint import stored_names
-from skep_workers.session.checkpoint.reducers import arrays, c_types, instances, libraries, models, structs
+from skep_workers.session.checkpoint.reducers import (
+    arrays,
+    c_types,
+    instances,
+    libraries,
+    models,
+    structs,
+    torch_tensors,
+)
 from skep_workers.session.checkpoint.reducers.classes import reduce_class, reduce_member
 from skep_workers.session.checkpoint.reducers.code import reduce_code
 from skep_workers.session.checkpoint.reducers.definitions import (
@@ -46,7 +54,7 @@ from skep_workers.session.checkpoint.reducers.standard_library import (
     reduce_engine_object,
 )
 from skep_workers.session.checkpoint.reducers.type_parameters import is_evaluated_late, reduce_type_parameter
-from skep_workers.session.checkpoint.saving.memo import Memo
+from skep_workers.session.checkpoint.saving.shared_memory import NOTHING, SeenMemory, Shared
 
 __all__ = ["DefinitionKeys", "SnapshotPickler", "Untrusted", "is_definition", "registry"]
 
@@ -69,7 +77,7 @@ class SnapshotPickler(pickle.Pickler):
 
     keys: where definitions get their keys from; None in the stream that holds the definitions themselves.
     is_trusting: raise Untrusted for objects of types that are not known to pickle fast and without user code.
-    shared_memory: ids of what owns memory that several arrays of this stream see.
+    shared: memory that several objects of this stream see.
     """
 
     def __init__(
@@ -79,28 +87,20 @@ class SnapshotPickler(pickle.Pickler):
         keys: DefinitionKeys | None,
         is_trusting: bool,
         buffer_callback: Callable[[pickle.PickleBuffer], Any],
-        shared_memory: frozenset[int] = frozenset(),
+        shared: Shared = NOTHING,
     ) -> None:
         super().__init__(file, protocol=PROTOCOL, buffer_callback=buffer_callback)
         self._keys = keys
         self._is_trusting = is_trusting
-        self._shared_memory = shared_memory
+        self.memory = SeenMemory(shared)
         self.named: set[str] = set()
         self.files: set[str] = set()
         self.constants: set[int] = set()
-        self.owners: dict[int, Any] = {}
-        self._viewed: set[int] = set()
-        self.viewed_twice: frozenset[int] = frozenset()
+        self.remarks: list[str] = []  # what of the values a restore won't have
         self.restores_by_code = False  # whether loading it runs code of cells
         self.is_remade = False  # whether loading it may give something else, since code of cells has a say in it
         self._unfilled: set[int] = set()  # ids of models of which not all is pickled yet
         self._plain: set[type] = set()  # types of which pickle itself knows enough
-
-    def memory_to_share(self, memo: Memo) -> frozenset[int]:
-        """Give what owns memory that more than one of the arrays met see; in vain if nothing was pickled yet."""
-        if not self.owners:
-            return frozenset()
-        return self.viewed_twice | frozenset(memo.among(self.owners))
 
     def reducer_override(self, obj: Any) -> Any:
         """Decide about functions, classes and instances; everything else pickle knows by itself."""
@@ -137,6 +137,8 @@ class SnapshotPickler(pickle.Pickler):
         reduce = libraries.reducer_of(kind)
         if reduce is not None:
             return reduce(obj)
+        if torch_tensors.is_tensor(kind):
+            return self._tensor(obj)
         if issubclass(kind, BaseException):
             return reduce_exception(obj)
         is_living = issubclass(kind, LIVING)
@@ -149,6 +151,8 @@ class SnapshotPickler(pickle.Pickler):
             return structs.reduce_instance(obj)
         if c_types.is_c_function(kind):
             return c_types.reduce_c_function(obj)
+        if c_types.is_c_value(kind):
+            return self._c_value(obj)
         if is_own and not _reduces_plainly(kind):
             return self._own_reduction(obj, kind)
         if instances.answers_for_attributes(kind):
@@ -208,13 +212,35 @@ class SnapshotPickler(pickle.Pickler):
     def _array(self, array: Any) -> Any:
         owner = arrays.owner_of(array)
         if owner is None:
+            storage = torch_tensors.base_storage(array)
+            if storage is not None:
+                return torch_tensors.reduce_array_on(array, storage) if self._sees(storage) else NotImplemented
+            if array.base is None:
+                self.memory.note(array, *arrays.place_of(array), is_foreign=False)
             return NotImplemented
-        number = id(owner)
-        self.owners[number] = owner
-        if number in self._viewed:
-            self.viewed_twice |= {number}
-        self._viewed.add(number)
-        return arrays.reduce_view(array, owner) if number in self._shared_memory else NotImplemented
+        if arrays.is_array(type(owner)):
+            self.memory.note(owner, *arrays.place_of(owner), is_foreign=False)
+        return arrays.reduce_view(array, owner) if self.memory.is_shared(owner) else NotImplemented
+
+    def _sees(self, storage: Any) -> bool:
+        """Note that something sees a tensor's storage; returns whether something else does, too."""
+        self.memory.note(storage, *torch_tensors.place_of(storage))
+        return self.memory.is_shared(storage)
+
+    def _tensor(self, tensor: Any) -> Any:
+        storage = torch_tensors.storage_of(tensor)
+        if storage is None:
+            return NotImplemented
+        is_shared, host = self._sees(storage), self.memory.host(storage)
+        memory, start = host if host is not None else (storage if is_shared else None, 0)
+        offset = start + tensor.storage_offset() * tensor.element_size()
+        return torch_tensors.reduce_tensor(tensor, memory, offset, self.remarks.append)
+
+    def _c_value(self, value: Any) -> Any:
+        reduced = value.__reduce__()  # refused, where it has pointers
+        self.memory.note(value, *c_types.place_of(value))
+        host = self.memory.host(value)
+        return reduced if host is None else c_types.reduce_part(value, *host)
 
     def _own_reduction(self, obj: Any, kind: type) -> Any:
         """Ask an object that says itself how to be pickled: by a global name is no answer, nothing is bound yet."""
