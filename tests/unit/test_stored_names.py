@@ -25,7 +25,8 @@ NAMES = {
     90: "set_instance_state", 91: "make_struct", 92: "make_c_type", 93: "set_c_type_state", 94: "make_function_type",
     95: "set_struct_fields", 96: "make_thread_local", 97: "make_series", 98: "make_frame", 99: "make_plan",
     100: "find_function", 101: "make_tensor", 102: "set_tensor_state", 103: "make_storage", 104: "make_array_on",
-    105: "make_part",
+    105: "make_part", 106: "make_array_of", 107: "set_array_state", 108: "make_map", 109: "make_map_view",
+    110: "make_ufunc", 111: "make_slice",
 }  # fmt: skip
 
 

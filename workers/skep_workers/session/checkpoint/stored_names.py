@@ -10,7 +10,9 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from skep_workers.session.checkpoint.reducers import (
+    array_kinds,
     arrays,
+    arrow_tables,
     c_types,
     classes,
     code,
@@ -83,6 +85,12 @@ STORED: Final[dict[int, Callable[..., Any]]] = {
     103: torch_tensors.make_storage,
     104: torch_tensors.make_array_on,
     105: c_types.make_part,
+    106: array_kinds.make_array_of,
+    107: array_kinds.set_array_state,
+    108: array_kinds.make_map,
+    109: array_kinds.make_map_view,
+    110: array_kinds.make_ufunc,
+    111: arrow_tables.make_slice,
 }
 
 

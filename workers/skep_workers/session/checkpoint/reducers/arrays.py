@@ -3,6 +3,7 @@
 NumPy itself is not imported here; where there is an array, there is NumPy.
 """
 
+import os
 import sys
 from typing import Any
 
@@ -15,20 +16,41 @@ def is_array(kind: type) -> bool:
     return numpy is not None and kind is getattr(numpy, "ndarray", None)
 
 
+def is_any_array(value: Any) -> bool:
+    """Return whether it is an array of NumPy, of whichever class."""
+    numpy = sys.modules.get("numpy")
+    return numpy is not None and isinstance(value, getattr(numpy, "ndarray", ()))
+
+
+def is_map(array: Any) -> bool:
+    """Return whether it is a memory map of a file, not a view of one."""
+    numpy = sys.modules.get("numpy")
+    return numpy is not None and isinstance(array, numpy.memmap) and not isinstance(array.base, numpy.ndarray)
+
+
+def can_be_mapped(array: Any) -> bool:
+    """Return whether the file of a memory map is still there, as far as it was mapped."""
+    if array.filename is None:
+        return False
+    try:
+        return bool(os.stat(array.filename).st_size >= array.offset + array.nbytes)  # noqa: PTH116 - cells may patch Path
+    except OSError:
+        return False
+
+
 def owner_of(array: Any) -> Any:
-    """Give what owns the memory of an array that is a view: an array or a buffer; None if it is the array's own."""
-    kind = type(array)
+    """Return what owns the memory of an array that is a view: an array or a buffer; None if it is the array's own."""
     owner = array.base
     while owner is not None:
         if type(owner) is memoryview:
             owner = owner.obj
-        elif type(owner) is kind and owner.base is not None:
+        elif is_any_array(owner) and owner.base is not None and not is_map(owner):
             owner = owner.base
         else:
             break
     if owner is None:
         return None
-    if type(owner) is kind:
+    if is_any_array(owner):
         return owner if owner.flags.c_contiguous or owner.flags.f_contiguous else None
     return owner if type(owner) in {bytearray, bytes} else None
 
@@ -45,6 +67,7 @@ def make_view(
     """Give a part of an array."""
     import numpy as np  # noqa: PLC0415 - see above
 
+    owner = np.asarray(owner) if isinstance(owner, np.ndarray) else owner  # some classes have a `ravel` of their own
     if not isinstance(owner, np.ndarray):
         view: Any = np.ndarray(shape, dtype, buffer=owner, offset=offset, strides=strides)
     elif owner.dtype.hasobject:
@@ -70,7 +93,7 @@ def bytes_of(owner: Any) -> Any:
     numpy = sys.modules.get("numpy")
     if numpy is None or not isinstance(owner, numpy.ndarray):
         return owner
-    return owner.ravel(order="K").view(numpy.uint8)
+    return numpy.asarray(owner).ravel(order="K").view(numpy.uint8)
 
 
 def _address(memory: Any) -> int:

@@ -20,6 +20,7 @@ from skep_workers.session.checkpoint.reducers.definitions import (
     is_definition,
     is_made_by_c,
 )
+from skep_workers.session.checkpoint.reducers.registrations import register
 
 # What a class has of its own accord: made with it, or found again when it is asked for.
 _NOT_STATE: Final = frozenset(
@@ -117,12 +118,15 @@ def silenced(bases: tuple[type, ...], *, own_only: bool) -> Iterator[None]:
 
 
 def set_class_state(kind: type, state: tuple[Any, ...]) -> None:
-    """Set a class's attributes, and register the classes that were registered with it."""
-    attributes, registered, *_ = state
+    """Set a class's attributes, and register it, and the classes that were registered with it."""
+    attributes, registered, *registers = state
     for name, value in attributes.items():
         type.__setattr__(kind, name, value)
     for subclass in registered:
         abc.ABCMeta.register(kind, subclass)  # type: ignore[arg-type]
+    for name in registers:
+        if name is not None:
+            register(kind, name)
 
 
 # --- enumerations -----------------------------------------------------------------------------------------------------

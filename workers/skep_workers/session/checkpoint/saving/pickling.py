@@ -21,11 +21,13 @@ from typing import Any, Final
 
 from skep_workers.session.checkpoint import stored_names
 from skep_workers.session.checkpoint.reducers import (
+    array_kinds,
     arrays,
     c_types,
     instances,
     libraries,
     models,
+    registrations,
     structs,
     torch_tensors,
 )
@@ -139,6 +141,11 @@ class SnapshotPickler(pickle.Pickler):
             return reduce(obj)
         if torch_tensors.is_tensor(kind):
             return self._tensor(obj)
+        if array_kinds.is_array_kind(kind):
+            self.restores_by_code = self.restores_by_code or is_own
+            return array_kinds.reduce_array_kind(obj, self.remarks.append)
+        if array_kinds.is_ufunc(kind):
+            return array_kinds.reduce_ufunc(obj)
         if issubclass(kind, BaseException):
             return reduce_exception(obj)
         is_living = issubclass(kind, LIVING)
@@ -182,7 +189,8 @@ class SnapshotPickler(pickle.Pickler):
 
     def _class(self, kind: type) -> Any:
         if type(kind) is type:
-            return reduce_class(kind)
+            function, arguments, state, *rest = reduce_class(kind)
+            return function, arguments, (*state, *registrations.registers_of(kind)), *rest
         if structs.is_struct(kind):
             return structs.reduce_struct(kind)
         if models.is_model(kind):
@@ -218,9 +226,12 @@ class SnapshotPickler(pickle.Pickler):
             if array.base is None:
                 self.memory.note(array, *arrays.place_of(array), is_foreign=False)
             return NotImplemented
-        if arrays.is_array(type(owner)):
+        is_map = False
+        if arrays.is_any_array(owner):
             self.memory.note(owner, *arrays.place_of(owner), is_foreign=False)
-        return arrays.reduce_view(array, owner) if self.memory.is_shared(owner) else NotImplemented
+            is_map = arrays.is_map(owner) and arrays.can_be_mapped(owner)
+        is_shared = self.memory.is_shared(owner)
+        return arrays.reduce_view(array, owner) if is_shared or is_map else NotImplemented
 
     def _sees(self, storage: Any) -> bool:
         """Note that something sees a tensor's storage; returns whether something else does, too."""
