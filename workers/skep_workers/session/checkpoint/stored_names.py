@@ -91,6 +91,9 @@ STORED: Final[dict[int, Callable[..., Any]]] = {
     109: array_kinds.make_map_view,
     110: array_kinds.make_ufunc,
     111: arrow_tables.make_slice,
+    112: arrays.make_record,
+    113: structs.make_instance,
+    114: structs.make_codec,
 }
 
 

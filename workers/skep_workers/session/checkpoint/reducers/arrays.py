@@ -5,9 +5,12 @@ NumPy itself is not imported here; where there is an array, there is NumPy.
 
 import os
 import sys
-from typing import Any
+from array import array
+from typing import Any, Final
 
 from skep_workers.session.checkpoint.reducers.definitions import Reduced
+
+_BUFFERS: Final = frozenset({bytes, bytearray, array})
 
 
 def is_array(kind: type) -> bool:
@@ -44,7 +47,7 @@ def owner_of(array: Any) -> Any:
     while owner is not None:
         if type(owner) is memoryview:
             owner = owner.obj
-        elif is_any_array(owner) and owner.base is not None and not is_map(owner):
+        elif _stands_for_another(owner) and owner.base is not None and not is_map(owner):
             owner = owner.base
         else:
             break
@@ -52,7 +55,34 @@ def owner_of(array: Any) -> Any:
         return None
     if is_any_array(owner):
         return owner if owner.flags.c_contiguous or owner.flags.f_contiguous else None
-    return owner if type(owner) in {bytearray, bytes} else None
+    return owner if type(owner) in _BUFFERS else None
+
+
+def _stands_for_another(owner: Any) -> bool:
+    """Return whether it is an array, or what NumPy puts in between for views with steps of their own."""
+    return is_any_array(owner) or (
+        hasattr(type(owner), "__dict__") and {"base", "__array_interface__"} <= _names(owner)
+    )
+
+
+def _names(value: Any) -> set[str]:
+    return set(getattr(value, "__dict__", ()))
+
+
+def is_record(kind: type) -> bool:
+    """Return whether instances are elements of structured arrays."""
+    numpy = sys.modules.get("numpy")
+    return numpy is not None and kind in {getattr(numpy, "void", None), getattr(numpy, "record", None)}
+
+
+def reduce_record(record: Any, owner: Any) -> Reduced:
+    """Save an element of a structured array as a part of the array."""
+    return make_record, (owner, record.dtype, _address(record) - _address(owner), record.flags.writeable)
+
+
+def make_record(owner: Any, dtype: Any, offset: int, writeable: bool) -> Any:
+    """Make an element of a structured array."""
+    return make_view(owner, dtype, (), (), offset, writeable)[()]
 
 
 def reduce_view(array: Any, owner: Any) -> Reduced:
@@ -97,7 +127,7 @@ def bytes_of(owner: Any) -> Any:
 
 
 def _address(memory: Any) -> int:
-    if isinstance(memory, bytes | bytearray):
-        memory = sys.modules["numpy"].frombuffer(memory, "u1")
+    if type(memory) in _BUFFERS:
+        memory = sys.modules["numpy"].frombuffer(memoryview(memory).cast("B"), "u1")
     address: int = memory.__array_interface__["data"][0]
     return address

@@ -3,10 +3,11 @@
 from types import ModuleType
 from typing import Final
 
-from skep_workers.session.checkpoint.reducers import arrow_tables, polars_frames, torch_tensors
+from skep_workers.session.checkpoint.reducers import arrow_tables, polars_frames, structs, torch_tensors
 from skep_workers.session.checkpoint.reducers.definitions import Reducer, module_of
 
 _MODULES: Final[dict[str, ModuleType]] = {
+    "msgspec": structs,
     "polars": polars_frames,
     "pyarrow": arrow_tables,
     "torch": torch_tensors,

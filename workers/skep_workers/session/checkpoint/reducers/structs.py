@@ -8,11 +8,12 @@ imported here; where there is such a class, there is msgspec.
 import importlib
 import inspect
 import sys
+import threading
 import types
 from typing import Any, Final
 
 from skep_workers.session.checkpoint.reducers.classes import class_state, name_and_bases, set_class_state, silenced
-from skep_workers.session.checkpoint.reducers.definitions import Reduced, class_attribute, class_names
+from skep_workers.session.checkpoint.reducers.definitions import Reduced, Reducer, class_names
 
 _KEYWORDS: Final = (
     "tag",
@@ -30,8 +31,7 @@ _KEYWORDS: Final = (
     "cache_hash",
 )
 _INITIALIZER: Final = "__post_init__"
-# The metaclass looks up the initializer when the class is made, and never again.
-_SKELETON: Final = ("__module__", "__doc__", "__orig_bases__", _INITIALIZER)
+_SKELETON: Final = ("__module__", "__doc__", "__orig_bases__")
 _FACTORY: Final = "factory"
 _VALUE: Final = "value"
 
@@ -87,7 +87,7 @@ def make_struct(
 ) -> type:
     """Make a msgspec class; msgspec looks at the annotations, which come as state, when it first needs them."""
     msgspec = importlib.import_module("msgspec")
-    names = dict(skeleton)
+    names: dict[str, Any] = dict(skeleton)
     names["__annotations__"] = {field: Any for field, *_ in fields}
     for field, _, _, default in fields:
         if default is not None:
@@ -97,27 +97,76 @@ def make_struct(
     keywords = keywords | {"kw_only": any(is_keyword for _, _, is_keyword, _ in fields)}
     if renamed:
         keywords["rename"] = renamed
+    names[_INITIALIZER] = _initialize  # the metaclass looks it up now, and never again
     with silenced(bases, own_only=True):
-        return types.new_class(name, bases, keywords, lambda space: space.update(names))
+        made = types.new_class(name, bases, keywords, lambda space: space.update(names))
+    type.__delattr__(made, _INITIALIZER)  # the class's own comes as state
+    return made
 
 
-def runs_code(kind: type) -> bool:
-    """Return whether making an instance runs code of its class."""
-    return class_attribute(kind, _INITIALIZER) is not None
+_restoring: Final = threading.local()
+
+
+def _initialize(value: Any) -> None:
+    """Run the initializer of a new instance, but not of one that is restored."""
+    initialize = getattr(value, _INITIALIZER, None)
+    if initialize is not None and not getattr(_restoring, "is_on", False):
+        initialize()
+
+
+# --- instances ----------------------------------------------------------------------------------------------------
 
 
 def reduce_instance(value: Any) -> Reduced:
-    """Save an instance; what its initializer does in a restore is put right by the saved fields."""
-    kind = type(value)
-    function, arguments, *_ = value.__reduce__()
-    if not runs_code(kind):
-        return function, arguments
-    fields = {name: getattr(value, name) for name in kind.__struct_fields__}
-    return function, arguments, fields, None, None, set_struct_fields
+    """Save an instance: an empty one is made first, so that it may be a part of what it holds."""
+    fields = {name: getattr(value, name) for name in type(value).__struct_fields__}
+    return make_instance, (type(value),), (fields, getattr(value, "__dict__", None)), None, None, set_struct_fields
 
 
-def set_struct_fields(value: Any, fields: dict[str, Any]) -> None:
-    """Set the fields of an instance, of a frozen one, too."""
+def make_instance(kind: Any) -> Any:
+    """Make an instance without a call of its initializer."""
+    _restoring.is_on = True
+    try:
+        # With a list in each field, the garbage collector follows it from the start.
+        return kind(**{name: [] for name in kind.__struct_fields__})
+    finally:
+        _restoring.is_on = False
+
+
+def set_struct_fields(value: Any, state: tuple[dict[str, Any], dict[str, Any] | None]) -> None:
+    """Set the fields of an instance, of a frozen one, too, and its other attributes."""
+    fields, attributes = state
     msgspec = importlib.import_module("msgspec")
     for name, field in fields.items():
         msgspec.structs.force_setattr(value, name, field)
+    if attributes:
+        vars(value).update(attributes)
+
+
+# --- what encodes and decodes -------------------------------------------------------------------------------------
+
+_PARTS: Final = {
+    "Decoder": ("type", "strict", "dec_hook", "float_hook", "ext_hook"),
+    "Encoder": ("enc_hook", "decimal_format", "uuid_format", "order"),
+}
+
+
+def reducer_of(kind: type) -> Reducer | None:
+    """Return what saves an instance of this class, None if pickle does."""
+    msgspec = sys.modules.get("msgspec")
+    if msgspec is None:
+        return None
+    modules = (msgspec.json, msgspec.msgpack)
+    kinds = {getattr(module, name): name for module in modules for name in _PARTS}
+    return None if kind not in kinds else _reduce_codec
+
+
+def _reduce_codec(value: Any) -> Reduced:
+    kind = type(value)
+    parts = {name: getattr(value, name) for name in _PARTS[kind.__name__] if hasattr(value, name)}
+    return make_codec, (kind, parts)
+
+
+def make_codec(kind: Any, parts: dict[str, Any]) -> Any:
+    """Make an encoder or a decoder."""
+    return kind(**parts)

@@ -47,7 +47,6 @@ def storage_of(tensor: Any) -> Any:
         and tensor.device.type == "cpu"
         and not (tensor.is_quantized or tensor.is_conj() or tensor.is_neg())
         and not any(getattr(tensor, "names", ()))
-        and not tensor._backward_hooks  # noqa: SLF001 - torch's own pickling saves them; nothing public tells of them
     )
     if not is_plain:
         return None
@@ -88,7 +87,9 @@ def reduce_tensor(tensor: Any, memory: Any, offset: int, remark: Remark) -> Redu
         remark(GRAPH)
         needs_grad = False  # backward() is refused then, where it would otherwise seem to work
     layout = (tensor.dtype, tuple(tensor.shape), tensor.stride(), offset // width)
-    state = dict(vars(tensor)), tensor.grad if tensor.is_leaf else None
+    # Nothing public tells of hooks; torch's own pickling reads them here, too.
+    hooks = list((getattr(tensor, "_backward_hooks", None) or {}).values()) if needs_grad else []
+    state = dict(vars(tensor)), tensor.grad if tensor.is_leaf else None, hooks
     kind = type(tensor)
     return make_tensor, (kind, memory, *layout, needs_grad), state, None, None, set_tensor_state
 
@@ -111,12 +112,14 @@ def make_tensor(
     return tensor.requires_grad_() if needs_grad else tensor
 
 
-def set_tensor_state(tensor: Any, state: tuple[dict[str, Any], Any]) -> None:
-    """Set a tensor's attributes and its gradient."""
-    attributes, grad = state
+def set_tensor_state(tensor: Any, state: tuple[dict[str, Any], Any, list[Any]]) -> None:
+    """Set a tensor's attributes and its gradient, and register its hooks."""
+    attributes, grad, hooks = state
     vars(tensor).update(attributes)
     if grad is not None:
         tensor.grad = grad
+    for hook in hooks:
+        tensor.register_hook(hook)
 
 
 def reduce_storage(storage: Any) -> Reduced:

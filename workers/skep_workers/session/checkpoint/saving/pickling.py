@@ -121,6 +121,10 @@ class SnapshotPickler(pickle.Pickler):
             return reduce_code(obj)
         if arrays.is_array(kind):
             return self._array(obj)
+        if arrays.is_record(kind):
+            owner = arrays.owner_of(obj) if obj.dtype.names else None
+            is_shared = owner is not None and self.memory.is_shared(owner)
+            return arrays.reduce_record(obj, owner) if is_shared else NotImplemented
         reduce = REDUCERS.get(kind)
         if reduce is not None:
             self.is_remade = self.is_remade or kind in REMADE_EMPTY
@@ -154,7 +158,6 @@ class SnapshotPickler(pickle.Pickler):
         if issubclass(kind, DESCRIPTORS):
             return reduce_descriptor(obj)
         if is_own and structs.is_struct(kind):
-            self.restores_by_code = self.restores_by_code or structs.runs_code(kind)
             return structs.reduce_instance(obj)
         if c_types.is_c_function(kind):
             return c_types.reduce_c_function(obj)
@@ -226,12 +229,13 @@ class SnapshotPickler(pickle.Pickler):
             if array.base is None:
                 self.memory.note(array, *arrays.place_of(array), is_foreign=False)
             return NotImplemented
-        is_map = False
+        is_part = False
         if arrays.is_any_array(owner):
             self.memory.note(owner, *arrays.place_of(owner), is_foreign=False)
-            is_map = arrays.is_map(owner) and arrays.can_be_mapped(owner)
+            # A map is its file; and what repeats its owner, as broadcasting does, would be larger as a copy.
+            is_part = owner.nbytes < array.nbytes or (arrays.is_map(owner) and arrays.can_be_mapped(owner))
         is_shared = self.memory.is_shared(owner)
-        return arrays.reduce_view(array, owner) if is_shared or is_map else NotImplemented
+        return arrays.reduce_view(array, owner) if is_shared or is_part else NotImplemented
 
     def _sees(self, storage: Any) -> bool:
         """Note that something sees a tensor's storage; returns whether something else does, too."""
