@@ -102,6 +102,7 @@ class SnapshotPickler(pickle.Pickler):
         self.restores_by_code = False  # whether loading it runs code of cells
         self.is_remade = False  # whether loading it may give something else, since code of cells has a say in it
         self._unfilled: set[int] = set()  # ids of models of which not all is pickled yet
+        self._reducing_themselves: set[type] = set()  # types of cells that say how they are pickled
         self._plain: set[type] = set()  # types of which pickle itself knows enough
 
     def reducer_override(self, obj: Any) -> Any:
@@ -111,6 +112,8 @@ class SnapshotPickler(pickle.Pickler):
             return again(said[1])
         if kind in self._plain:
             return NotImplemented
+        if kind in self._reducing_themselves:
+            return self._own_reduction(obj, kind)
         if kind is FunctionType or issubclass(kind, type) or is_definition(obj):
             return self._definition(obj, kind)
         if issubclass(kind, ModuleType):
@@ -164,6 +167,8 @@ class SnapshotPickler(pickle.Pickler):
         if c_types.is_c_value(kind):
             return self._c_value(obj)
         if is_own and not _reduces_plainly(kind):
+            if not is_living:
+                self._reducing_themselves.add(kind)
             return self._own_reduction(obj, kind)
         if instances.answers_for_attributes(kind):
             return instances.reduce_instance(obj)
