@@ -28,6 +28,11 @@ NAMES = {
     64: "find_context_variable", 65: "make_token", 66: "make_context", 67: "set_context_values", 68: "make_iterator",
     69: "make_handler", 70: "set_handler_state", 71: "make_thread_local", 72: "set_thread_local", 73: "make_pool",
     74: "make_instance", 75: "set_instance_state",
+    91: "make_struct", 92: "make_c_type", 93: "set_c_type_state", 94: "make_function_type",
+    95: "set_struct_fields", 97: "make_series", 98: "make_frame", 99: "make_plan",
+    100: "find_function", 101: "make_tensor", 102: "set_tensor_state", 103: "make_storage", 104: "make_array_on",
+    105: "make_part", 106: "make_array_of", 107: "set_array_state", 108: "make_map", 109: "make_map_view",
+    110: "make_ufunc", 111: "make_slice", 112: "make_record", 113: "make_instance", 114: "make_codec",
 }  # fmt: skip
 
 

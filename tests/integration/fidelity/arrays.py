@@ -133,5 +133,47 @@ import numpy as np
 shape = np.ndindex(2, 2); seed = np.random.SeedSequence(5)
 --
 assert seed.generate_state(1)[0] == np.random.SeedSequence(5).generate_state(1)[0]
+== views of other classes [needs: numpy]
+import numpy as np
+a = np.zeros(4); matrix = a.view(np.matrix); masked = np.ma.array(a, copy=False, mask=[0, 0, 1, 0], fill_value=7); part = masked[1:]
+table = np.zeros(3, dtype=[("x", "f8"), ("y", "i4")]); rec = table.view(np.recarray); one = table[1]; texts = np.char.array(["ab", "cd"]); kept = np.rec.array([(1, "x")]); m = np.matrix([[1, 2], [3, 4]]); row = m[0]
+--
+a[0] = 5; a[1] = 6; table["x"][1] = 8; m[0, 0] = 9
+assert matrix[0, 0] == 5 and masked[0] == 5 and part[0] == 6 and part.mask[1] and masked.fill_value == 7 and rec.x[1] == 8 and one["x"] == 8 and row[0, 0] == 9
+assert [type(each) for each in (matrix, masked, rec, texts, row)] == [np.matrix, np.ma.MaskedArray, np.recarray, np.char.chararray, np.matrix] and rec.dtype.type is np.record and texts[1] == "cd"
+== subclasses of cells [needs: numpy]
+import numpy as np
+class Noted(np.ndarray):
+    def __new__(cls, values, note=None):
+        made = np.asarray(values).view(cls); made.note = note; return made
+    def __array_finalize__(self, other): self.note = getattr(other, "note", None)
+class Table(np.ndarray): pass
+noted = Noted(np.arange(200_000.0), "n"); part = noted[2:]; plain = np.asarray(noted); own = Table((2, 3)); own[:] = 4; turned = own.T; objects = np.array([[1], None], dtype=object).view(Noted); same = objects[0]
+--
+plain[3] = 44; own[0, 1] = 5
+assert noted[3] == 44 and part[1] == 44 and (noted.note, part.note) == ("n", "n") and type(part) is Noted and type(plain) is np.ndarray and turned[1, 0] == 5 and type(turned) is Table and objects[0] is same
+== maps of files [needs: numpy]
+import numpy as np
+whole = np.memmap("m.bin", dtype="u1", mode="w+", shape=(10,)); whole[0] = 1; whole.flush(); part = whole[2:5]; plain = np.asarray(whole); read = np.memmap("m.bin", dtype="u2", mode="r", offset=2, shape=(2, 2)); private = np.memmap("m.bin", mode="c"); private[3] = 99
+--
+whole[1] = 7; whole[2] = 3; whole.flush()
+assert open("m.bin", "rb").read()[:3] == bytes([1, 7, 3]) and part[0] == 3 and plain[2] == 3 and read[0, 0] == 3 and private[3] == 99 and whole[3] == 0
+assert type(whole) is type(part) is np.memmap and type(plain) is np.ndarray and not read.flags.writeable and private.mode == "c"
+== what repeats its memory, and memory of others [needs: numpy]
+import array, ctypes, numpy as np
+wide = np.broadcast_to(np.array([1.0, 2.0]), (100_000, 2)); base = np.arange(5.0); window = np.lib.stride_tricks.sliding_window_view(base, 2); source = array.array("d", [1, 2]); seen = np.asarray(source)
+numbers = np.arange(3, dtype="i4"); for_c = np.ctypeslib.as_ctypes(numbers)
+class Pair(ctypes.Structure): _fields_ = [("x", ctypes.c_int), ("y", ctypes.c_int)]
+pairs = (Pair * 2)(Pair(1, 2), Pair(3, 4)); second = pairs[1]
+--
+base[1] = 50; source[0] = 5; numbers[1] = 9; pairs[1].x = 77
+assert wide.strides[0] == 0 and wide.shape == (100_000, 2) and window[0, 1] == 50 and seen[0] == 5 and for_c[1] == 9 and second.x == 77
+== functions on arrays [needs: numpy]
+import numpy as np
+step = 1
+add = np.frompyfunc(lambda a: a + step, 1, 1); twice = np.vectorize(lambda a: a * 2); kept = [np.add, np.linalg.norm]
+--
+step = 5
+assert add(1) == 6 and twice([1])[0] == 2 and kept[0] is np.add
 """,
 )

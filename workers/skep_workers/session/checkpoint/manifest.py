@@ -57,7 +57,8 @@ class Manifest:
     """A checkpoint after the cell of `seq`.
 
     definitions: the stream of functions and classes (with the variables that share something with them). bindings:
-    variable -> key of its definition. lost: variable, or "./" and the path of a file -> why it could not be saved.
+    variable -> key of its definition. lost: variable, or "./" and the path of a file -> why it could not be saved, or
+    which part of it: a tensor is there without its autograd graph.
     files: what is below the working directory. is_remade: what a restore gives may be something else than what was
     there, since code of cells has a say in what is saved of an object, or made of that, or a cache was left out.
     sizes: of the chunks, as far as the host has noted them, in bytes.

@@ -10,9 +10,12 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from skep_workers.session.checkpoint.reducers import (
+    array_kinds,
     arrays,
+    arrow_tables,
     asyncio_objects,
     builtin_objects,
+    c_types,
     classes,
     code,
     context_variables,
@@ -28,10 +31,14 @@ from skep_workers.session.checkpoint.reducers import (
     modules,
     owned,
     paths,
+    polars_frames,
+    polars_plans,
     prefixes,
     references,
     standard_library,
+    structs,
     thread_objects,
+    torch_tensors,
     type_parameters,
 )
 
@@ -93,6 +100,29 @@ STORED: Final[dict[int, Callable[..., Any]]] = {
     73: thread_objects.make_pool,
     74: instances.make_instance,
     75: instances.set_instance_state,
+    91: structs.make_struct,
+    92: c_types.make_c_type,
+    93: c_types.set_c_type_state,
+    94: c_types.make_function_type,
+    95: structs.set_struct_fields,
+    97: polars_frames.make_series,
+    98: polars_frames.make_frame,
+    99: polars_plans.make_plan,
+    100: polars_plans.find_function,
+    101: torch_tensors.make_tensor,
+    102: torch_tensors.set_tensor_state,
+    103: torch_tensors.make_storage,
+    104: torch_tensors.make_array_on,
+    105: c_types.make_part,
+    106: array_kinds.make_array_of,
+    107: array_kinds.set_array_state,
+    108: array_kinds.make_map,
+    109: array_kinds.make_map_view,
+    110: array_kinds.make_ufunc,
+    111: arrow_tables.make_slice,
+    112: arrays.make_record,
+    113: structs.make_instance,
+    114: structs.make_codec,
 }
 
 # Of these it is known that they run no code of users.

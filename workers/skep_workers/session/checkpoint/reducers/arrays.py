@@ -3,10 +3,14 @@
 NumPy itself is not imported here; where there is an array, there is NumPy.
 """
 
+import os
 import sys
-from typing import Any
+from array import array
+from typing import Any, Final
 
 from skep_workers.session.checkpoint.reducers.definitions import Reduced
+
+_BUFFERS: Final = frozenset({bytes, bytearray, array})
 
 
 def is_array(kind: type) -> bool:
@@ -15,22 +19,70 @@ def is_array(kind: type) -> bool:
     return numpy is not None and kind is getattr(numpy, "ndarray", None)
 
 
+def is_any_array(value: Any) -> bool:
+    """Return whether it is an array of NumPy, of whichever class."""
+    numpy = sys.modules.get("numpy")
+    return numpy is not None and isinstance(value, getattr(numpy, "ndarray", ()))
+
+
+def is_map(array: Any) -> bool:
+    """Return whether it is a memory map of a file, not a view of one."""
+    numpy = sys.modules.get("numpy")
+    return numpy is not None and isinstance(array, numpy.memmap) and not isinstance(array.base, numpy.ndarray)
+
+
+def can_be_mapped(array: Any) -> bool:
+    """Return whether the file of a memory map is still there, as far as it was mapped."""
+    if array.filename is None:
+        return False
+    try:
+        return bool(os.stat(array.filename).st_size >= array.offset + array.nbytes)  # noqa: PTH116 - cells may patch Path
+    except OSError:
+        return False
+
+
 def owner_of(array: Any) -> Any:
-    """Give what owns the memory of an array that is a view: an array or a buffer; None if it is the array's own."""
-    kind = type(array)
+    """Return what owns the memory of an array that is a view: an array or a buffer; None if it is the array's own."""
     owner = array.base
     while owner is not None:
         if type(owner) is memoryview:
             owner = owner.obj
-        elif type(owner) is kind and owner.base is not None:
+        elif _stands_for_another(owner) and owner.base is not None and not is_map(owner):
             owner = owner.base
         else:
             break
     if owner is None:
         return None
-    if type(owner) is kind:
+    if is_any_array(owner):
         return owner if owner.flags.c_contiguous or owner.flags.f_contiguous else None
-    return owner if type(owner) in {bytearray, bytes} else None
+    return owner if type(owner) in _BUFFERS else None
+
+
+def _stands_for_another(owner: Any) -> bool:
+    """Return whether it is an array, or what NumPy puts in between for views with steps of their own."""
+    return is_any_array(owner) or (
+        hasattr(type(owner), "__dict__") and {"base", "__array_interface__"} <= _names(owner)
+    )
+
+
+def _names(value: Any) -> set[str]:
+    return set(getattr(value, "__dict__", ()))
+
+
+def is_record(kind: type) -> bool:
+    """Return whether instances are elements of structured arrays."""
+    numpy = sys.modules.get("numpy")
+    return numpy is not None and kind in {getattr(numpy, "void", None), getattr(numpy, "record", None)}
+
+
+def reduce_record(record: Any, owner: Any) -> Reduced:
+    """Save an element of a structured array as a part of the array."""
+    return make_record, (owner, record.dtype, _address(record) - _address(owner), record.flags.writeable)
+
+
+def make_record(owner: Any, dtype: Any, offset: int, writeable: bool) -> Any:
+    """Make an element of a structured array."""
+    return make_view(owner, dtype, (), (), offset, writeable)[()]
 
 
 def reduce_view(array: Any, owner: Any) -> Reduced:
@@ -45,6 +97,7 @@ def make_view(
     """Give a part of an array."""
     import numpy as np  # noqa: PLC0415 - see above
 
+    owner = np.asarray(owner) if isinstance(owner, np.ndarray) else owner  # some classes have a `ravel` of their own
     if not isinstance(owner, np.ndarray):
         view: Any = np.ndarray(shape, dtype, buffer=owner, offset=offset, strides=strides)
     elif owner.dtype.hasobject:
@@ -59,8 +112,22 @@ def make_view(
     return view
 
 
+def place_of(array: Any) -> tuple[int, int]:
+    """Return the address and the size of an array's memory; no size if it isn't in one piece."""
+    is_whole = array.flags.c_contiguous or array.flags.f_contiguous
+    return _address(array), array.nbytes if is_whole else 0
+
+
+def bytes_of(owner: Any) -> Any:
+    """Return all memory of an array, or of another owner of memory, as an array of bytes."""
+    numpy = sys.modules.get("numpy")
+    if numpy is None or not isinstance(owner, numpy.ndarray):
+        return owner
+    return numpy.asarray(owner).ravel(order="K").view(numpy.uint8)
+
+
 def _address(memory: Any) -> int:
-    if isinstance(memory, bytes | bytearray):
-        memory = sys.modules["numpy"].frombuffer(memory, "u1")
+    if type(memory) in _BUFFERS:
+        memory = sys.modules["numpy"].frombuffer(memoryview(memory).cast("B"), "u1")
     address: int = memory.__array_interface__["data"][0]
     return address

@@ -20,6 +20,7 @@ from skep_workers.session.checkpoint.reducers.definitions import (
     is_definition,
     is_made_by_c,
 )
+from skep_workers.session.checkpoint.reducers.registrations import register
 
 # What a class has of its own accord: made with it, or found again when it is asked for.
 _NOT_STATE: Final = frozenset(
@@ -50,18 +51,28 @@ def reduce_class(kind: type) -> Reduced:
     if isinstance(names.get("__dict__"), property):
         skeleton["__dict__"] = names["__dict__"]
     skeleton |= {name: value for name, value in names.items() if _is_shadowed(type(kind), name)}
+    arguments = (type(kind), *name_and_bases(kind), skeleton, _is_enum(kind))
+    return make_class, arguments, class_state(kind), None, None, set_class_state
+
+
+def name_and_bases(kind: type) -> tuple[str, tuple[type, ...]]:
+    """Return a class's name and its bases, past what a metaclass says they are."""
+    return type.__dict__["__name__"].__get__(kind), type.__dict__["__bases__"].__get__(kind)
+
+
+def class_state(kind: type) -> tuple[dict[str, Any], list[type]]:
+    """Return what is set on a class after it was made: its attributes, and the classes that were registered with it."""
+    names = class_names(kind)
     registered: list[type] = []
     if "_abc_impl" in names:
         dump = abc._get_dump(kind)[0]  # type: ignore[attr-defined]  # noqa: SLF001 - nothing public lists them
         registered = [found for found in (reference() for reference in dump) if found is not None]
-    state = {
+    attributes = {
         name: value
         for name, value in names.items()
         if name not in _NOT_STATE and not _is_slot(kind, value) and not _is_shadowed(type(kind), name)
     }
-    bases = type.__dict__["__bases__"].__get__(kind)
-    arguments = (type(kind), type.__dict__["__name__"].__get__(kind), bases, skeleton, _is_enum(kind))
-    return make_class, arguments, (state, registered), None, None, set_class_state
+    return attributes, registered
 
 
 def _is_shadowed(meta: type, name: str) -> bool:
@@ -84,12 +95,12 @@ def make_class(meta: type, name: str, bases: tuple[type, ...], skeleton: dict[st
     if not is_raw:
         # The hooks of libraries run, as they keep count of classes outside of them; if they want more, none does.
         library = next(base for base in meta.__mro__ if not is_definition(base))
-        with contextlib.suppress(Exception), _silenced(bases, own_only=True):
+        with contextlib.suppress(Exception), silenced(bases, own_only=True):
             if library is meta:
                 return types.new_class(name, bases, {"metaclass": meta}, lambda names: names.update(skeleton))
             made: type = library.__new__(meta, name, bases, dict(skeleton))
             return made
-    with _silenced(bases, own_only=False):
+    with silenced(bases, own_only=False):
         return type.__new__(meta, name, bases, dict(skeleton))
 
 
@@ -98,30 +109,33 @@ def _do_nothing(_: type, /, **__: Any) -> None:
 
 
 @contextlib.contextmanager
-def _silenced(bases: tuple[type, ...], *, own_only: bool) -> Iterator[None]:
+def silenced(bases: tuple[type, ...], *, own_only: bool) -> Iterator[None]:
     """Keep the `__init_subclass__` of cells (or of all) from running meanwhile."""
     name = "__init_subclass__"
-    silenced = []
+    hooks = []
     for base in dict.fromkeys(parent for each in bases for parent in each.__mro__):
         if name in vars(base) and base is not object and (is_definition(base) or not own_only):
             with contextlib.suppress(TypeError):  # made by C code
                 original = vars(base)[name]
                 type.__setattr__(base, name, classmethod(_do_nothing))
-                silenced.append((base, original))
+                hooks.append((base, original))
     try:
         yield
     finally:
-        for base, original in silenced:
+        for base, original in hooks:
             type.__setattr__(base, name, original)
 
 
-def set_class_state(kind: type, state: tuple[dict[str, Any], list[type]]) -> None:
-    """Give a class its content."""
-    attributes, registered = state
+def set_class_state(kind: type, state: tuple[Any, ...]) -> None:
+    """Set a class's attributes, and register it, and the classes that were registered with it."""
+    attributes, registered, *registers = state
     for name, value in attributes.items():
         type.__setattr__(kind, name, value)
     for subclass in registered:
         abc.ABCMeta.register(kind, subclass)  # type: ignore[arg-type]
+    for name in registers:
+        if name is not None:
+            register(kind, name)
 
 
 # --- enumerations -----------------------------------------------------------------------------------------------------
@@ -141,7 +155,12 @@ def reduce_member(member: Any, *, by_value: bool) -> Reduced:
         arguments = newargs(member)
     elif base is not object:
         arguments = base.__reduce__(member)[1]
-    return make_member, (base, kind, *arguments), dict(vars(member)), None, None, set_member_state
+    slots: Any = None
+    if any("__slots__" in vars(parent) for parent in kind.__mro__ if not is_made_by_c(parent)):
+        state = object.__getstate__(member)
+        slots = state[1] if isinstance(state, tuple) else None
+    state = dict(vars(member)) if slots is None else (dict(vars(member)), slots)
+    return make_member, (base, kind, *arguments), state, None, None, set_member_state
 
 
 def find_member(kind: Any, name: str) -> Any:
@@ -154,6 +173,9 @@ def make_member(base: type, kind: type, *arguments: Any) -> Any:
     return base.__new__(kind, *arguments)
 
 
-def set_member_state(member: Any, attributes: dict[str, Any]) -> None:
-    """Give a member its attributes."""
+def set_member_state(member: Any, state: dict[str, Any] | tuple[dict[str, Any], dict[str, Any]]) -> None:
+    """Set a member's attributes, and what its slots hold if a mixin has some."""
+    attributes, slots = state if isinstance(state, tuple) else (state, {})
     vars(member).update(attributes)
+    for name, value in slots.items():
+        object.__setattr__(member, name, value)

@@ -55,8 +55,9 @@ def set_function_state(function: FunctionType, state: tuple[dict[str, Any], dict
     for name, value in slots.items():
         setattr(function, name, value)
     space = function.__globals__
-    if space is not registry.names and len(space.get("__builtins__", ())) > 1:
-        space["__builtins__"] = vars(builtins)  # as exec() gave it
+    known = space.get("__builtins__")
+    if space is not registry.names and isinstance(known, dict) and len(known) > 1:
+        space["__builtins__"] = vars(builtins)  # as exec() gave it; a module has come back as itself
 
 
 def reduce_cell(cell: CellType) -> Reduced:

@@ -46,6 +46,7 @@ from skep_workers.session.checkpoint.reducers.descriptors import reduce_descript
 from skep_workers.session.checkpoint.reducers.functions import reduce_cell
 from skep_workers.session.checkpoint.reducers.iterators import ITERATORS, reduce_iterator
 from skep_workers.session.checkpoint.reducers.locks import LOCK, reduce_lock, reduce_recursive_lock
+from skep_workers.session.checkpoint.reducers.models import Filled, reduce_filled
 from skep_workers.session.checkpoint.reducers.owned import reduce_decimal_context
 from skep_workers.session.checkpoint.reducers.paths import PATHS, reduce_path
 from skep_workers.session.checkpoint.reducers.references import (
@@ -227,6 +228,7 @@ REDUCERS: Final[dict[type, Reducer]] = {
     staticmethod: reduce_descriptor,
     MethodType: _method,
     io.TextIOWrapper: _open_file,
+    Filled: reduce_filled,
     LOCK: reduce_lock,
     RLock: reduce_recursive_lock,
     dataclasses._MISSING_TYPE: _named("dataclasses", "MISSING"),  # noqa: SLF001 - sentinels are known by identity

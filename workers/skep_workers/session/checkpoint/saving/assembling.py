@@ -145,6 +145,7 @@ class Assembler:
         if not self._in_place:
             streams = self._restorable(definitions, streams, values, lost)
             streams = self._without_dependents(streams, values, lost)
+        remarks = self._remarks(definitions, streams, values)
         if definitions is not None:
             self._store_definitions(definitions)
         for name, key in list(bindings.items()):
@@ -156,13 +157,24 @@ class Assembler:
             groups=[self._stored(stream) for stream in sorted(streams, key=lambda stream: stream.restores_by_code)],
             definitions=definitions.group if definitions is not None else None,
             bindings=bindings,
-            lost={told(name): reason for name, reason in lost.items() if name in names or ":" not in name} | state.lost,
+            lost={told(name): reason for name, reason in (remarks | lost).items() if name in names or ":" not in name}
+            | state.lost,
             is_remade=any(stream.is_remade for stream in streams)
             or (definitions is not None and definitions.stream is not None and definitions.stream.is_remade),
             ambient=self._plain(state.ambient),
             sources=definitions.sources if definitions is not None else None,
             files=self._files(state),
         )
+
+    def _remarks(
+        self, definitions: _Definitions | None, streams: list[Stream], values: dict[str, Any]
+    ) -> dict[str, str]:
+        """Return what of variables a restore won't have though it has the variables, with the reason."""
+        whole = [
+            *streams,
+            *([definitions.stream] if definitions is not None and definitions.stream is not None else []),
+        ]
+        return {name: remark for each in whole for name, remark in self._pickler.remarks(each, values).items()}
 
     def _without_dependents(self, streams: list[Stream], values: dict[str, Any], lost: dict[str, str]) -> list[Stream]:
         """Leave out the variables that need a definition which is lost."""

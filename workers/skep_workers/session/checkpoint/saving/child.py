@@ -2,6 +2,7 @@
 
 The child writes frames to a file in memory, which the parent hands on when all of it is there. It has a deadline, and
 may grow by so many bytes only; where it hangs or dies, the page that it tells its progress on says at which variable.
+A child that waits for a thread which it doesn't have is found out long before the deadline, see `deadlocks`.
 """
 
 import contextlib
@@ -22,6 +23,7 @@ from skep_shared.frames import Blob, Saved
 from skep_workers.session.checkpoint.chunks import Digest, joined_names
 from skep_workers.session.checkpoint.manifest import Manifest
 from skep_workers.session.checkpoint.saving.assembling import Assembler, Earlier
+from skep_workers.session.checkpoint.saving.deadlocks import DeadlockWatch
 from skep_workers.session.checkpoint.saving.grouping import SEVERAL, TRIAL, Progress
 from skep_workers.session.checkpoint.saving.known_definitions import Learned
 from skep_workers.session.checkpoint.saving.trials import Findings
@@ -30,6 +32,7 @@ from skep_workers.session.checkpoint.unchanged.unchanged_buffers import Place
 
 DONE_EXIT: Final = 83  # not 0: that is what user code ends its process with
 ENDED: Final = "ended the process that did it"
+STUCK: Final = "waits for a thread that a forked process doesn't have"
 _BUFFER_BYTES: Final = 1024 * 1024
 
 
@@ -52,10 +55,12 @@ class SnapshotChild:
     """One child: forked, waited for, read."""
 
     def __init__(self, task: Task, limits: SnapshotLimits) -> None:
+        """`limits.seconds` are this child's."""
         self._task = task
         self.state = task.state
         self.failed: dict[str, str] = {}
         self.failed_at_several = False
+        self.stuck_at = ""  # the variable at which it waited for a thread that it doesn't have
         self._limits = limits
         self.learned: dict[Place, list[Digest]] = {}  # what it found in large buffers
         self.learned_definitions: Learned | None = None
@@ -140,6 +145,8 @@ class SnapshotChild:
             return None
         names = [culprit] if culprit in self.state.names else self.state.names  # unknown: never try the same again
         self.failed.update(dict.fromkeys(names, f"pickling it {cause}"))
+        if cause == STUCK and culprit in self.state.names:
+            self.stuck_at = culprit
         return None
 
     def _is_complete(self) -> bool:
@@ -153,20 +160,30 @@ class SnapshotChild:
         with contextlib.suppress(ChildProcessError):
             handle = os.pidfd_open(self._pid)
             try:
-                ready = _wait_readable(handle, ends_at)
+                cause = self._wait(handle, ends_at)
             finally:
                 os.close(handle)
-            if not ready:
+            if cause is not None:
                 os.kill(self._pid, signal.SIGKILL)
             _, status = os.waitpid(self._pid, 0)
-            if not ready:
-                return f"took longer than {seconds:g} s"
+            if cause is not None:
+                return cause
             if os.waitstatus_to_exitcode(status) != DONE_EXIT:
                 return ENDED
             return None
         # Somebody else (user code that waits for any child) has reaped it; what it wrote tells.
         size = os.fstat(self.file).st_size
         return None if size else ENDED
+
+    def _wait(self, handle: int, ends_at: float) -> str | None:
+        """Wait for the child's end; returns what is wrong with it if that doesn't come."""
+        watch = DeadlockWatch(self._pid)
+        while not _wait_readable(handle, min(ends_at, time.monotonic() + watch.next_look_seconds)):
+            if watch.look():
+                return STUCK
+            if time.monotonic() >= ends_at:
+                return f"took longer than {self._limits.seconds:.3g} s"
+        return None
 
     def close(self) -> None:
         """Give the file back."""

@@ -21,6 +21,7 @@ from skep_workers.session.checkpoint.saving.memo import Memo
 from skep_workers.session.checkpoint.saving.module_contents import failing_names
 from skep_workers.session.checkpoint.saving.pickling import DefinitionKeys, SnapshotPickler, Untrusted
 from skep_workers.session.checkpoint.saving.references import Prefixed, Reference, owned_in
+from skep_workers.session.checkpoint.saving.shared_memory import NOTHING, Region, Shared, connections
 from skep_workers.session.checkpoint.saving.sharing import Met, connected, is_known_by_identity, met_in
 from skep_workers.session.clock import thread_time
 
@@ -49,7 +50,9 @@ class Stream:
     met: Met = field(repr=False)
     named: set[str] = field(default_factory=set)
     files: set[str] = field(default_factory=set)
-    shared_memory: frozenset[int] = frozenset()
+    shared: Shared = NOTHING
+    regions: list[Region] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
     restores_by_code: bool = False
     is_remade: bool = False
     modules: list[ModuleType] = field(default_factory=list)
@@ -142,7 +145,7 @@ class GroupPickler:
         for name in [name for name, value in atoms.items() if id(value) in held]:
             values = values | {name: atoms.pop(name)}
             alone += [stream for stream in [self._attempt([name], {name: values[name]})] if stream is not None]
-        parts = connected([stream.met for stream in alone])
+        parts = connected([stream.met for stream in alone], connections([stream.regions for stream in alone]))
         return [stream for part in parts for stream in self._joined([alone[index] for index in part], values)]
 
     def again(self, names: list[str], values: dict[str, Any]) -> Stream | None:
@@ -263,10 +266,10 @@ class GroupPickler:
 
     def _pickle(self, names: list[str], value: Any, *, keys: DefinitionKeys | None, is_trusting: bool) -> Stream:
         once = partial(self._pickle_once, names, value, keys, is_trusting)
-        stream = once(frozenset(), ())
+        stream = once(NOTHING, ())
         references = stream.references
-        if stream.shared_memory or references:
-            stream = once(stream.shared_memory, references)
+        if stream.shared is not NOTHING or references:
+            stream = once(stream.shared, references)
         return stream
 
     def _pickle_once(
@@ -275,7 +278,7 @@ class GroupPickler:
         value: Any,
         keys: DefinitionKeys | None,
         is_trusting: bool,
-        shared_memory: frozenset[int],
+        shared: Shared,
         references: Sequence[Reference],
     ) -> Stream:
         file = _Bounded() if self._in_place else io.BytesIO()
@@ -295,7 +298,7 @@ class GroupPickler:
             keys=keys,
             is_trusting=is_trusting,
             buffer_callback=take_buffer,
-            shared_memory=shared_memory,
+            shared=shared,
             kinds=self._kinds,
         )
         self._picklers.append(pickler)
@@ -312,12 +315,14 @@ class GroupPickler:
                 len(data),
                 self._tops.keys(),
                 pickler.constants,
-                own | pickler.owners,
+                own | pickler.memory.owners,
                 pickler.referred.union(id(reference.target) for reference in owned),
             ),
             pickler.named,
             pickler.files,
-            pickler.memory_to_share(memo),
+            pickler.memory.to_share(memo),
+            pickler.memory.regions,
+            pickler.remarks,
             pickler.restores_by_code,
             pickler.is_remade,
             pickler.modules,
@@ -339,6 +344,13 @@ class GroupPickler:
             pickler.clear_memo()
         self._picklers.clear()
         self._tops = {}
+
+    def remarks(self, stream: Stream, values: dict[str, Any]) -> dict[str, str]:
+        """Return what of this stream's variables a restore won't have, by variable."""
+        if not stream.remarks or len(stream.names) == 1:
+            return {name: remark for name in stream.names for remark in stream.remarks[:1]}
+        alone = [(name, self._attempt([name], {name: values[name]})) for name in stream.names]
+        return {name: each.remarks[0] for name, each in alone if each is not None and each.remarks}
 
     def progress_at(self) -> str:
         """Give the variable that was pickled last."""

@@ -19,13 +19,22 @@ import pickle
 import sys
 from collections.abc import Callable
 from concurrent.futures import Executor
-from functools import cached_property
+from functools import cached_property, partial
 from threading import local
 from types import CodeType, FunctionType, ModuleType
 from typing import Any, Final
 
 from skep_workers.session.checkpoint import stored_names
-from skep_workers.session.checkpoint.reducers import arrays
+from skep_workers.session.checkpoint.reducers import (
+    array_kinds,
+    arrays,
+    c_types,
+    libraries,
+    models,
+    registrations,
+    structs,
+    torch_tensors,
+)
 from skep_workers.session.checkpoint.reducers.asyncio_objects import reduce_future, refuse_handle
 from skep_workers.session.checkpoint.reducers.classes import reduce_class, reduce_member
 from skep_workers.session.checkpoint.reducers.code import reduce_code
@@ -66,7 +75,6 @@ from skep_workers.session.checkpoint.reducers.standard_library import (
 from skep_workers.session.checkpoint.reducers.thread_objects import reduce_pool, reduce_thread_local
 from skep_workers.session.checkpoint.reducers.type_parameters import is_evaluated_late, reduce_type_parameter
 from skep_workers.session.checkpoint.saving.kinds import Kinds, Traits, is_common_metaclass, reduces_plainly
-from skep_workers.session.checkpoint.saving.memo import Memo
 from skep_workers.session.checkpoint.saving.references import (
     Prefixed,
     Reference,
@@ -75,6 +83,7 @@ from skep_workers.session.checkpoint.saving.references import (
     reduce_reference,
     reduce_swap,
 )
+from skep_workers.session.checkpoint.saving.shared_memory import NOTHING, SeenMemory, Shared
 
 __all__ = ["DefinitionKeys", "SnapshotPickler", "Untrusted", "is_definition", "registry"]
 
@@ -89,12 +98,17 @@ class Untrusted(Exception):
     """An object whose pickling runs code that isn't known to be short; only a forked child may do that."""
 
 
+# What objects said before a child was forked, by id; see early_reductions. Empty but for the child, and for its fork.
+Reductions = dict[int, tuple[Any, tuple[Any, ...]]]
+early_reductions: Final[Reductions] = {}
+
+
 class SnapshotPickler(pickle.Pickler):
     """Pickles parts of one namespace.
 
     keys: where definitions get their keys from; None in the stream that holds the definitions themselves.
     is_trusting: raise Untrusted for objects of types that are not known to pickle fast and without user code.
-    shared_memory: ids of what owns memory that several arrays of this stream see.
+    shared: memory that several objects of this stream see.
     kinds: what is known of classes, for all picklers of one snapshot.
     """
 
@@ -105,20 +119,18 @@ class SnapshotPickler(pickle.Pickler):
         keys: DefinitionKeys | None,
         is_trusting: bool,
         buffer_callback: Callable[[pickle.PickleBuffer], Any],
-        shared_memory: frozenset[int] = frozenset(),
+        shared: Shared = NOTHING,
         kinds: Kinds | None = None,
     ) -> None:
         super().__init__(file, protocol=PROTOCOL, buffer_callback=buffer_callback)
         self._keys = keys
         self._is_trusting = is_trusting
         self._kinds = kinds or Kinds()
-        self._shared_memory = shared_memory
+        self.memory = SeenMemory(shared)
         self.named: set[str] = set()
         self.files: set[str] = set()
         self.constants: set[int] = set()
-        self.owners: dict[int, Any] = {}
-        self._viewed: set[int] = set()
-        self.viewed_twice: frozenset[int] = frozenset()
+        self.remarks: list[str] = []  # what of the values a restore won't have
         self.referred: set[int] = set()  # ids of what modules own and the stream has references to
         self.modules: list[ModuleType] = []  # the session's own, of which only empty ones are in the stream
         self.restores_by_code = False  # whether loading it runs code of cells
@@ -127,19 +139,19 @@ class SnapshotPickler(pickle.Pickler):
         self.finalized: set[type] = set()  # classes that have a `__del__`
         self.classes: list[type] = []  # definitions that were pickled by value
         self.is_remade = False  # whether loading it may give something else, since code of cells has a say in it
+        self._unfilled: set[int] = set()  # ids of models of which not all is pickled yet
+        self._reducing_themselves: set[type] = set()  # types of cells that say how they are pickled
         self._plain: set[type] = set()  # types of which pickle itself knows enough
-
-    def memory_to_share(self, memo: Memo) -> frozenset[int]:
-        """Give what owns memory that more than one of the arrays met see; in vain if nothing was pickled yet."""
-        if not self.owners:
-            return frozenset()
-        return self.viewed_twice | frozenset(memo.among(self.owners))
 
     def reducer_override(self, obj: Any) -> Any:
         """Decide about functions, classes and instances; everything else pickle knows by itself."""
         kind = type(obj)
+        if early_reductions and (said := early_reductions.get(id(obj))) is not None:
+            return again(said[1])
         if kind in self._plain:
             return NotImplemented
+        if kind in self._reducing_themselves:
+            return self._own_reduction(obj, kind)
         if kind is FunctionType or issubclass(kind, type) or is_definition(obj):
             return self._definition(obj, kind)
         if issubclass(kind, ModuleType):
@@ -152,6 +164,10 @@ class SnapshotPickler(pickle.Pickler):
             return reduce_code(obj)
         if arrays.is_array(kind):
             return self._array(obj)
+        if arrays.is_record(kind):
+            owner = arrays.owner_of(obj) if obj.dtype.names else None
+            is_shared = owner is not None and self.memory.is_shared(owner)
+            return arrays.reduce_record(obj, owner) if is_shared else NotImplemented
         place = owned.place(obj)
         if place is not None:
             self.referred.add(id(obj))
@@ -172,6 +188,11 @@ class SnapshotPickler(pickle.Pickler):
         if is_living:
             refuse_living(obj)
         self._note(kind, traits)
+        reduce = libraries.reducer_of(kind)
+        if reduce is not None:
+            return reduce(obj)
+        if torch_tensors.is_tensor(kind) or array_kinds.is_array_kind(kind) or array_kinds.is_ufunc(kind):
+            return self._numbers(obj, kind, is_own=is_own)
         if issubclass(kind, BaseException):
             return reduce_exception(obj)
         if issubclass(kind, _KINDS_WITH_SUBCLASSES) and _has_no_say(kind):
@@ -180,13 +201,30 @@ class SnapshotPickler(pickle.Pickler):
                 return reduced
         if issubclass(kind, DESCRIPTORS):
             return reduce_descriptor(obj)
+        if is_own and structs.is_struct(kind):
+            return structs.reduce_instance(obj)
+        if c_types.is_c_function(kind):
+            return c_types.reduce_c_function(obj)
+        if c_types.is_c_value(kind):
+            return self._c_value(obj)
         if is_own and not reduces_plainly(kind):
+            if not is_living:
+                self._reducing_themselves.add(kind)
             return self._own_reduction(obj, kind)
         if answers_itself(kind) and reduces_plainly(kind):
             return reduce_instance(obj, PROTOCOL)
         if not is_living:  # each is asked
             self._plain.add(kind)
         return NotImplemented
+
+    def _numbers(self, obj: Any, kind: type, *, is_own: bool) -> Any:
+        """Save a tensor, an array of another class than NumPy's own, or a function of arrays."""
+        if torch_tensors.is_tensor(kind):
+            return self._tensor(obj)
+        if array_kinds.is_ufunc(kind):
+            return array_kinds.reduce_ufunc(obj)
+        self.restores_by_code = self.restores_by_code or is_own
+        return array_kinds.reduce_array_kind(obj, self.remarks.append)
 
     def _note(self, kind: type, traits: Traits) -> None:
         """Note what loading an instance may do. Raises Untrusted."""
@@ -223,13 +261,32 @@ class SnapshotPickler(pickle.Pickler):
                 raise Untrusted(kind.__qualname__)
             self.restores_by_code = self.restores_by_code or not is_common_metaclass(kind)
             self.classes.append(obj)
-            return reduce_class(obj)
+            return self._class(obj)
         if issubclass(kind, ModuleType):
             self.modules.append(obj)
             return reduce_module(obj)
         if self._is_trusting and is_evaluated_late(obj):
             raise Untrusted(kind.__qualname__)
         return reduce_type_parameter(obj)
+
+    def _class(self, kind: type) -> Any:
+        if type(kind) is type:
+            function, arguments, state, *rest = reduce_class(kind)
+            return function, arguments, (*state, *registrations.registers_of(kind)), *rest
+        if structs.is_struct(kind):
+            return structs.reduce_struct(kind)
+        if models.is_model(kind):
+            return self._model(kind)
+        return c_types.reduce_c_type(kind) if c_types.is_c_type(kind) else reduce_class(kind)
+
+    def _model(self, kind: type) -> Any:
+        reduced = models.reduce_parametrised(kind, lambda part: id(part) not in self._unfilled)
+        if reduced is not None:
+            return reduced
+        self._unfilled.add(id(kind))
+        function, arguments, state, *rest = reduce_class(kind)
+        filled = models.Filled(partial(self._unfilled.discard, id(kind)))
+        return function, arguments, (*state, filled), *rest
 
     def _function(self, function: FunctionType) -> Any:
         module = sys.modules.get(function.__module__ or "")
@@ -256,13 +313,39 @@ class SnapshotPickler(pickle.Pickler):
     def _array(self, array: Any) -> Any:
         owner = arrays.owner_of(array)
         if owner is None:
+            storage = torch_tensors.base_storage(array)
+            if storage is not None:
+                return torch_tensors.reduce_array_on(array, storage) if self._sees(storage) else NotImplemented
+            if array.base is None:
+                self.memory.note(array, *arrays.place_of(array), is_foreign=False)
             return NotImplemented
-        number = id(owner)
-        self.owners[number] = owner
-        if number in self._viewed:
-            self.viewed_twice |= {number}
-        self._viewed.add(number)
-        return arrays.reduce_view(array, owner) if number in self._shared_memory else NotImplemented
+        is_part = False
+        if arrays.is_any_array(owner):
+            self.memory.note(owner, *arrays.place_of(owner), is_foreign=False)
+            # A map is its file; and what repeats its owner, as broadcasting does, would be larger as a copy.
+            is_part = owner.nbytes < array.nbytes or (arrays.is_map(owner) and arrays.can_be_mapped(owner))
+        is_shared = self.memory.is_shared(owner)
+        return arrays.reduce_view(array, owner) if is_shared or is_part else NotImplemented
+
+    def _sees(self, storage: Any) -> bool:
+        """Note that something sees a tensor's storage; returns whether something else does, too."""
+        self.memory.note(storage, *torch_tensors.place_of(storage))
+        return self.memory.is_shared(storage)
+
+    def _tensor(self, tensor: Any) -> Any:
+        storage = torch_tensors.storage_of(tensor)
+        if storage is None:
+            return NotImplemented
+        is_shared, host = self._sees(storage), self.memory.host(storage)
+        memory, start = host if host is not None else (storage if is_shared else None, 0)
+        offset = start + tensor.storage_offset() * tensor.element_size()
+        return torch_tensors.reduce_tensor(tensor, memory, offset, self.remarks.append)
+
+    def _c_value(self, value: Any) -> Any:
+        reduced = value.__reduce__()  # refused, where it has pointers
+        self.memory.note(value, *c_types.place_of(value))
+        host = self.memory.host(value)
+        return reduced if host is None else c_types.reduce_part(value, *host)
 
     def _own_reduction(self, obj: Any, kind: type) -> Any:
         """Ask an object that says itself how to be pickled: by a global name is no answer, nothing is bound yet."""
@@ -291,6 +374,12 @@ _KINDS_WITH_SUBCLASSES: Final = tuple(_SUBCLASSED)
 
 def _reduce_as_its_kind(obj: Any) -> Any:
     return next(reduce(obj) for kind, reduce in _SUBCLASSED.items() if isinstance(obj, kind))
+
+
+def again(said: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Return a reduction once more; its items come from an iterator."""
+    items = (None if each is None else iter(each) for each in said[3:5])
+    return (*said[:3], *items, *said[5:])
 
 
 def _has_no_say(kind: type) -> bool:

@@ -22,6 +22,8 @@ _ALWAYS_SHARED: Final = frozenset({dict, list, set, bytearray})
 _MODULES_OF_VALUES: Final = frozenset(
     {"datetime", "decimal", "fractions", "pathlib", "re", "uuid", "zoneinfo", "numpy.dtypes", "ipaddress"}
 )
+# The same of libraries whose modules have other things, too.
+_KINDS_OF_VALUES: Final = frozenset({"torch.dtype", "torch.device", "torch.layout", "torch.memory_format"})
 
 
 class Met:
@@ -83,7 +85,7 @@ def can_be_shared(kind: type) -> bool:
         return True
     if kind in _NEVER_SHARED or issubclass(kind, type | enum.Enum | ModuleType):
         return False
-    return kind.__module__ not in _MODULES_OF_VALUES
+    return kind.__module__ not in _MODULES_OF_VALUES and f"{kind.__module__}.{kind.__name__}" not in _KINDS_OF_VALUES
 
 
 def is_known_by_identity(value: object) -> bool:
@@ -109,8 +111,8 @@ def met_in(mets: Iterable[Met], numbers: AbstractSet[int]) -> set[int]:
     return largest.among(numbers).union(*(met.objects().keys() & numbers for met in others))
 
 
-def connected(mets: Sequence[Met]) -> list[list[int]]:
-    """Put the indexes of those that met the same object together."""
+def connected(mets: Sequence[Met], pairs: Iterable[tuple[int, int]] = ()) -> list[list[int]]:
+    """Put the indexes of those that met the same object together, and of those that are `pairs` already."""
     leader = list(range(len(mets)))
 
     def find(index: int) -> int:
@@ -128,6 +130,8 @@ def connected(mets: Sequence[Met]) -> list[list[int]]:
             leader[find(index)] = find(other)
         if not is_largest:
             owner.update(dict.fromkeys(mets[index].objects(), index))
+    for one, other in pairs:
+        leader[find(one)] = find(other)
     parts: dict[int, list[int]] = {}
     for index in range(len(mets)):
         parts.setdefault(find(index), []).append(index)

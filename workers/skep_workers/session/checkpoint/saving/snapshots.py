@@ -3,7 +3,9 @@
 After each cell: what can be proved unchanged isn't looked at. A small state is pickled at once, in the main thread, for
 less than a millisecond. A larger one, and one whose pickling runs user code, is pickled by a forked child: it has the
 namespace frozen as it was, while the next cell runs. The child has a deadline; when it hangs or dies, the variable it
-was at is left out and told, and another child takes the rest.
+was at is left out and told, and another child takes the rest. A variable that hangs only in a child, where a library's
+threads are missing, is asked for its parts in this process first, see `early_reductions`. All the children that it
+takes for one state share the time that a snapshot has.
 
 One snapshot at a time. Cells that end meanwhile are covered by the next one, which is taken as soon as this one is done
 and no cell runs: they commit together.
@@ -21,9 +23,11 @@ from skep_workers.session.checkpoint.manifest import Manifest
 from skep_workers.session.checkpoint.reducers.origins import is_module, origins
 from skep_workers.session.checkpoint.saving.assembling import Assembler, Earlier
 from skep_workers.session.checkpoint.saving.child import SnapshotChild, Task
+from skep_workers.session.checkpoint.saving.early_reductions import ask
 from skep_workers.session.checkpoint.saving.grouping import IN_PLACE_BYTES, TooLarge
 from skep_workers.session.checkpoint.saving.known_definitions import KnownDefinitions, Learned
-from skep_workers.session.checkpoint.saving.pickling import Untrusted
+from skep_workers.session.checkpoint.saving.patience import Patience
+from skep_workers.session.checkpoint.saving.pickling import Untrusted, early_reductions
 from skep_workers.session.checkpoint.saving.rebinding import rebind
 from skep_workers.session.checkpoint.saving.trials import Trials
 from skep_workers.session.checkpoint.state import SnapshotLimits, State
@@ -34,6 +38,8 @@ from skep_workers.session.internals import RESULT_NAMES
 from skep_workers.session.uses import SCALARS, Uses, reads_plain_values
 
 MOST_TRIES: Final = 3
+ASKING_SHARE: Final = 0.1  # of a snapshot's time, for asking objects in this process
+MOST_ASKING_SECONDS: Final = 2.0
 MOST_JOINT: Final = 100  # names in a group; one of more is mostly that of all the small values
 
 
@@ -78,6 +84,8 @@ class Snapshots:
         self._last_ids: dict[str, int] = {}  # of the values, which it doesn't hold
         self._stored: frozenset[bytes] = frozenset()
         self._skipped: dict[str, tuple[Any, str]] = {}
+        self._stuck: dict[str, Any] = {}  # variables that hang in a child, with their values
+        self._patience = Patience()
         self._too_much: dict[str, int] = {}
         self._joint: list[dict[str, int]] = []  # names, with their values' ids, that the last snapshot had in one group
         self._trials = Trials()
@@ -363,6 +371,7 @@ class Snapshots:
         return [list(group) for group in self._joint if all(id(names.get(n)) == number for n, number in group.items())]
 
     def _reasons(self, names: dict[str, Any]) -> dict[str, str]:
+        self._stuck = {name: value for name, value in self._stuck.items() if names.get(name) is value}
         self._skipped = {name: skip for name, skip in self._skipped.items() if names.get(name) is skip[0]}
         return {name: reason for name, (_, reason) in self._skipped.items()}
 
@@ -370,11 +379,28 @@ class Snapshots:
 
     def _start_child(self, seq: int, state: State, proofs: dict[str, _Proof], known: Known) -> None:
         skipped, joint = self._reasons(state.names), self._still_joint(state.names)
+        skipped |= self._ask_stuck()
+        seconds = self._patience.seconds(self.limits.seconds)
+        if self._patience.is_over:
+            reason = f"saving the state took longer than {self.limits.seconds:g} s"
+            skipped |= {name: reason for name, value in state.names.items() if not is_immutable(value)} | skipped
         earlier = Earlier(known, self._known_definitions, self._trials)
-        child = SnapshotChild(Task(seq, state, skipped, joint, self._stored, earlier), self.limits)
+        task = Task(seq, state, skipped, joint, self._stored, earlier)
+        child = SnapshotChild(task, replace(self.limits, seconds=seconds))
         self.child_pid = child.fork()
+        early_reductions.clear()
         self._child = threading.Thread(target=self._attend, args=(child, proofs), name="skep-snapshot", daemon=True)
         self._child.start()
+
+    def _ask_stuck(self) -> dict[str, str]:
+        """Ask variables that hang in a child for their parts here, for the next child; returns those that failed."""
+        if not self._stuck:
+            return {}
+        said, failed = ask(self._stuck, min(self.limits.seconds * ASKING_SHARE, MOST_ASKING_SECONDS))
+        early_reductions.update(said)
+        for name, reason in failed.items():
+            self._skipped[name] = (self._stuck.pop(name), reason)
+        return failed
 
     def _attend(self, child: SnapshotChild, proofs: dict[str, _Proof]) -> None:
         """Wait for the child and send what it made."""
@@ -402,7 +428,14 @@ class Snapshots:
                 if child.failed_at_several:
                     self._joint = []
             for name, reason in child.failed.items():
-                self._skipped[name] = (child.state.names[name], reason)
+                value = child.state.names[name]
+                if name == child.stuck_at and name not in self._stuck:
+                    self._stuck[name] = value
+                else:
+                    self._stuck.pop(name, None)
+                    self._skipped[name] = (value, reason)
+            if manifest is not None:
+                self._patience.reset()
             self._child, self.child_pid = None, 0
             self._on_free(manifest is not None)
 

@@ -15,7 +15,7 @@ HOME: Final = "home"  # the session's directory, in its ambient state
 
 def rebased(state: dict[str, Any], home: str) -> dict[str, Any]:
     """Return the ambient state of a session, with paths below its directory moved to below this one."""
-    moved, origin = dict(state), state[HOME]
+    moved, origin = dict(state), state.get(HOME, home)
     if origin == home:
         return moved
     if "environment" in state:

@@ -1,0 +1,24 @@
+"""Which library's objects have reducers of their own here; none of the libraries is imported for that."""
+
+from types import ModuleType
+from typing import Final
+
+from skep_workers.session.checkpoint.reducers import arrow_tables, polars_frames, structs, torch_tensors
+from skep_workers.session.checkpoint.reducers.definitions import Reducer, module_of
+
+_MODULES: Final[dict[str, ModuleType]] = {
+    "msgspec": structs,
+    "polars": polars_frames,
+    "pyarrow": arrow_tables,
+    "torch": torch_tensors,
+}
+
+
+def reducer_of(kind: type) -> Reducer | None:
+    """Return what saves an instance of a library's class, or of a class derived from one; None if pickle does."""
+    for base in type.__dict__["__mro__"].__get__(kind):
+        module = _MODULES.get(module_of(base).partition(".")[0])
+        if module is not None:
+            found: Reducer | None = module.reducer_of(kind)
+            return found
+    return None

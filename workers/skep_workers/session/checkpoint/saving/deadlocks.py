@@ -1,0 +1,69 @@
+"""Whether a process waits for itself for ever, as the kernel shows it.
+
+A forked child has one thread. A lock that another thread held at the fork stays held, and work that is handed to a pool
+of threads is never done. Such a wait is a futex of the process's own, without a time limit. When every thread of a
+process is in one, no thread is left that could end it.
+
+Where the kernel doesn't show system calls to us, it may still show what a process sleeps in; then it must also have
+used no processor time for a while.
+"""
+
+import os
+import platform
+from pathlib import Path
+from time import monotonic
+from typing import Final
+
+_FUTEX: Final = {"x86_64": 202, "aarch64": 98}
+_PRIVATE: Final = 128
+_COMMAND_MASK: Final = 127
+_WAITS: Final = frozenset({0, 6, 9, 11, 13})  # WAIT, LOCK_PI, WAIT_BITSET, WAIT_REQUEUE_PI, LOCK_PI2
+IDLE_SECONDS: Final = 2.0
+LOOK_SECONDS: Final = 0.1
+MOST_LOOK_SECONDS: Final = 0.5
+
+
+class DeadlockWatch:
+    """Looks at one process again and again; only what two looks agree on counts."""
+
+    def __init__(self, pid: int) -> None:
+        self._tasks = Path(f"/proc/{pid}/task")
+        self._latest: tuple[str, ...] = ()
+        self._idle_since = monotonic()
+        self.next_look_seconds = LOOK_SECONDS
+
+    def look(self) -> bool:
+        """Return whether the process waits for itself for ever."""
+        self.next_look_seconds = min(2 * self.next_look_seconds, MOST_LOOK_SECONDS)
+        try:
+            seen = tuple(self._waits(task) for task in sorted(os.listdir(self._tasks)))  # noqa: PTH208 - a few names
+        except OSError:
+            seen = ()
+        is_same = bool(seen) and seen == self._latest
+        if not is_same:
+            self._latest, self._idle_since = seen, monotonic()
+        if not is_same or "" in seen:
+            return False
+        is_sure = all(each.startswith("futex ") for each in seen)
+        return is_sure or monotonic() - self._idle_since >= IDLE_SECONDS
+
+    def _waits(self, task: str) -> str:
+        """Return what a thread waits in, if that is a futex without a time limit, else ''."""
+        directory = self._tasks / task
+        try:
+            call = (directory / "syscall").read_text()
+        except PermissionError:
+            return self._sleeps(directory)
+        number, *arguments = call.split()
+        if number != str(_FUTEX.get(platform.machine())) or len(arguments) < 4:
+            return ""
+        operation, timeout = int(arguments[1], 16), int(arguments[3], 16)
+        is_own = bool(operation & _PRIVATE) and operation & _COMMAND_MASK in _WAITS
+        return f"futex {task} {call}" if is_own and not timeout else ""
+
+    @staticmethod
+    def _sleeps(directory: Path) -> str:
+        if not (directory / "wchan").read_text().startswith("futex"):
+            return ""
+        fields = (directory / "stat").read_text().rpartition(")")[2].split()
+        return " ".join((directory.name, fields[0], *fields[11:13]))  # state, user time, system time
