@@ -40,8 +40,8 @@ PROCESS = {
         "assert gc.get_threshold() == (701, 11, 12) and not gc.isenabled()",
     ),
     "a deep value that the recursion limit was raised for": Case(
-        "import sys\nsys.setrecursionlimit(20_000)\ndeep = []\nfor _ in range(3000): deep = [deep]",
-        "found = deep\nfor _ in range(3000): [found] = found\nassert found == [] and sys.getrecursionlimit() == 20_000",
+        "import sys\nsys.setrecursionlimit(20_000)\ndeep = []\nfor _ in range(1200): deep = [deep]",
+        "found = deep\nfor _ in range(1200): [found] = found\nassert found == [] and sys.getrecursionlimit() == 20_000",
     ),
     "locale, file mode mask and the time-out of sockets": Case(
         "import locale, os, socket\nlocale.setlocale(locale.LC_ALL, 'C.UTF-8'); os.umask(0o077)\n"
