@@ -19,7 +19,7 @@ from weakref import WeakKeyDictionary
 from skep_shared.settings import WorkerSettings
 from skep_workers.host.resident import Resident
 
-ANSWER_SECONDS: Final = 1.0
+ANSWER_SECONDS: Final = 3.0
 HOLDS_SECONDS: Final = 5.0
 BATCH: Final = 32  # sessions that are asked at a time
 ROOM_NEEDED: Final = "room was needed for another session"

@@ -18,7 +18,7 @@ import gc
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from signal import ITIMER_REAL, SIG_UNBLOCK, SIGALRM, pthread_sigmask, setitimer, signal  # see loop.py
+from signal import ITIMER_REAL, SIG_DFL, SIG_UNBLOCK, SIGALRM, pthread_sigmask, setitimer, signal  # see loop.py
 from types import FrameType
 from typing import Any, Final
 
@@ -129,7 +129,7 @@ class LeaveTaking:
             if is_armed:
                 raise LeaveTimeout(seconds)
 
-        signal(SIGALRM, cut_short)
+        before = signal(SIGALRM, cut_short)
         pthread_sigmask(SIG_UNBLOCK, {SIGALRM})
         try:
             setitimer(ITIMER_REAL, seconds, AGAIN_SECONDS)
@@ -139,3 +139,4 @@ class LeaveTaking:
         finally:
             is_armed = False
             setitimer(ITIMER_REAL, 0)
+            signal(SIGALRM, SIG_DFL if before is None else before)  # a cell may have set it

@@ -21,6 +21,7 @@ from typing import Any, Final
 from skep_workers.session.checkpoint.lost_names import describe
 from skep_workers.session.checkpoint.reducers.definitions import MissingDefinition, is_made_by_c
 from skep_workers.session.checkpoint.reducers.modules import fill_module
+from skep_workers.session.checkpoint.reducers.prefixes import take_last
 from skep_workers.session.checkpoint.restoring import loading_steps as steps
 from skep_workers.session.checkpoint.restoring.guard import CallTimeout, Guard
 from skep_workers.session.checkpoint.restoring.losses import Losses, Lost
@@ -150,8 +151,11 @@ class TolerantUnpickler:
         """Push what a function makes of its arguments."""
         arguments = self.stack.pop()
         function = self.stack.pop()
-        if function is fill_module:
+        if function is fill_module and self.losses.first_reason(arguments[:2]) is None:
             self._fill_module(*arguments)
+            return
+        if function is take_last:  # what comes before it may be lost by itself
+            self.stack.append(arguments[-1])
             return
         is_quiet = steps.calls_quietly(function)
         made = self._call(function, (arguments,), partial(steps.apply, function, arguments), is_quiet=is_quiet)

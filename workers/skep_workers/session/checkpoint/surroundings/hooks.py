@@ -120,7 +120,9 @@ class SignalHandlers(Part):
         if identities(now) == self._identities:
             return None
         pairs = zip(_SIGNALS.values(), now, self._first, strict=True)
-        changed = {name: handler for name, handler, first in pairs if handler is not first}
+        changed = {
+            name: handler for name, handler, first in pairs if handler is not first and not is_the_engines(handler)
+        }
         plain = {name: int(handler) for name, handler in changed.items() if isinstance(handler, int)}
         return plain, {_named(name): handler for name, handler in changed.items() if callable(handler)}
 
