@@ -13,11 +13,11 @@ from typing import Any, Final
 
 from skep_shared.frames import Blob, Expect, Frame, Restore, Restored
 from skep_workers.session.checkpoint.hidden_names import told
-from skep_workers.session.checkpoint.lost_names import LostName, LostNames
+from skep_workers.session.checkpoint.lost_names import LostName, LostNames, describe
 from skep_workers.session.checkpoint.manifest import Manifest
 from skep_workers.session.checkpoint.recipes import Recipes
 from skep_workers.session.checkpoint.reducers.definitions import registry
-from skep_workers.session.checkpoint.restoring.chunk_store import ChunkStore, DamagedCheckpoint
+from skep_workers.session.checkpoint.restoring.chunk_store import ChunkStore
 from skep_workers.session.checkpoint.restoring.restoring import Restoring
 from skep_workers.session.checkpoint.saving.snapshots import Snapshots
 from skep_workers.session.checkpoint.state import (
@@ -207,8 +207,8 @@ class Keeper:
                 self._imports,
                 is_careful=frame.is_careful,
             )
-        except (DamagedCheckpoint, ValueError, KeyError, TypeError) as exc:
-            return Restored(f"{type(exc).__name__}: {exc}", {}, []), 0
+        except Exception as exc:  # noqa: BLE001 - whatever it is, the host has to hear of it, and not to wait
+            return Restored(describe(exc), {}, []), 0
         finally:
             store.release()
         result.lost = {told(name): reason for name, reason in result.lost.items()}

@@ -21,6 +21,7 @@ from types import ModuleType
 from typing import Any, Final, TypeGuard
 
 MAIN: Final = "__main__"
+_CYTHONS: Final = ("_cython_", "cython_runtime")  # modules without a file, for what modules made by Cython share
 _TEMPORARY: Final = ("/tmp/", "/var/tmp/", "/dev/shm/", "/run/")  # noqa: S108 - compared with, not written to
 _INSTALLED: Final = (".dist-info", ".egg-info")  # what installers put beside packages
 _HELD_HERE: Final = 3  # references to a dict that only we hold: ours, the loop's, and getrefcount's own
@@ -184,7 +185,7 @@ class Origins:
         return any(self._is_passing(place) for place in places) or not leads_to(name, module, places)
 
     def _is_handmade(self, module: ModuleType, name: str) -> bool:
-        if type(module) is not ModuleType or id(module) in self.made_by_libraries:
+        if type(module) is not ModuleType or id(module) in self.made_by_libraries or name.startswith(_CYTHONS):
             return False
         above = sys.modules.get(name.rpartition(".")[0])
         return above is None or self.is_own(above)  # some libraries make their submodules so

@@ -64,7 +64,8 @@ def _sorted_out(names: dict[str, Any], reader: TolerantUnpickler | None) -> Load
 
 
 def _load(stream: Stream, guard: Guard) -> tuple[Any, TolerantUnpickler | None]:
-    if not stream.is_tolerant and not guard.enter(WHOLE, "", len(stream.data) / _BYTES_A_SECOND):
+    size = len(stream.data) + sum(memoryview(buffer).nbytes for buffer in stream.buffers)
+    if not stream.is_tolerant and not guard.enter(WHOLE, "", size / _BYTES_A_SECOND):
         try:
             return pickle.loads(stream.data, buffers=stream.buffers), None
         except BaseException:  # noqa: BLE001, S110 - whose fault it is shows below

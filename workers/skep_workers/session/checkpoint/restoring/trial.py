@@ -23,7 +23,7 @@ from skep_workers.session.checkpoint.restoring.guard import CALL_SECONDS, Avoide
 from skep_workers.session.checkpoint.restoring.loading import Stream, load_definitions, load_group
 
 TRIAL_SECONDS: Final = 30.0  # of all tries together; what is left then is not called any more
-CALLS_IN_IT: Final = 4  # that may take as long as a call may
+CALLS_IN_IT: Final = 2  # that may take as long as a call may
 MOST_OF_A_CALLEE: Final = 3  # calls of one callee that hung or ended the process; then none of them is made
 DONE_EXIT: Final = 85
 _ENDED: Final = "restoring it ends the process"

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from operator import attrgetter
 from typing import Any, Final
 
+from skep_workers.session.checkpoint.reducers.origins import origins
 from skep_workers.session.checkpoint.surroundings.part import Part, Reading, is_plain
 
 _ROOT: Final = "root"
@@ -51,8 +52,9 @@ class LoggingConfiguration(Part):
         found = list(self._manager.loggerDict.values())
         if found != self._found:  # placeholders among them give way to loggers
             loggers = [each for each in found if isinstance(each, logging.Logger)]
+            known = dict(zip(map(id, self._loggers), self._untouched, strict=True))
             self._found, self._loggers = found, [logging.root, *loggers]
-            self._untouched = [_PLAIN_ROOT, *([_PLAIN] * len(loggers))]
+            self._untouched = [_PLAIN_ROOT, *(known.get(id(each)) or _untouched(each) for each in loggers)]
         configured = list(map(_configuration, self._loggers))
         own = self._globals()
         kind, factory = _logger_class(), _record_factory()
@@ -64,9 +66,10 @@ class LoggingConfiguration(Part):
     def _changed(self, configured: Iterable[Any], own: Any, objects: dict[str, Any]) -> Reading | None:
         loggers: dict[str, Any] = {}
         for logger, now, plain in zip(self._loggers, configured, self._untouched, strict=True):
-            if now == plain or _is_a_librarys(logger, now, plain):
-                continue
             level, propagate, is_disabled, handlers, filters = now
+            handlers = [each for each in handlers if not _is_a_librarys(logger, each)]
+            if (level, propagate, is_disabled, handlers, filters) == (*plain[:3], [], plain[4]):
+                continue
             name = _ROOT if logger is logging.root else logger.name
             flags = (level, propagate, is_disabled)
             loggers[name] = (*(flags if is_plain(flags) else plain[:3]), len(handlers), len(filters))
@@ -91,7 +94,8 @@ class LoggingConfiguration(Part):
             logger = logging.root if name == _ROOT else logging.getLogger(name)
             logger.setLevel(level)
             logger.propagate, logger.disabled = propagate, is_disabled
-            logger.handlers[:] = _found(objects, name, "handlers", handlers)
+            theirs = [each for each in logger.handlers if _is_a_librarys(logger, each)]
+            logger.handlers[:] = [*theirs, *_found(objects, name, "handlers", handlers)]
             logger.filters[:] = _found(objects, name, "filters", filters)
 
 
@@ -104,11 +108,28 @@ def _found(objects: dict[str, Any], name: str, what: str, count: int) -> list[An
     return [objects[each] for each in names if each in objects]
 
 
-def _is_a_librarys(logger: logging.Logger, now: Any, plain: Any) -> bool:
-    """Return whether all that a logger has is the null handler that libraries give theirs at import."""
-    level, propagate, is_disabled, handlers, filters = now
-    return (
-        (level, propagate, is_disabled, filters) == (*plain[:3], [])
-        and all(type(each) is logging.NullHandler for each in handlers)
-        and logger.name.partition(".")[0] in sys.modules
-    )
+def _untouched(logger: logging.Logger) -> tuple[Any, ...]:
+    """Return the configuration that counts as nothing of cells for a logger that is new.
+
+    A library configures its own logger when it is imported. A level that a cell sets in the very cell that imports the
+    library can't be told from that.
+    """
+    if not _has_library(logger):
+        return _PLAIN
+    level, propagate, is_disabled, _, filters = _configuration(logger)
+    return level, propagate, is_disabled, [], list(filters)
+
+
+def _has_library(logger: logging.Logger) -> bool:
+    """Return whether a logger is named after a library that is imported."""
+    module = sys.modules.get(logger.name.partition(".")[0])
+    return module is not None and not origins.is_own(module)
+
+
+def _is_a_librarys(logger: logging.Logger, handler: Any) -> bool:
+    """Return whether a library gave its logger this handler: a null handler, or one of its own making."""
+    if not _has_library(logger):
+        return False
+    kinds = (type(handler), type(getattr(handler, "formatter", None)))
+    library = logger.name.partition(".")[0]
+    return kinds[0] is logging.NullHandler or any(kind.__module__.partition(".")[0] == library for kind in kinds)
