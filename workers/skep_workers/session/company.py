@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from skep_shared.interrupt_page import PAGE_NAME
 from skep_shared.orphans import children_of
+from skep_workers.session.checkpoint.reducers.weak_references import ends_what_is_outside
 from skep_workers.session.loop import SessionLoop
 
 OWN_THREADS: Final = "skep-"
@@ -49,12 +50,14 @@ class Hooks:
         return _signals() != self._signals
 
     def drop_new_finalizers(self) -> None:
-        """Take out what would be called at the end of objects, in a fork: a directory, say, is the parent's to remove.
+        """Take out what would end something outside of the process, in a fork: a directory is the parent's to remove.
 
-        A restore makes such objects without, too.
+        A restore of a fork makes such objects without, too.
         """
         for finalizer in [each for each in _finalizers if each not in self._finalizers]:
-            _finalizers.pop(finalizer, None)
+            call = finalizer.peek()
+            if call is None or ends_what_is_outside(call[1]):
+                _finalizers.pop(finalizer, None)
 
 
 def _signals() -> tuple[dict[int, Any], set[Any]]:

@@ -40,6 +40,7 @@ from skep_workers.session.checkpoint.reducers import (
     thread_objects,
     torch_tensors,
     type_parameters,
+    weak_references,
 )
 
 FIRST: Final = 0x5B00  # two bytes in a stream; copyreg's registry leaves everything above 255 unassigned
@@ -84,6 +85,10 @@ STORED: Final[dict[int, Callable[..., Any]]] = {
     43: owned.find_names,
     44: owned.find_decimal_context,
     45: prefixes.take_last,
+    46: weak_references.make_reference,
+    47: weak_references.make_container,
+    48: weak_references.fill_container,
+    49: weak_references.make_finalizer,
     60: asyncio_objects.the_session_loop,
     61: asyncio_objects.make_done_future,
     62: asyncio_objects.set_future_outcome,

@@ -41,6 +41,7 @@ class _Registry:
     def __init__(self) -> None:
         self.names: dict[str, Any] = {}
         self.definitions: dict[str, Any] = {}
+        self.is_fork = False  # whether what is restored is another session's state
         self.lost_definitions: dict[str, str] = {}  # those that could not be restored, with the reason
         self.home = ""  # the session's directory
         self.context: Context | None = None  # where cells run, and their context variables have values

@@ -59,6 +59,7 @@ from skep_workers.session.checkpoint.reducers.references import (
     reduce_weak_reference,
 )
 from skep_workers.session.checkpoint.reducers.thread_objects import reduce_thread_local
+from skep_workers.session.checkpoint.reducers.weak_references import reduce_finalizer
 
 ENGINE: Final = "skep_workers."
 
@@ -201,6 +202,7 @@ REDUCERS: Final[dict[type, Reducer]] = {
     weakref.ProxyType: reduce_weak_proxy,
     weakref.CallableProxyType: reduce_weak_proxy,
     weakref.WeakMethod: reduce_weak_method,
+    weakref.finalize: reduce_finalizer,
     weakref.WeakKeyDictionary: reduce_weak_dict,
     weakref.WeakValueDictionary: reduce_weak_dict,
     weakref.WeakSet: lambda weak: (weakref.WeakSet, (list(weak),)),

@@ -14,11 +14,13 @@ from typing import Any
 
 from skep_workers.session.checkpoint import stored_names
 from skep_workers.session.checkpoint.manifest import Group, Manifest
+from skep_workers.session.checkpoint.reducers.definitions import registry
 from skep_workers.session.checkpoint.restoring.chunk_store import ChunkStore
 from skep_workers.session.checkpoint.restoring.guard import Avoided, Guard
 from skep_workers.session.checkpoint.restoring.loading import Loaded, Stream, load_definitions, load_group
 from skep_workers.session.checkpoint.restoring.trial import Trial
 from skep_workers.session.checkpoint.surroundings.ambient import Ambient
+from skep_workers.session.checkpoint.surroundings.home import HOME
 from skep_workers.session.checkpoint.surroundings.imports import SUBMODULES, Imports
 from skep_workers.session.checkpoint.surroundings.workspace import Workspace
 
@@ -68,6 +70,7 @@ class Restoring:
             result.notes.append(f"saved by Python {manifest.python}, restored by {platform.python_version()}")
         result.lost.update(workspace.restore(manifest.files, self._contents))
         state = _load_plain(self._ambient)
+        registry.is_fork = state.get(HOME, registry.home) != registry.home
         ambient.restore(state)
         result.future_flags = state.get("future_flags", 0)
         if self._sources is not None:

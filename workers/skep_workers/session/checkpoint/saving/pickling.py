@@ -17,6 +17,7 @@ import io
 import logging
 import pickle
 import sys
+import weakref
 from collections.abc import Callable
 from concurrent.futures import Executor
 from functools import cached_property, partial
@@ -74,6 +75,8 @@ from skep_workers.session.checkpoint.reducers.standard_library import (
 )
 from skep_workers.session.checkpoint.reducers.thread_objects import reduce_pool, reduce_thread_local
 from skep_workers.session.checkpoint.reducers.type_parameters import is_evaluated_late, reduce_type_parameter
+from skep_workers.session.checkpoint.reducers.weak_references import reduce_container, reduce_finalizer
+from skep_workers.session.checkpoint.reducers.weak_references import reduce_reference as reduce_weak_subclass
 from skep_workers.session.checkpoint.saving.kinds import Kinds, Traits, is_common_metaclass, reduces_plainly
 from skep_workers.session.checkpoint.saving.references import (
     Prefixed,
@@ -368,6 +371,11 @@ _SUBCLASSED: Final[dict[type, Reducer]] = {
     logging.Handler: reduce_handler,
     local: reduce_thread_local,
     Executor: reduce_pool,
+    weakref.ref: reduce_weak_subclass,
+    weakref.WeakValueDictionary: reduce_container,
+    weakref.WeakKeyDictionary: reduce_container,
+    weakref.WeakSet: reduce_container,
+    weakref.finalize: reduce_finalizer,
 }
 _KINDS_WITH_SUBCLASSES: Final = tuple(_SUBCLASSED)
 
