@@ -34,6 +34,7 @@ class OwnerScripts(ScriptBase):
         if state == b"closed":
             return [b"CLOSED"]
         epoch, losses, previous = int_of(epoch_text), int_of(losses_text), previous or b""
+        idle_losses = int_of(r.hget(session, b"idle_losses")) if losses else 0
         if not (owner == wid and held == token):
             marker = prefix + b":worker:" + (owner or b"")
             if owner and owner != wid and r.exists(marker):
@@ -42,13 +43,15 @@ class OwnerScripts(ScriptBase):
                 r.hdel(session, b"spared")
                 return [b"OWNED", owner]
             if owner:
-                losses += r.hget(session, b"spared") != epoch_text
+                losses += 1
+                idle_losses += r.hget(session, b"spared") == epoch_text
                 r.srem(marker + b":sessions", sid)
             epoch, previous = epoch + 1, holder or b""
             r.hset(
                 session,
                 {
-                    b"owner": wid, b"token": token, b"epoch": epoch, b"losses": losses, b"holder": wid,
+                    b"owner": wid, b"token": token, b"epoch": epoch, b"losses": losses,
+                    b"idle_losses": idle_losses, b"holder": wid,
                     b"previous": previous,
                 },
             )  # fmt: skip
@@ -57,7 +60,7 @@ class OwnerScripts(ScriptBase):
         r.sadd(owned, sid)
         return [
             b"OK", epoch, int_of(cursor), int_of(seq), int_of(last), losses, previous, state, options, head or b"0",
-            requests or b"", created or b"0", origins or b"", said or b"",
+            requests or b"", created or b"0", origins or b"", said or b"", idle_losses,
         ]  # fmt: skip
 
     def _release(self, keys: list[bytes], args: list[bytes]) -> Reply:

@@ -250,7 +250,7 @@ async def test_it_does_neither_while_a_cell_runs(session, gate, first_output):
     assert (await running.outcome()).status == "finished"
 
 
-async def test_a_fenced_worker_ends_its_processes_without_exit_handlers(shard, start_worker, tmp_path):
+async def test_a_fenced_worker_ends_its_processes_without_exit_handlers(shard, start_worker, process_end, tmp_path):
     first = await start_worker()
     mark = tmp_path / "mark"
     session = shard.session("s")
@@ -263,11 +263,6 @@ async def test_a_fenced_worker_ends_its_processes_without_exit_handlers(shard, s
     await start_worker()
     assert (await session.run("os.getpid()")).value != pid
     os.kill(first.pid, signal.SIGCONT)
-    handle = os.pidfd_open(pid)
-    ended = asyncio.Event()
-    asyncio.get_running_loop().add_reader(handle, ended.set)
-    await ended.wait()
-    asyncio.get_running_loop().remove_reader(handle)
-    os.close(handle)
+    await process_end(pid)
 
     assert not mark.exists()

@@ -256,3 +256,19 @@ async def test_cells_with_one_attempt_run_in_order_among_others(shard, pair):
     cells = await shard.session("s").submit_many(codes)
 
     assert [(await cell.outcome()).value for cell in cells][-1] == list(range(9))
+
+
+async def test_the_death_of_a_worker_that_was_idle_is_no_attempt_of_a_later_cell(shard, pair, eventually):
+    session = shard.session("s")
+    await session.run("x = 1")
+    owner, _ = await owner_of(session, pair)
+    await owner.kill()
+    marker = shard._link.keys.worker(owner.worker_id)
+
+    async def is_dead():
+        return not await shard._link.redis.exists(marker)
+
+    await eventually(is_dead)
+    outcome = await session.run("x += 1; x")
+
+    assert (outcome.value, outcome.attempt) == (2, 1)

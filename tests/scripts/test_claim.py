@@ -182,15 +182,22 @@ async def idle(shard):
 
 
 @pytest.mark.parametrize("found_dead", ["by recover", "by submit"])
-async def test_an_owner_that_was_dead_before_there_was_a_cell_is_no_loss(shard, idle, found_dead):
+async def test_an_owner_that_was_dead_before_there_was_a_cell_has_begun_none(shard, idle, found_dead):
     await shard.kill("w1")
     if found_dead == "by recover":
         await shard.scripts.recover(silence_ms=0, page=100, patience_ms=0)
     await shard.submit("b")
 
-    assert (await shard.claim("w2")).losses == 0
+    claim = await shard.claim("w2")
+    assert (claim.losses, claim.idle_losses) == (1, 1)
+    assert await shard.claim("w2") == claim  # sent again
     await shard.kill("w2")
-    assert (await shard.claim("w3")).losses == 1
+    claim = await shard.claim("w3")
+    assert (claim.losses, claim.idle_losses) == (2, 1)
+    await shard.commit(claim, CellCommit("b", 2, (b"e",)), cursor=1, first=2)
+    await shard.kill("w3")
+    claim = await shard.claim("w4")
+    assert (claim.losses, claim.idle_losses) == (1, 0)
 
 
 @pytest.mark.parametrize("heard", ["submit", "confirm", "claim of another"])
@@ -208,7 +215,8 @@ async def test_an_owner_that_was_only_asleep_and_may_have_heard_of_the_cell_is_o
         assert await shard.scripts.claim("s", "w2", "t2") is ClaimStatus.OWNED
     await shard.kill("w1")
 
-    assert (await shard.claim("w2")).losses == 1
+    claim = await shard.claim("w2")
+    assert (claim.losses, claim.idle_losses) == (1, 0)
 
 
 async def test_an_owner_that_died_with_a_cell_is_one(shard, idle):

@@ -43,5 +43,6 @@ class Attempts:
         said = self._said.get(cell.seq, 0)
         if cell.spec.on_worker_loss == "fail" or cell.spec.max_attempts == 1:
             return said + 1
-        losses = self._claim.losses if cell.seq == self._claim.cursor + 1 else 0
+        claim = self._claim
+        losses = claim.losses - claim.idle_losses if cell.seq == claim.cursor + 1 else 0
         return max(losses, said) + 1

@@ -18,7 +18,16 @@ import gc
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from signal import ITIMER_REAL, SIG_DFL, SIG_UNBLOCK, SIGALRM, pthread_sigmask, setitimer, signal  # see loop.py
+from signal import (  # see loop.py
+    ITIMER_REAL,
+    SIG_DFL,
+    SIG_SETMASK,
+    SIG_UNBLOCK,
+    SIGALRM,
+    pthread_sigmask,
+    setitimer,
+    signal,
+)
 from types import FrameType
 from typing import Any, Final
 
@@ -129,8 +138,8 @@ class LeaveTaking:
             if is_armed:
                 raise LeaveTimeout(seconds)
 
-        before = signal(SIGALRM, cut_short)
-        pthread_sigmask(SIG_UNBLOCK, {SIGALRM})
+        # Handlers, and what is blocked, are part of the state that is saved after this.
+        handler, blocked = signal(SIGALRM, cut_short), pthread_sigmask(SIG_UNBLOCK, {SIGALRM})
         try:
             setitimer(ITIMER_REAL, seconds, AGAIN_SECONDS)
             yield
@@ -139,4 +148,5 @@ class LeaveTaking:
         finally:
             is_armed = False
             setitimer(ITIMER_REAL, 0)
-            signal(SIGALRM, SIG_DFL if before is None else before)  # a cell may have set it
+            signal(SIGALRM, SIG_DFL if handler is None else handler)
+            pthread_sigmask(SIG_SETMASK, blocked)
