@@ -13,6 +13,7 @@ from types import FrameType, TracebackType
 from typing import Any, Final, Self
 
 CALL_SECONDS: Final = 5.0
+SUSPECTS_SHARE: Final = 0.2
 REPEAT_SECONDS: Final = 1.0  # code that swallows the first exception gets the next one
 MOST_ALARMS: Final = 3  # in one call; then the process ends, and the next one leaves that call out
 HUNG_EXIT: Final = 84
@@ -28,11 +29,15 @@ class CallTimeout(BaseException):
 
 @dataclass(slots=True)
 class Avoided:
-    """Calls that are not made, with the reason: single ones, all of a callee (by name), or all that are left."""
+    """Calls that are not made, with the reason: single ones, all of a callee (by name), or all that are left.
+
+    suspects: callees that hung once; the next calls of them get a fraction of the time.
+    """
 
     calls: dict[Call, str] = field(default_factory=dict)
     callees: dict[str, str] = field(default_factory=dict)
     rest: str = ""
+    suspects: set[str] = field(default_factory=set)
 
 
 class CallPage:
@@ -104,6 +109,8 @@ class Guard:
             self._page.enter(call, callee)
         self._alarms = 0
         seconds = self._call_seconds + more_seconds
+        if callee in avoided.suspects:
+            seconds *= SUSPECTS_SHARE
         signal.setitimer(signal.ITIMER_REAL, seconds, REPEAT_SECONDS)
         signal.setitimer(signal.ITIMER_VIRTUAL, seconds + MOST_ALARMS * REPEAT_SECONDS)
         return ""

@@ -19,7 +19,8 @@ class Losses:
 
     def __init__(self) -> None:
         self._reasons: dict[int, str] = {}
-        self._holders: dict[int, list[int]] = {}  # object -> what holds it
+        # Id of an object -> itself, so that no other one gets its id, and the ids of what holds it.
+        self._holders: dict[int, tuple[Any, list[int]]] = {}
         self._kept: list[Any] = []
 
     def __bool__(self) -> bool:
@@ -49,6 +50,8 @@ class Losses:
 
     def hold(self, holder: Any, items: Iterable[Any]) -> None:
         """Note that one object holds others; a loss among them is its loss."""
+        if type(holder) in _ATOMS:  # what a call returned that was made for its effect
+            return
         number, holders, reasons = id(holder), self._holders, self._reasons
         for item in items:
             if type(item) in _ATOMS:
@@ -56,14 +59,19 @@ class Losses:
             child = id(item)
             if child in reasons:
                 self.lose(holder, reasons[child])
+            elif child in holders:
+                holders[child][1].append(number)
             else:
-                holders.setdefault(child, []).append(number)
+                holders[child] = item, [number]
 
     def lose(self, value: Any, reason: str) -> None:
         """Note that an object is lost, and with it all that hold it."""
+        self._kept.append(value)
         pending = [id(value)]
         while pending:
             number = pending.pop()
             if number not in self._reasons:
                 self._reasons[number] = reason
-                pending += self._holders.pop(number, ())
+                item, holders = self._holders.pop(number, (None, []))
+                self._kept.append(item)
+                pending += holders

@@ -118,6 +118,7 @@ class Trial:
         call, callee = found
         self._avoided.calls[call] = reason
         if callee:
+            self._avoided.suspects.add(callee)
             self._counts[callee] = self._counts.get(callee, 0) + 1
             if self._counts[callee] >= MOST_OF_A_CALLEE:
                 self._avoided.callees[callee] = reason
