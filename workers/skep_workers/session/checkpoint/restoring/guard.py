@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from types import FrameType, TracebackType
 from typing import Any, Final, Self
 
+from skep_workers.session.checkpoint.stored_names import STORED
+
 CALL_SECONDS: Final = 5.0
 SUSPECTS_SHARE: Final = 0.2
 REPEAT_SECONDS: Final = 1.0  # code that swallows the first exception gets the next one
@@ -19,6 +21,8 @@ MOST_ALARMS: Final = 3  # in one call; then the process ends, and the next one l
 HUNG_EXIT: Final = 84
 _HEAD: Final = struct.Struct("2qH")  # stream, offset of the call in it, length of the callee's name
 _MOST_NAME_BYTES: Final = 200
+
+OUR_NAMES: Final = frozenset(function.__qualname__ for function in STORED.values())
 
 Call = tuple[int, int]  # index of a stream, offset in it
 
@@ -29,7 +33,7 @@ class CallTimeout(BaseException):
 
 @dataclass(slots=True)
 class Avoided:
-    """Calls that are not made, with the reason: single ones, all of a callee (by name), or all that are left.
+    """Calls that are not made, with the reason: single ones, all of a callee (by name), or all but those of ours.
 
     suspects: callees that hung once; the next calls of them get a fraction of the time.
     """
@@ -102,7 +106,8 @@ class Guard:
     def enter(self, offset: int, callee: str, more_seconds: float = 0) -> str:
         """Begin a call, and return ''; or return why it must not be made."""
         avoided, call = self._avoided, (self.stream, offset)
-        reason = avoided.rest or avoided.calls.get(call) or avoided.callees.get(callee)
+        rest = "" if callee in OUR_NAMES else avoided.rest
+        reason = rest or avoided.calls.get(call) or avoided.callees.get(callee)
         if reason:
             return reason
         if self._page is not None:

@@ -71,7 +71,7 @@ class Trial:
 
     def run(self) -> Failures | None:
         """Return what can't be restored; None if no trial was possible: the process ends whatever is left out."""
-        ends_at = time.monotonic() + self._seconds - self._call_seconds
+        ends_at = time.monotonic() + 0.75 * self._seconds
         try:
             while True:
                 result = self._try()
