@@ -170,9 +170,10 @@ class GroupPickler:
         except Untrusted:
             if self._in_place:
                 raise
-        except (TooLarge, KeyboardInterrupt):
+        except TooLarge:
             raise
-        except BaseException:  # noqa: BLE001 - whose it is, is found out below
+        except BaseException as exc:  # noqa: BLE001 - whose it is, is found out below
+            self._raise_interrupt(exc)
             self._tell("")
         # Each by itself first: that tells which of them fails, or never ends.
         self._leave_out_of_modules(keys)
@@ -203,9 +204,10 @@ class GroupPickler:
             self._tell(self.owners.get(self.keys.key(module), names_of(module)["__name__"]))
             try:
                 self._pickle([name], {name: value}, keys=None, is_trusting=self._in_place)
-            except (TooLarge, Untrusted, KeyboardInterrupt):
+            except (TooLarge, Untrusted):
                 raise
             except BaseException as exc:  # noqa: BLE001 - user code
+                self._raise_interrupt(exc)
                 return describe(exc)
             return ""
 
@@ -228,9 +230,10 @@ class GroupPickler:
         self._tell(self.owners.get(name, name))
         try:
             self._pickle([name], value, keys=None, is_trusting=self._in_place)
-        except (TooLarge, Untrusted, KeyboardInterrupt):
+        except (TooLarge, Untrusted):
             raise
         except BaseException as exc:  # noqa: BLE001 - user code
+            self._raise_interrupt(exc)
             self.lost[name] = describe(exc)
             return False
         self._kept.add(name)
@@ -254,15 +257,19 @@ class GroupPickler:
             return self._pickle(names, value, keys=self.keys, is_trusting=self._in_place)
         except (TooLarge, Untrusted):
             raise
-        except BaseException as exc:  # user code runs in __reduce__, and may even exit
-            if self._in_place and isinstance(exc, KeyboardInterrupt):
-                raise
+        except BaseException as exc:  # noqa: BLE001 - user code runs in __reduce__, and may even exit
+            self._raise_interrupt(exc)
             for name in names:
                 self.lost[name] = describe(exc)
             return None
         finally:
             if thread_time() - started > IN_PLACE_SECONDS:
                 self.slow = names[0]
+
+    def _raise_interrupt(self, exc: BaseException) -> None:
+        """In the session's own process an interrupt may be a user's; in a child only code of users raises one."""
+        if self._in_place and isinstance(exc, KeyboardInterrupt):
+            raise exc
 
     def _pickle(self, names: list[str], value: Any, *, keys: DefinitionKeys | None, is_trusting: bool) -> Stream:
         once = partial(self._pickle_once, names, value, keys, is_trusting)
