@@ -2,7 +2,7 @@
 
 import pytest
 
-from skep_shared.checkpoint_ids import NO_CHECKPOINT, CheckpointId
+from skep_shared.checkpoint_ids import NO_CHECKPOINT, CheckpointId, Shard
 from skep_shared.script_replies import (
     CellCommit,
     Closed,
@@ -15,6 +15,7 @@ from skep_shared.script_replies import (
     Placed,
     Pruned,
     Recovered,
+    Shard,
 )
 from skep_shared.scripts import Scripts
 
@@ -39,6 +40,8 @@ def flushing(own_shard, monkeypatch):
 
 async def test_a_session_lives_its_whole_life_on_an_empty_script_cache(flushing):
     shard, scripts = flushing, flushing.scripts
+    record = Shard("id", "/somewhere", 1)
+    assert await scripts.join_shard("w1", record, is_directory_chosen=False) == record
     assert (await shard.submit("a", "b")).cells == (Placed(1), Placed(2))
     assert (await scripts.watch("s", "b", client_id="c1")).cell == Placed(2)
     await shard.claim("w1")
