@@ -2,7 +2,7 @@
 
 import pytest
 
-from skep_shared.checkpoint_ids import NO_CHECKPOINT, CheckpointId, Shard
+from skep_shared.checkpoint_ids import NO_CHECKPOINT, CheckpointId
 from skep_shared.script_replies import (
     CellCommit,
     Closed,
