@@ -33,7 +33,8 @@ async def test_a_session_that_works_is_hibernated_when_its_work_has_ended(shard,
 
     found, event = await kinds(session, "session.hibernated")
 
-    assert found[-2:] == ["8", "session.hibernated"]
+    # The checkpoint of leaving tells that nothing is lost any more: the task that couldn't be saved is done.
+    assert [each for each in found if each != "checkpoint.partial"][-2:] == ["8", "session.hibernated"]
     assert event.reason == "it was idle for 0.5 s"
     assert (event.tasks, event.threads, event.children) == ([], [], [])
     assert (await session.run("x")).value == 1
