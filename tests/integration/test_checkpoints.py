@@ -80,6 +80,7 @@ x = 100
     now() == 1 and up() == 2 and now() == 2, fib(10) == 55, kind(1) == "int" and kind("") == "any",
     box.v == 3 and Made.tag == 1 and concrete.z() == 1 and slots.u == 4, type(point) is Point and point.h == 3,
     cyclic[0] is cyclic, inspect.getsource(read) == "def read(): return x\\n",
+    inspect.getsource(Colour).startswith("class Colour"),
 ]
 """
 

@@ -240,6 +240,36 @@ async def test_the_source_of_a_class_defined_again_is_the_latest(session):
     assert "second" in await session.value("import inspect\ninspect.getsource(C)")
 
 
+async def test_the_source_of_a_class_is_that_of_its_own_name(session):
+    await session.run("class Point:\n    x = 1\ndef outer():\n    class Inner:\n        y = 2\n    return Inner")
+    await session.run("class PointCloud:\n    n = 3\nclass Inner:\n    z = 3")
+    await session.run("text = '''\nclass Point is only in a text here\n'''")
+
+    sources = await session.value("import inspect\n[inspect.getsource(each) for each in (Point, outer(), Inner)]")
+
+    assert [source.split() for source in sources] == [
+        ["class", "Point:", "x", "=", "1"],
+        ["class", "Inner:", "y", "=", "2"],
+        ["class", "Inner:", "z", "=", "3"],
+    ]
+
+
+async def test_sources_of_past_cells_have_a_bound(session):
+    held = "[int(name[6:-1]) for name in linecache.cache if name.startswith('<cell ')]"
+    await session.run("def first(): pass")
+    await session.run("import inspect, linecache, skep_workers.session.sources as sources\nsources.MOST_PLAIN = 5")
+    for number in range(8):
+        await session.run(f"x = {number}")
+    assert await session.value(held) == [1, 6, 7, 8, 9, 10, 11]
+
+    await session.run("sources.MOST_BYTES = 200")
+    for number in range(8):
+        await session.run(f"def last(): return {number:60}")
+
+    assert await session.value(held) == [7, 8, 9, 10, 12, 20, 21]
+    assert "7\n" in await session.value("inspect.getsource(last)")
+
+
 async def test_cells_are_files_to_inspect(session):
     assert await session.value(
         "import inspect\ndef f(): pass\n(inspect.getsourcefile(f), inspect.getsourcelines(f)[1])"

@@ -137,14 +137,6 @@ def cell_filename(seq: int) -> str:
     return f"<cell {seq}>"
 
 
-def register_source(source: str, filename: str) -> None:
-    """Let tracebacks, inspect, warnings and pdb find the source; no mtime means that it is never checked on disk."""
-    lines = source.splitlines(keepends=True)
-    if lines and not lines[-1].endswith("\n"):
-        lines[-1] += "\n"  # as linecache does for files: traceback counts on it when it places carets
-    linecache.cache[filename] = (len(source), None, lines, filename)
-
-
 def ends_with_semicolon(source: str) -> bool:
     """Tell whether the last thing before comments is a semicolon, which hides the value."""
     if ";" not in source:

@@ -21,7 +21,7 @@ from skep_workers.session.capturing import Capturing
 from skep_workers.session.checkpoint.checkpointer import Keeper
 from skep_workers.session.clock import perf_counter_ns
 from skep_workers.session.company import has_threads
-from skep_workers.session.compiling import CellCompiler, CompiledCell, cell_filename, register_source
+from skep_workers.session.compiling import CellCompiler, CompiledCell, cell_filename
 from skep_workers.session.detection import DEFAULT_POLICY, ExecutionMode
 from skep_workers.session.displays import DisplayPublisher, FiguresAtEnd
 from skep_workers.session.interrupts import Interrupter, Reason
@@ -34,6 +34,7 @@ from skep_workers.session.prepared import Ending, Prepared, failed_ending
 from skep_workers.session.rendering import mime_bundle, value_as_data
 from skep_workers.session.routing import Route, Router
 from skep_workers.session.shield import Shield
+from skep_workers.session.sources import register_source
 from skep_workers.session.threaded_executor import ThreadedExecutor
 from skep_workers.session.uses import Uses
 from skep_workers.session.writer import Writer, current_writer

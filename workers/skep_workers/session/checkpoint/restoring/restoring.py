@@ -6,7 +6,6 @@ is reported with its reason.
 """
 
 import gc
-import linecache
 import pickle
 import platform
 from dataclasses import dataclass, field
@@ -23,6 +22,7 @@ from skep_workers.session.checkpoint.surroundings.ambient import Ambient
 from skep_workers.session.checkpoint.surroundings.home import HOME
 from skep_workers.session.checkpoint.surroundings.imports import SUBMODULES, Imports
 from skep_workers.session.checkpoint.surroundings.workspace import Workspace
+from skep_workers.session.sources import register_sources
 
 stored_names.register()
 
@@ -74,7 +74,7 @@ class Restoring:
         ambient.restore(state)
         result.future_flags = state.get("future_flags", 0)
         if self._sources is not None:
-            _register_sources(_load_plain(self._sources))
+            register_sources(_load_plain(self._sources))
         avoided = self._calls_to_avoid() if is_careful else None
         # Nothing that is being made here is garbage, and looking for some takes twice as long as making it.
         was_enabled = gc.isenabled()
@@ -154,8 +154,3 @@ def _stream(group: Group, store: ChunkStore) -> Stream:
 def _load_plain(stream: Stream) -> Any:
     """Return what a stream of plain values holds."""
     return pickle.loads(stream.data, buffers=stream.buffers)
-
-
-def _register_sources(sources: dict[str, str]) -> None:
-    for name, source in sources.items():
-        linecache.cache[name] = (len(source), None, source.splitlines(keepends=True), name)

@@ -4,7 +4,6 @@ Runs in the session's main thread for small states, in a forked child for the ot
 pickler's patience differs.
 """
 
-import linecache
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -26,11 +25,10 @@ from skep_workers.session.checkpoint.surroundings.imports import import_again
 from skep_workers.session.checkpoint.surroundings.workspace import Entry
 from skep_workers.session.checkpoint.unchanged.fingerprints import is_immutable
 from skep_workers.session.checkpoint.unchanged.unchanged_buffers import WATCHED_BYTES, Known, Place, place_of
+from skep_workers.session.sources import sources_of
 from skep_workers.session.uses import SCALARS
 
 LARGE_ATOM = 64 * 1024
-
-CELL_PREFIX = "<cell "
 
 PutChunk = Callable[[bytes, memoryview], None]
 
@@ -286,7 +284,8 @@ class Assembler:
             return
         if definitions.can_be_known:
             self.learned_definitions = Learned.of(self._keys.by_key, stream)
-        definitions.group, definitions.sources = self._stored(stream), self._plain(_sources(stream.files))
+        definitions.group = self._stored(stream)
+        definitions.sources = self._plain(sources_of(stream.files, stream.classes))
 
     @property
     def slow(self) -> str:
@@ -325,9 +324,3 @@ def _count_new(known: Known, view: memoryview) -> int:
     """Return how many bytes of a buffer have to be hashed."""
     digests = known.get(place_of(view)) if view.nbytes >= WATCHED_BYTES else None
     return view.nbytes if digests is None else digests.count(None) * CHUNK_BYTES
-
-
-def _sources(files: set[str]) -> dict[str, str]:
-    """Give the source of the cells that code came from, for tracebacks after a restore."""
-    known = {name: linecache.cache.get(name) for name in sorted(files) if name.startswith(CELL_PREFIX)}
-    return {name: "".join(entry[2]) for name, entry in known.items() if entry is not None and len(entry) == 4}

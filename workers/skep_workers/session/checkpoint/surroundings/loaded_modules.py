@@ -6,15 +6,14 @@ Looked through after each cell, at the cost of one comparison by identity for ea
 import sys
 from collections.abc import Callable
 from types import FunctionType, ModuleType
-from typing import Any, Final
+from typing import Any
 
 from skep_workers.session.checkpoint.reducers.definitions import is_definition, registry
 from skep_workers.session.checkpoint.reducers.library_names import is_from_library
 from skep_workers.session.checkpoint.reducers.module_files import note_file
 from skep_workers.session.checkpoint.reducers.origins import MAIN, is_module, names_of, origins
 from skep_workers.session.checkpoint.reducers.owned import owned
-
-_CELL_PREFIX: Final = "<cell "
+from skep_workers.session.sources import CELL_PREFIX
 
 
 class LoadedModules:
@@ -92,5 +91,5 @@ def _has_no_origin(module: ModuleType) -> bool:
 
 def _is_of_cells(value: Any) -> bool:
     if type(value) is FunctionType:
-        return value.__globals__ is registry.names or value.__code__.co_filename.startswith(_CELL_PREFIX)
+        return value.__globals__ is registry.names or value.__code__.co_filename.startswith(CELL_PREFIX)
     return issubclass(type(value), type) and origins.is_of_session(value)
