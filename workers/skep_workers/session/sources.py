@@ -115,7 +115,8 @@ def _classes_in(filename: str) -> dict[str, set[int]]:
             tree = ast.parse(source) if "class " in source else ast.Module([], [])
         except (SyntaxError, ValueError, RecursionError, MemoryError):
             tree = ast.Module([], [])
-        _classes[filename] = found = {}
+        found: dict[str, set[int]] = {}
+        _classes[filename] = found
         _find_classes(tree, "", found)
     return _classes[filename]
 
