@@ -127,3 +127,30 @@ async def test_processes_that_a_preloaded_module_has_started_are_not_shared(shar
     assert child not in children_of(zygote)
     assert children_of(zygote) == [(await session.run("os.getpid()")).value]
     assert any("preloading has started processes" in line for line in worker.lines)
+
+
+async def test_a_handler_that_a_preloaded_module_gave_its_logger_is_no_state_of_the_session(
+    shard, run_logged, tmp_path
+):
+    (tmp_path / "logs.py").write_text(
+        "import logging\nlogger = logging.getLogger('logs.deep')\n"
+        f"logger.addHandler(logging.FileHandler({str(tmp_path / 'log')!r}))\nlogger.propagate = False\n"
+    )
+    settings = shard.settings
+    worker = await run_logged(
+        "-m", "skep_workers", "--redis", settings.redis_url, "--prefix", settings.prefix,
+        "--pass-env", "PYTHONPATH", "--preload", "logs", PYTHONPATH=str(tmp_path),
+    )  # fmt: skip
+    await worker.says("worker.ready")
+    session = shard.session("s")
+    (
+        await session.run("import logs, io, logging; logs.logger.addHandler(logging.StreamHandler(io.StringIO()))")
+    ).raise_for_status()
+    await session.hibernate()
+
+    assert (await session.run("[type(each).__name__ for each in logs.logger.handlers]")).value == [
+        "FileHandler",
+        "StreamHandler",
+    ]
+    [restored] = [event async for event in session.events() if event.kind == "session.restored"]
+    assert restored.lost == {}

@@ -38,11 +38,20 @@ class LoggingConfiguration(Part):
         self._found: list[Any] = []
         self._loggers: list[logging.Logger] = []
         self._untouched: list[Any] = []
+        self._given: dict[int, Any] = {}  # the handlers that libraries had made before any cell ran, by their ids
         self._first = self._globals()
 
     def begin(self) -> None:
         """Take what the process has been started with."""
         self._first = self._globals()
+        loggers = list(self._manager.loggerDict.values())
+        self._given = {id(each): each for logger in loggers for each in getattr(logger, "handlers", ())}
+
+    def begin_as_twin(self) -> None:
+        """Keep what was given: a fork has it too."""
+
+    def _is_a_librarys(self, logger: logging.Logger, handler: Any) -> bool:
+        return id(handler) in self._given or _is_a_librarys(logger, handler)
 
     def _globals(self) -> tuple[Any, ...]:
         return self._manager.disable, logging.raiseExceptions, _level_names()
@@ -67,7 +76,7 @@ class LoggingConfiguration(Part):
         loggers: dict[str, Any] = {}
         for logger, now, plain in zip(self._loggers, configured, self._untouched, strict=True):
             level, propagate, is_disabled, handlers, filters = now
-            handlers = [each for each in handlers if not _is_a_librarys(logger, each)]
+            handlers = [each for each in handlers if not self._is_a_librarys(logger, each)]
             if (level, propagate, is_disabled, handlers, filters) == (*plain[:3], [], plain[4]):
                 continue
             name = _ROOT if logger is logging.root else logger.name
@@ -94,7 +103,7 @@ class LoggingConfiguration(Part):
             logger = logging.root if name == _ROOT else logging.getLogger(name)
             logger.setLevel(level)
             logger.propagate, logger.disabled = propagate, is_disabled
-            theirs = [each for each in logger.handlers if _is_a_librarys(logger, each)]
+            theirs = [each for each in logger.handlers if self._is_a_librarys(logger, each)]
             logger.handlers[:] = [*theirs, *_found(objects, name, "handlers", handlers)]
             logger.filters[:] = _found(objects, name, "filters", filters)
 
