@@ -97,12 +97,12 @@ assert grad is w.grad and w.grad.tolist() == [3, 3] and w.is_leaf and seen == [6
 assert w.grad.tolist() == [4, 4] and seen == [6.0, 2.0], seen
 == what torch keeps for the process
 import torch
-torch.set_default_dtype(torch.float64); torch.set_printoptions(precision=2); torch.use_deterministic_algorithms(True); torch.set_grad_enabled(False); torch.set_num_threads(1)
+torch.set_default_dtype(torch.float64); torch.set_printoptions(precision=2); torch.use_deterministic_algorithms(True); torch.set_grad_enabled(False); torch.set_num_threads(3)
 --
 assert torch.tensor(1.0).dtype == torch.float64, "default dtype"
 assert torch.are_deterministic_algorithms_enabled(), "deterministic algorithms"
 assert repr(torch.tensor(1.23456)) == "tensor(1.23)", "print options"
-assert torch.get_num_threads() == 1, "threads"
+assert torch.get_num_threads() == 3, "threads"
 == distributions
 import torch
 from torch import distributions as D

@@ -9,6 +9,7 @@ from skep_workers.session.checkpoint.surroundings.libraries.matplotlib_parameter
 from skep_workers.session.checkpoint.surroundings.libraries.numpy_random import NumpyRandom
 from skep_workers.session.checkpoint.surroundings.libraries.numpy_settings import NumpySettings
 from skep_workers.session.checkpoint.surroundings.libraries.pandas_options import PandasOptions
+from skep_workers.session.checkpoint.surroundings.libraries.registries import REGISTRIES, LibraryRegistry
 from skep_workers.session.checkpoint.surroundings.libraries.settings import SETTINGS, LibrarySettings
 from skep_workers.session.checkpoint.surroundings.libraries.torch_random import TorchRandom
 from skep_workers.session.checkpoint.surroundings.part import Part
@@ -19,4 +20,5 @@ __all__ = ["library_parts"]
 def library_parts() -> list[Part]:
     """Return the parts of all libraries that are known."""
     parts: list[Part] = [NumpySettings(), NumpyRandom(), PandasOptions(), MatplotlibParameters(), TorchRandom()]
-    return [*parts, *(LibrarySettings(library, settings) for library, settings in SETTINGS.items())]
+    parts += [LibrarySettings(library, settings) for library, settings in SETTINGS.items()]
+    return [*parts, *(LibraryRegistry(library, registry) for library, registry in REGISTRIES)]

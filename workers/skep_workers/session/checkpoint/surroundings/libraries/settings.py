@@ -1,5 +1,6 @@
 """Settings of libraries that are read by one public call and set by another."""
 
+import os
 import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -106,6 +107,33 @@ def _determinism(torch: Any) -> tuple[bool, bool]:
     return torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
 
 
+_PRINTING: Final = {"precision": 4, "threshold": 1000, "edgeitems": 3, "linewidth": 80, "sci_mode": None}
+
+
+def _printing(torch: Any) -> dict[str, Any]:
+    # `torch.set_printoptions` has no counterpart that reads. A version that keeps them elsewhere goes without.
+    options = getattr(getattr(torch, "_tensor_str", None), "PRINT_OPTS", None)
+    return {name: value for name, default in _PRINTING.items() if (value := getattr(options, name, default)) != default}
+
+
+def _threads(torch: Any) -> int | None:
+    # As many as there are processors, or cores, is no choice of a cell's: another host has its own.
+    count: int = torch.get_num_threads()
+    processors = {os.cpu_count() or 1, len(os.sched_getaffinity(0))}
+    return None if count in processors | {each // 2 for each in processors} else count
+
+
+def _dummies(sympy: Any) -> tuple[int, int]:
+    # What tells one Dummy from another: a start that a process has at random, and a count. Nothing public has them.
+    return getattr(sympy.Dummy, "_base_dummy_index", 0), getattr(sympy.Dummy, "_count", 0)
+
+
+def _set_dummies(sympy: Any, found: tuple[int, int]) -> None:
+    start, count = _dummies(sympy)
+    if start == found[0] and count < found[1]:  # both are forks of one process, which had imported it
+        sympy.Dummy._count = found[1]  # noqa: SLF001
+
+
 def _flag_of(owner: str, name: str, default: Any) -> Setting:
     def found(module: Any) -> Any:
         for part in owner.split(".") if owner else ():
@@ -173,6 +201,8 @@ SETTINGS: Final[dict[str, Sequence[Setting]]] = {
             lambda torch, flag: torch.autograd.set_detect_anomaly(flag),
             False,
         ),
+        Setting("num_threads", _threads, lambda torch, count: torch.set_num_threads(count), None),
+        Setting("printing", _printing, lambda torch, found: torch.set_printoptions(**found), {}),
         Setting(
             "warn_always",
             lambda torch: torch.is_warn_always_enabled(),
@@ -184,10 +214,13 @@ SETTINGS: Final[dict[str, Sequence[Setting]]] = {
     ),
     "sklearn": (Setting("config", _changed_config, lambda sklearn, found: sklearn.set_config(**found), {}),),
     "polars": (Setting("config", _polars_config, _set_polars, {}),),
-    "plotly.io": (
-        _flag_of("templates", "default", "plotly"),
-        _flag_of("renderers", "default", UNKNOWN),
+    "plotly.io": (_flag_of("renderers", "default", UNKNOWN),),
+    "mpmath": (
+        _flag_of("mp", "prec", 53),
+        _flag_of("mp", "pretty", default=False),
+        _flag_of("iv", "prec", 53),
     ),
+    "sympy": (Setting("Dummy", _dummies, _set_dummies, UNKNOWN),),
     "xarray": (
         Setting("options", lambda xr: dict(xr.get_options()), lambda xr, found: xr.set_options(**found), UNKNOWN),
     ),
