@@ -2,7 +2,7 @@
 
 A group is a text:
 
-    == name [loses: variable, variable] [or loses: variable, variable] [except: way]
+    == name [loses: variable, variable] [or loses: variable, variable] [tells: variable] [except: way]
     code of the cell that makes it
     ++                              (as often as needed: the code of another cell)
     --
@@ -12,7 +12,8 @@ A group is a text:
 
 `loses`: what can't be saved by any means, a live socket for instance. It must be reported at the checkpoint, and the
 rest of the case holds. `or loses`: what may be saved or reported, but nothing between the two. Without either, every
-name of the case is saved. `except`: a way in which it is something else, since a fork has a directory of its own.
+name of the case is saved. `tells`: what is there after a restore, but not all of it, which must be reported, too.
+`except`: a way in which it is something else, since a fork has a directory of its own.
 """
 
 import re
@@ -21,7 +22,7 @@ from typing import Final
 
 _HEAD: Final = re.compile(
     r"(?P<name>[^\[]+?)(?: \[loses: (?P<loses>[^]]+)\])?(?: \[or loses: (?P<or_loses>[^]]+)\])?"
-    r"(?: \[except: (?P<exempt>[^]]+)\])?"
+    r"(?: \[tells: (?P<tells>[^]]+)\])?(?: \[except: (?P<exempt>[^]]+)\])?"
 )
 
 
@@ -36,6 +37,7 @@ class Case:
     uses_the_rest: str
     loses: frozenset[str]
     or_loses: frozenset[str]
+    tells: frozenset[str]
     exempt: frozenset[str]
     is_preloaded: bool
 
@@ -66,6 +68,7 @@ def _read_one(group: str, part: str, *, is_preloaded: bool) -> Case:
         uses_the_rest.strip("\n") or "pass",
         _names(match["loses"]),
         _names(match["or_loses"]),
+        _names(match["tells"]),
         _names(match["exempt"]),
         is_preloaded,
     )

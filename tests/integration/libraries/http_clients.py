@@ -48,11 +48,17 @@ import requests
 r = requests.Request("PUT", "http://h/p", data={"a": "b"}).prepare(); err = requests.HTTPError("no", response=requests.Response()); jar = requests.cookies.cookiejar_from_dict({"k": "v"})
 --
 assert r.body == "a=b" and r.method == "PUT" and err.response.status_code is None and jar["k"] == "v"
-== a session of aiohttp [loses: session]
+== a session of aiohttp
 import aiohttp
 session = aiohttp.ClientSession(headers={"X": "1"}); wait = aiohttp.ClientTimeout(total=3); kept = [1]
 --
 assert kept == [1] and wait.total == 3 and aiohttp.ClientTimeout(total=4).total == 4
+from aiohttp import web
+async def hello(request): return web.Response(text=request.headers["X"])
+app = web.Application(); app.router.add_get("/", hello); runner = web.AppRunner(app); await runner.setup()
+site = web.TCPSite(runner, "127.0.0.1", 0); await site.start()
+async with session.get(f"http://127.0.0.1:{runner.addresses[0][1]}/") as response: assert await response.text() == "1"
+await session.close(); await runner.cleanup()
 == an application of aiohttp [or loses: app]
 from aiohttp import web
 async def hello(request): return web.Response(text="hi")

@@ -66,10 +66,16 @@ del connection
 rows = [1, 2]; name = "kept"
 --
 assert md.tables["t"] is t and rows == [1, 2] and name == "kept" and "INSERT" in str(t.insert())
-== a session of an engine [loses: engine, session]
+== an engine and a session that have not connected yet
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 engine = sa.create_engine("sqlite://"); session = Session(engine); kept = [1]
+--
+assert kept == [1] and session.execute(sa.select(sa.literal(1))).scalar() == 1 and session.get_bind() is engine
+== an engine and a session that are connected [loses: done, engine, session]
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+engine = sa.create_engine("sqlite://"); session = Session(engine); kept = [1]; done = session.execute(sa.text("create table t (x)"))
 --
 assert kept == [1] and sa.select(sa.literal(1)) is not None
 == instances that a session has loaded [loses: engine] [or loses: Base, User, users]

@@ -11,25 +11,19 @@ w = torch.nn.Parameter(torch.ones(3)); opt = torch.optim.SGD([w], lr=1.0); (w * 
 --
 opt.step()
 assert w.tolist() == [-1.0, -1.0, -1.0], f"the step had no gradient: {w.tolist()}"
-== a graph [or loses: loss]
+== a graph [tells: loss]
 import torch
 w = torch.nn.Parameter(torch.ones(2)); loss = (w ** 2).sum(); kept = [1]
 --
-loss.backward()
-assert w.grad is not None and w.grad.tolist() == [2.0, 2.0], w.grad
--- told
-assert kept == [1] and w.tolist() == [1.0, 1.0] and w.requires_grad
-== a graph in containers and objects [or loses: history, run]
+assert loss.item() == 2.0 and kept == [1] and w.tolist() == [1.0, 1.0] and w.requires_grad
+== a graph in containers and objects [tells: history, run]
 import torch
 w = torch.ones(2, requires_grad=True)
 class Run:
     def __init__(self, loss): self.loss = loss
 history = [1, (w * 3).sum()]; run = Run((w * 2).sum()); plain = [w.detach(), 5]
 --
-history[1].backward(); run.loss.backward()
-assert w.grad.tolist() == [5.0, 5.0] and plain[0].tolist() == [1.0, 1.0]
--- told
-assert plain[0].tolist() == [1.0, 1.0] and plain[1] == 5 and w.requires_grad and callable(Run)
+assert history[1].item() == 6.0 and run.loss.item() == 4.0 and plain[0].tolist() == [1.0, 1.0] and plain[1] == 5 and w.requires_grad and callable(Run)
 == views
 import torch
 base = torch.zeros(6); row = base[2:4]; also = base.view(2, 3)

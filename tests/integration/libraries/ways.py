@@ -88,7 +88,7 @@ async def _reported(session: skep.Session, case: Case) -> frozenset[str]:
         async with asyncio.timeout(TELLING_SECONDS), contextlib.aclosing(_partials(session, case)) as partials:
             async for names in partials:
                 lost = names
-                if case.loses <= lost:
+                if case.loses | case.tells <= lost:
                     break
     return lost
 
@@ -116,6 +116,8 @@ async def _use_restored(session: skep.Session, case: Case, reported: frozenset[s
         problems.append(f"lost {_shown(lost - expected)}")
     if lost - reported:
         problems.append(f"not reported at the checkpoint: {_shown(lost - reported)}")
+    if case.tells - reported:
+        problems.append(f"not reported at the checkpoint: {_shown(case.tells - reported)}")
     if expected - lost:
         problems.append(f"not lost in the restore: {_shown(expected - lost)}")
     if problems:

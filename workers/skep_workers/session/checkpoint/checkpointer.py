@@ -259,7 +259,8 @@ class Keeper:
         if not self._snapshots.is_at(manifest):
             return Restored("the fork is at another checkpoint", {}, []), 0
         self._inherited = None
-        lost, kept = dict(manifest.lost), manifest.names
+        kept = manifest.names
+        lost = {name: reason for name, reason in manifest.lost.items() if name not in kept}
         # Kept alive where nobody finds it: what ends with it, a database's journal say, is the parent's to end.
         self._buried += self._namespace.let_go(kept)
         notes = self._ambient.take_over(state.ambient, kept)

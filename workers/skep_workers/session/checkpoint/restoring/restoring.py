@@ -136,7 +136,8 @@ def _bind(loaded: Loaded, names: dict[str, Any], result: Restored) -> None:
     result.names += loaded.values
     result.lost.update(loaded.lost)
     for name in loaded.values:
-        result.lost.pop(name, None)
+        if (remark := result.lost.pop(name, None)) is not None:
+            result.notes.append(f"{name}: {remark}")  # it is there, without what the checkpoint told of
 
 
 def _optional_stream(group: Group | None, store: ChunkStore) -> Stream | None:
