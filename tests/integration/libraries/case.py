@@ -21,8 +21,8 @@ from dataclasses import dataclass
 from typing import Final
 
 _HEAD: Final = re.compile(
-    r"(?P<name>[^\[]+?)(?: \[loses: (?P<loses>[^]]+)\])?(?: \[or loses: (?P<or_loses>[^]]+)\])?"
-    r"(?: \[tells: (?P<tells>[^]]+)\])?(?: \[except: (?P<exempt>[^]]+)\])?"
+    r"(?P<name>[^\[]+?)(?: \[loses: (?P<loses>.+?)\])?(?: \[or loses: (?P<or_loses>.+?)\])?"
+    r"(?: \[tells: (?P<tells>.+?)\])?(?: \[except: (?P<exempt>.+?)\])?"
 )
 
 

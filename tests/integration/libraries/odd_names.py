@@ -25,7 +25,7 @@ globals()[5] = 'five'; globals()[('a', 1)] = [1]; keep = [1]
 keep.append(2)
 --
 assert keep == [1, 2] and globals()[5] == 'five' and globals()[('a', 1)] == [1]
-== names like paths [loses: ./x]
+== names like paths [loses: globals()['./x']]
 globals()['./x'] = (i for i in [1]); globals()['a b'] = [3]; globals()[''] = [4]; keep = [1]
 --
 assert keep == [1] and globals()['a b'] == [3] and globals()[''] == [4]

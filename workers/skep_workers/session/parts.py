@@ -188,7 +188,6 @@ class Parts:
         self.keeper.begin_as_twin(ends.snapshots, directory)
         self._files.begin(directory)
         self._hooks.drop_new_finalizers()
-        sys.argv = [""]
         self._install_names()
         self._take_streams_and_signals()
         self.keeper.note_start_as_twin()

@@ -67,7 +67,7 @@ class SessionMain:
         adopt_orphans()
         self._pid = os.getpid()
         sys.path.insert(0, "")
-        sys.argv = [""]
+        sys.argv[:] = [""]  # in place: `from sys import argv` may have happened
         self._parts.begin(descriptors, directory)
         faulthandler.enable(file=2, all_threads=False)
         asyncio.set_event_loop(self._loop)

@@ -20,7 +20,7 @@ def told(name: str) -> str:
         if name.startswith(prefix):
             text = name.removeprefix(prefix).replace(":", ".")
             return f"{text}.register" if prefix == REGISTERED else f"sys.{text}" if prefix == FINDERS else text
-    return name
+    return f"globals()[{name!r}]" if name.startswith("./") else name  # files are told of as './' and their path
 
 
 def take(names: dict[str, object], prefix: str) -> dict[str, object]:

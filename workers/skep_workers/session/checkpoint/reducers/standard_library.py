@@ -6,6 +6,7 @@ it: checkpoints name these functions.
 
 import asyncio
 import builtins
+import codecs
 import dataclasses
 import decimal
 import functools
@@ -62,6 +63,20 @@ from skep_workers.session.checkpoint.reducers.thread_objects import reduce_threa
 from skep_workers.session.checkpoint.reducers.weak_references import reduce_finalizer
 
 ENGINE: Final = "skep_workers."
+
+
+# --- codecs -----------------------------------------------------------------------------------------------------------
+
+
+def _codec(info: codecs.CodecInfo) -> Any:
+    # A tuple whose class takes other arguments than its items.
+    try:
+        is_found = codecs.lookup(info.name) is info
+    except LookupError:
+        is_found = False
+    if is_found:
+        return codecs.lookup, (info.name,)
+    return codecs.CodecInfo, (*info, info.incrementalencoder, info.incrementaldecoder, info.name)
 
 
 # --- functools --------------------------------------------------------------------------------------------------------
@@ -207,6 +222,7 @@ REDUCERS: Final[dict[type, Reducer]] = {
     weakref.WeakValueDictionary: reduce_weak_dict,
     weakref.WeakSet: lambda weak: (weakref.WeakSet, (list(weak),)),
     re.Match: _match,
+    codecs.CodecInfo: _codec,
     ContextVar: reduce_context_variable,
     Token: reduce_token,
     Context: reduce_context,

@@ -133,7 +133,6 @@ class Assembler:
             if any(name in others for name in names) and all(name in others or name in small for name in names)
         ]
         streams = self._pickler.variables(others, small, known)
-        self._pickler.owners = {key: stream.names[0] for stream in streams for key in stream.named}
         self._pickler.owners |= {key: name for name, key in bindings.items()}
         definitions, streams = self._definitions(self._within_budget(streams), values, small)
         if small:

@@ -114,7 +114,7 @@ class GroupPickler:
         self._kept: set[str] = set()
         self._picklers: list[SnapshotPickler] = []
         self.slow = ""  # a variable that took longer than may be spent on it while the session waits
-        self.owners: dict[str, str] = {}  # key of a definition -> a variable that needs it
+        self.owners: dict[str, str] = {}  # key of a definition -> a variable that needs it, or SEVERAL
         self.lost: dict[str, str] = {}
         self._left_out: dict[int, frozenset[str]] = {}  # names in modules that can't be saved, by module
 
@@ -145,6 +145,9 @@ class GroupPickler:
         for name in [name for name, value in atoms.items() if id(value) in held]:
             values = values | {name: atoms.pop(name)}
             alone += [stream for stream in [self._attempt([name], {name: values[name]})] if stream is not None]
+        for stream in alone:
+            owner = stream.names[0] if len(stream.names) == 1 else SEVERAL
+            self.owners |= {key: owner for key in stream.named if self.owners.get(key, SEVERAL) == SEVERAL}
         parts = connected([stream.met for stream in alone], connections([stream.regions for stream in alone]))
         return [stream for part in parts for stream in self._joined([alone[index] for index in part], values)]
 

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from ctypes import PyDLL, c_char_p, c_int
 from gc import get_threshold as _gc_threshold  # all bound early: user code may patch these modules
 from gc import isenabled as _gc_is_enabled
-from operator import is_
 from os import umask as _umask
 from socket import getdefaulttimeout as _default_timeout
 from socket import setdefaulttimeout
@@ -120,28 +119,26 @@ class Arguments(Part):
 
     def __init__(self) -> None:
         self._first = [""]
-        self._list, self._items = sys.argv, tuple(sys.argv)
+        self._list = sys.argv
 
     def begin(self) -> None:
-        """Take the arguments that the process has been started with."""
-        self._list, self._items = sys.argv, tuple(sys.argv)
+        """Take the list that the process has been started with."""
+        self._list = sys.argv
 
     def begin_as_twin(self) -> None:
-        """Take the arguments of this process."""
-        self.begin()
+        """Keep it: a fork has it too."""
 
     def read(self) -> Reading | None:
         """Return the arguments that cells have set: as data, or as the object that stands in their place."""
         now = sys.argv
-        if now is self._list and len(now) == len(self._items) and all(map(is_, now, self._items)):
-            return None
-        if type(now) is list and all(type(argument) is str for argument in now):
+        if now is self._list and all(type(argument) is str for argument in now):
             return None if now == self._first else (list(now), {})
         return [], {"sys.argv": now}
 
     def restore(self, state: Any) -> None:
         """Set the arguments."""
-        sys.argv = list(state)
+        if state:
+            sys.argv[:] = state
 
     def restore_objects(self, state: Any, objects: dict[str, Any]) -> None:
         """Set the object in their place."""
