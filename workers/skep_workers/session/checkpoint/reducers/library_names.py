@@ -27,12 +27,11 @@ def library_place(value: Any, module_name: str | None, qualname: str) -> Place |
         return None
     if (module_name, qualname) in origins.replaced:
         return (module_name, qualname) if _is_of(value, module_name) else None
-    if module_name in sys.modules:
-        return None
     known = _found.get(id(value))
     if known is not None and known[0]() is value:
         return known[1]
-    place = _look_for(value, module_name, qualname)
+    module = sys.modules.get(module_name)
+    place = _look_for(value, module_name, qualname) if module is None else _alias(value, module_name, module)
     if place is not None:
         _found[id(value)] = weakref.ref(value, partial(_forget, id(value))), place
     return place
@@ -77,6 +76,15 @@ def _look_for(value: Any, module_name: str, qualname: str) -> Place | None:
         if type(function) is FunctionType and _comes_from(function.__globals__, module_name):
             return module_name, qualname
     return None
+
+
+def _alias(value: Any, module_name: str, module: Any) -> Place | None:
+    """Return where a class without Python code is in its module, as `_json` has its class Encoder as `make_encoder`."""
+    if not is_module(module) or origins.is_own(module) or not issubclass(type(value), type):
+        return None
+    if any(type(each) is FunctionType for each in _class_dict(value).values()):
+        return None
+    return next(((module_name, name) for name, each in list(names_of(module).items()) if each is value), None)
 
 
 def _comes_from(names: dict[str, Any], module_name: str) -> bool:
