@@ -34,6 +34,7 @@ NAMES = {
     100: "find_function", 101: "make_tensor", 102: "set_tensor_state", 103: "make_storage", 104: "make_array_on",
     105: "make_part", 106: "make_array_of", 107: "set_array_state", 108: "make_map", 109: "make_map_view",
     110: "make_ufunc", 111: "make_slice", 112: "make_record", 113: "make_instance", 114: "make_codec",
+    115: "join_references",
 }  # fmt: skip
 
 

@@ -30,6 +30,7 @@ from skep_workers.session.checkpoint.reducers import (
     logging_objects,
     modules,
     owned,
+    pandas_blocks,
     paths,
     polars_frames,
     polars_plans,
@@ -128,6 +129,7 @@ STORED: Final[dict[int, Callable[..., Any]]] = {
     112: arrays.make_record,
     113: structs.make_instance,
     114: structs.make_codec,
+    115: pandas_blocks.join_references,
 }
 
 # Of these it is known that they run no code of users.

@@ -3,11 +3,12 @@
 from types import ModuleType
 from typing import Final
 
-from skep_workers.session.checkpoint.reducers import arrow_tables, polars_frames, structs, torch_tensors
+from skep_workers.session.checkpoint.reducers import arrow_tables, pandas_blocks, polars_frames, structs, torch_tensors
 from skep_workers.session.checkpoint.reducers.definitions import Reducer, module_of
 
 _MODULES: Final[dict[str, ModuleType]] = {
     "msgspec": structs,
+    "pandas": pandas_blocks,
     "polars": polars_frames,
     "pyarrow": arrow_tables,
     "torch": torch_tensors,
