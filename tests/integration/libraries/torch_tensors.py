@@ -121,6 +121,15 @@ double = Double.apply
 x = torch.ones(2, requires_grad=True); double(x).sum().backward()
 assert x.grad.tolist() == [3, 3]
 factor = 4; y = torch.ones(1, requires_grad=True); Double.apply(y).backward(); assert y.grad.item() == 4
+== a class that computes with a large tensor when it is saved and restored
+import torch
+class Scaled:
+    def __init__(self, values): self.values = values
+    def __getstate__(self): return (self.values * 2,)
+    def __setstate__(self, state): self.values = state[0] / 2
+scaled = Scaled(torch.ones(2_000_000)); total = scaled.values.sum()
+--
+assert torch.equal(scaled.values, torch.ones(2_000_000)) and scaled.values.sum() == total
 == a large tensor that changes a little
 import torch
 big = torch.zeros(2_000_000); part = big[-5:]

@@ -9,6 +9,7 @@ import importlib
 import sys
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Final
 
 from skep_workers.session.checkpoint.reducers.arrays import bytes_of
@@ -56,6 +57,14 @@ def storage_of(tensor: Any) -> Any:
     except (RuntimeError, NotImplementedError):  # one that stands for something else: functorch, fake tensors
         return None
     return storage
+
+
+def compute_in_one_thread() -> None:
+    """Keep torch, if it is loaded, from waiting for threads that a forked process doesn't have."""
+    torch: Any = sys.modules.get("torch")
+    with suppress(Exception):  # of a module of another make
+        if torch is not None:
+            torch.set_num_threads(1)
 
 
 def base_storage(array: Any) -> Any:

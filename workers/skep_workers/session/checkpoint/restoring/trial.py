@@ -19,6 +19,7 @@ from typing import Any, Final, NoReturn
 import msgpack
 
 from skep_workers.session.checkpoint.reducers.definitions import class_attribute
+from skep_workers.session.checkpoint.reducers.torch_tensors import compute_in_one_thread
 from skep_workers.session.checkpoint.restoring.guard import CALL_SECONDS, Avoided, CallPage, Guard, hung
 from skep_workers.session.checkpoint.restoring.loading import Stream, load_definitions, load_group
 
@@ -130,6 +131,7 @@ class Trial:
         try:
             os.setpgid(0, 0)  # so that what it starts ends with it
             gc.disable()
+            compute_in_one_thread()
             null = os.open(os.devnull, os.O_RDWR)
             for fd in (0, 1, 2):
                 os.dup2(null, fd)

@@ -22,6 +22,7 @@ from skep_shared.frame_codec import encode_frame
 from skep_shared.frames import Blob, Saved
 from skep_workers.session.checkpoint.chunks import Digest, joined_names
 from skep_workers.session.checkpoint.manifest import Manifest
+from skep_workers.session.checkpoint.reducers.torch_tensors import compute_in_one_thread
 from skep_workers.session.checkpoint.saving.assembling import Assembler, Earlier
 from skep_workers.session.checkpoint.saving.deadlocks import DeadlockWatch
 from skep_workers.session.checkpoint.saving.grouping import SEVERAL, TRIAL, Progress
@@ -84,6 +85,7 @@ class SnapshotChild:
         status, task = 1, self._task
         try:
             gc.disable()
+            compute_in_one_thread()
             _bound_memory(self._limits.memory_bytes)
             for number in (signal.SIGINT, signal.SIGTERM):
                 signal.signal(number, signal.SIG_DFL)
