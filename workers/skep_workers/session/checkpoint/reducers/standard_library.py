@@ -20,7 +20,7 @@ import sys
 import types
 import weakref
 from _thread import RLock
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from contextvars import Context, ContextVar, Token
 from pickle import PicklingError  # bound early: user code may patch pickle
 from struct import Struct
@@ -77,6 +77,14 @@ def _codec(info: codecs.CodecInfo) -> Any:
     if is_found:
         return codecs.lookup, (info.name,)
     return codecs.CodecInfo, (*info, info.incrementalencoder, info.incrementaldecoder, info.name)
+
+
+# --- collections ------------------------------------------------------------------------------------------------------
+
+
+def _counter(counter: Counter[Any]) -> Any:
+    # With its items apart, as other dictionaries have them: they may hold what holds the counter.
+    return Counter, (), vars(counter) or None, None, iter(dict.items(counter))
 
 
 # --- functools --------------------------------------------------------------------------------------------------------
@@ -223,6 +231,7 @@ REDUCERS: Final[dict[type, Reducer]] = {
     weakref.WeakSet: lambda weak: (weakref.WeakSet, (list(weak),)),
     re.Match: _match,
     codecs.CodecInfo: _codec,
+    Counter: _counter,
     ContextVar: reduce_context_variable,
     Token: reduce_token,
     Context: reduce_context,
