@@ -19,7 +19,7 @@ NAMES = {
     10: "the_main_module", 13: "make_type_parameter",
     14: "make_type_alias", 15: "make_code", 16: "make_descriptor", 17: "set_descriptor_state",
     18: "make_exception", 19: "set_exception_state", 20: "make_lock", 21: "make_recursive_lock", 22: "make_view",
-    23: "make_view", 24: "make_memory_view", 25: "make_dead_reference", 26: "make_dead_proxy", 27: "make_weak_dict",
+    23: "make_view", 24: "make_memory_view", 25: "make_dead_reference", 26: "make_dead_proxy",
     28: "make_lru_cache", 29: "make_match", 30: "make_context_variable", 31: "set_context_variable",
     32: "find_type", 33: "make_captured_output", 34: "make_path_below_home",
     40: "make_own_module", 41: "fill_module", 42: "find_in_module", 43: "find_names",

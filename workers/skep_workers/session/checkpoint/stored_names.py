@@ -72,7 +72,6 @@ STORED: Final[dict[int, Callable[..., Any]]] = {
     24: references.make_memory_view,
     25: references.make_dead_reference,
     26: references.make_dead_proxy,
-    27: references.make_weak_dict,
     28: standard_library.make_lru_cache,
     29: standard_library.make_match,
     30: context_variables.make_context_variable,

@@ -97,13 +97,3 @@ def reduce_weak_method(reference: Any) -> Reduced:
     """Save a weak reference to a bound method."""
     method = reference()
     return (make_dead_reference, ()) if method is None else (weakref.WeakMethod, (method,))
-
-
-def reduce_weak_dict(weak: Any) -> Reduced:
-    """Save a weak dict with what lives of it."""
-    return make_weak_dict, (type(weak) is weakref.WeakKeyDictionary, dict(weak.items()))
-
-
-def make_weak_dict(by_key: bool, items: dict[Any, Any]) -> Any:
-    """Make a weak dict of what lives."""
-    return (weakref.WeakKeyDictionary if by_key else weakref.WeakValueDictionary)(items)

@@ -54,13 +54,12 @@ from skep_workers.session.checkpoint.reducers.references import (
     reduce_mapping_proxy,
     reduce_memory_view,
     reduce_view_of,
-    reduce_weak_dict,
     reduce_weak_method,
     reduce_weak_proxy,
     reduce_weak_reference,
 )
 from skep_workers.session.checkpoint.reducers.thread_objects import reduce_thread_local
-from skep_workers.session.checkpoint.reducers.weak_references import reduce_finalizer
+from skep_workers.session.checkpoint.reducers.weak_references import reduce_container, reduce_finalizer
 
 ENGINE: Final = "skep_workers."
 
@@ -226,9 +225,9 @@ REDUCERS: Final[dict[type, Reducer]] = {
     weakref.CallableProxyType: reduce_weak_proxy,
     weakref.WeakMethod: reduce_weak_method,
     weakref.finalize: reduce_finalizer,
-    weakref.WeakKeyDictionary: reduce_weak_dict,
-    weakref.WeakValueDictionary: reduce_weak_dict,
-    weakref.WeakSet: lambda weak: (weakref.WeakSet, (list(weak),)),
+    weakref.WeakKeyDictionary: reduce_container,
+    weakref.WeakValueDictionary: reduce_container,
+    weakref.WeakSet: reduce_container,
     re.Match: _match,
     codecs.CodecInfo: _codec,
     Counter: _counter,

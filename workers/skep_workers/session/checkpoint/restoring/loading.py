@@ -1,7 +1,8 @@
 """One stream, read: at full speed where that works, else object by object."""
 
+import contextlib
 import pickle
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -18,12 +19,13 @@ class Stream:
     """What is read: a pickle stream and its buffers.
 
     is_tolerant: read it object by object from the start. It runs code of cells, which would run twice if the fast way
-    failed, or has sets and dicts whose keys may hash by a state that comes later.
+    failed, or has sets and dicts whose keys may hash by a state that comes later. names: the variables that it holds.
     """
 
     data: bytes | bytearray
     buffers: Sequence[Any] = ()
     is_tolerant: bool = False
+    names: Sequence[str] = ()
 
 
 @dataclass(slots=True)
@@ -73,4 +75,23 @@ def _load(stream: Stream, guard: Guard) -> tuple[Any, TolerantUnpickler | None]:
         finally:
             guard.leave()
     reader = TolerantUnpickler(stream.data, stream.buffers, guard)
-    return reader.load(), reader
+    with _bound_as_they_come(stream.names, reader):
+        return reader.load(), reader
+
+
+@contextlib.contextmanager
+def _bound_as_they_come(variables: Sequence[str], reader: TolerantUnpickler) -> Iterator[None]:
+    """Let code that runs meanwhile find the variables of a stream, each from the moment that it is made.
+
+    A class that keeps its instances in a global dictionary, say, looks there before it makes one. In a trial process
+    the variables have values, which a restore will not find.
+    """
+    names, wanted = registry.names, frozenset(variables)
+    before = {name: names.pop(name) for name in variables if name in names}
+    reader.bind = lambda name, value: names.__setitem__(name, value) if name in wanted else None
+    try:
+        yield
+    finally:
+        for name in variables:
+            names.pop(name, None)
+        names.update(before)

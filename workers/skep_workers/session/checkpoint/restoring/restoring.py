@@ -149,7 +149,7 @@ def _stream(group: Group, store: ChunkStore) -> Stream:
     for buffer in group.buffers:
         data = store.joined(buffer.chunks)
         buffers.append(bytes(data) if buffer.readonly else data)
-    return Stream(store.joined(group.chunks), buffers, group.is_tolerant)
+    return Stream(store.joined(group.chunks), buffers, group.is_tolerant, group.names)
 
 
 def _load_plain(stream: Stream) -> Any:

@@ -37,6 +37,7 @@ class TolerantUnpickler:
 
     def __init__(self, data: bytes | bytearray, buffers: Iterable[Any], guard: Guard) -> None:
         self.losses: Final = Losses()
+        self.bind: Callable[[str, Any], None] = lambda *_: None  # what is done with each variable once it is made
         self.partial: Final[dict[str, str]] = {}  # names that are lost in modules, as "module.name"
         self._data = data
         self._buffers = iter(buffers)
@@ -106,6 +107,14 @@ class TolerantUnpickler:
             self.losses.hold(value, state)
             if type(dropped) is Lost:
                 self.losses.lose(value, self.losses.reason(dropped) or "")
+
+    def memoize(self) -> None:
+        """Note the top of the stack, which is all but filled now."""
+        stack = self.stack
+        self.memo.append(stack[-1])
+        # The stream's own dictionary has names and values in turn above its mark.
+        if len(self._below) == 1 and not len(stack) % 2 and type(stack[-2]) is str and type(stack[-1]) is not Lost:
+            self.bind(stack[-2], stack[-1])
 
     # --- making objects -----------------------------------------------------------------------------------------------
 
@@ -343,7 +352,7 @@ _STEPS: Final[dict[bytes, _Step]] = {
     pickle.POP: TolerantUnpickler.pop,
     pickle.POP_MARK: TolerantUnpickler.pop_mark,
     pickle.DUP: lambda reader: reader.stack.append(reader.stack[-1]),
-    pickle.MEMOIZE: lambda reader: reader.memo.append(reader.stack[-1]),
+    pickle.MEMOIZE: TolerantUnpickler.memoize,
     pickle.BINGET: _get(1),
     pickle.LONG_BINGET: _get(4),
     pickle.APPEND: lambda reader: reader.append([reader.stack.pop()]),

@@ -7,6 +7,8 @@ same one, and it can change, they are pickled again, together. A variable that f
 import io
 import mmap
 import pickle
+import weakref
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -67,6 +69,9 @@ class Stream:
     def size_bytes(self) -> int:
         """How much it takes, before chunks that are stored already are left out."""
         return len(self.data) + sum(buffer.raw().nbytes for buffer in self.buffers)
+
+
+_CONTAINERS: Final = (dict, list, set, deque, weakref.WeakValueDictionary, weakref.WeakKeyDictionary, weakref.WeakSet)
 
 
 class Progress:
@@ -246,6 +251,8 @@ class GroupPickler:
         if len(part) == 1:
             return part
         names = [name for stream in part for name in stream.names]
+        # Code of cells that makes instances may look for them in such a container, see restoring/loading.py.
+        names.sort(key=lambda name: not issubclass(type(values[name]), _CONTAINERS))
         joined = self._attempt(names, {name: values[name] for name in names})
         if joined is not None:
             return [joined]

@@ -142,7 +142,7 @@ class Trials:
 
 def _to_load(stream: Stream) -> loading.Stream:
     # Not a copy: the process that reads it is a fork, whose writes are its own.
-    return loading.Stream(stream.data, [buffer.raw() for buffer in stream.buffers], stream.is_tolerant)
+    return loading.Stream(stream.data, [buffer.raw() for buffer in stream.buffers], stream.is_tolerant, stream.names)
 
 
 def _prepare(lost: Iterable[str], known: KnownLive | None) -> None:
