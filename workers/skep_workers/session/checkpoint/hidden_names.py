@@ -11,6 +11,7 @@ PATCH: Final = "__skep_patch__"  # and the module, a colon, and the path of the 
 DELETED: Final = "__skep_deleted__"  # likewise
 REGISTERED: Final = "__skep_registered__"  # and the place of what it is registered with, likewise
 FINDERS: Final = "__skep_finders__"  # and the name of the list in sys
+FINALIZER: Final = "weakref.finalize("  # and the class of the object, a bracket and a number
 _PREFIXES: Final = (MODULE, PATCH, DELETED, REGISTERED, FINDERS)
 
 

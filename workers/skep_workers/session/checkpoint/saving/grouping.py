@@ -15,6 +15,7 @@ from functools import partial
 from types import ModuleType
 from typing import Any, Final
 
+from skep_workers.session.checkpoint.hidden_names import FINALIZER
 from skep_workers.session.checkpoint.lost_names import describe
 from skep_workers.session.checkpoint.reducers.modules import ModuleContent
 from skep_workers.session.checkpoint.reducers.origins import names_of
@@ -69,6 +70,18 @@ class Stream:
     def size_bytes(self) -> int:
         """How much it takes, before chunks that are stored already are left out."""
         return len(self.data) + sum(buffer.raw().nbytes for buffer in self.buffers)
+
+
+def _without_lonely_finalizers(streams: list[Stream], values: dict[str, Any]) -> list[Stream]:
+    """Leave out the finalizers of objects that nothing else reaches."""
+    finalizers = [stream for stream in streams if stream.names[0].startswith(FINALIZER)]
+    if not finalizers:
+        return streams
+    others = [stream for stream in streams if stream not in finalizers]
+    calls = {stream.names[0]: values[stream.names[0]].peek() for stream in finalizers}
+    targets = {name: id(call[0]) for name, call in calls.items() if call is not None}
+    held = met_in([stream.met for stream in others], set(targets.values()))
+    return others + [stream for stream in finalizers if targets.get(stream.names[0]) in held]
 
 
 _CONTAINERS: Final = (dict, list, set, deque, weakref.WeakValueDictionary, weakref.WeakKeyDictionary, weakref.WeakSet)
@@ -150,6 +163,7 @@ class GroupPickler:
         for name in [name for name, value in atoms.items() if id(value) in held]:
             values = values | {name: atoms.pop(name)}
             alone += [stream for stream in [self._attempt([name], {name: values[name]})] if stream is not None]
+        alone = _without_lonely_finalizers(alone, values)
         for stream in alone:
             owner = stream.names[0] if len(stream.names) == 1 else SEVERAL
             self.owners |= {key: owner for key in stream.named if self.owners.get(key, SEVERAL) == SEVERAL}

@@ -17,6 +17,7 @@ from skep_workers.session.checkpoint.surroundings.codec_registry import CodecReg
 from skep_workers.session.checkpoint.surroundings.context_variables import ContextVariables
 from skep_workers.session.checkpoint.surroundings.decimal_context import DecimalContext
 from skep_workers.session.checkpoint.surroundings.environment import Environment
+from skep_workers.session.checkpoint.surroundings.finalizers import Finalizers
 from skep_workers.session.checkpoint.surroundings.home import HOME, rebased
 from skep_workers.session.checkpoint.surroundings.hooks import Hooks, SignalHandlers
 from skep_workers.session.checkpoint.surroundings.libraries import library_parts
@@ -63,6 +64,7 @@ class Ambient:
             Hooks(),
             ProcessSettings(),
             OtherKeys(namespace),
+            Finalizers(namespace),
         ]
         self._parts: Final = {part.name: part for part in parts}
         self._reads: list[tuple[str, Callable[[], Reading | None]]] = []
