@@ -3,11 +3,19 @@
 from types import ModuleType
 from typing import Final
 
-from skep_workers.session.checkpoint.reducers import arrow_tables, pandas_blocks, polars_frames, structs, torch_tensors
+from skep_workers.session.checkpoint.reducers import (
+    arrow_tables,
+    numpy_generators,
+    pandas_blocks,
+    polars_frames,
+    structs,
+    torch_tensors,
+)
 from skep_workers.session.checkpoint.reducers.definitions import Reducer, module_of
 
 _MODULES: Final[dict[str, ModuleType]] = {
     "msgspec": structs,
+    "numpy": numpy_generators,
     "pandas": pandas_blocks,
     "polars": polars_frames,
     "pyarrow": arrow_tables,

@@ -47,7 +47,8 @@ def reduce_struct(kind: Any) -> Reduced:
     names = class_names(kind)
     skeleton: dict[str, Any] = {name: names[name] for name in _SKELETON if name in names}
     skeleton["__qualname__"] = type.__dict__["__qualname__"].__get__(kind)
-    keywords = {name: getattr(kind.__struct_config__, name) for name in _KEYWORDS}
+    config = kind.__struct_config__  # of an older version it has fewer
+    keywords = {name: getattr(config, name) for name in _KEYWORDS if hasattr(config, name)}
     arguments = (*name_and_bases(kind), skeleton, _fields(kind), keywords)
     return make_struct, arguments, _state(kind), None, None, set_class_state
 
