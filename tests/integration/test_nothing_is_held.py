@@ -65,3 +65,15 @@ async def test_rebinding_a_large_array_takes_no_more_memory_than_two_of_it(sessi
     used = [(await session.run("x = np.random.rand(5_000_000); megabytes() - before")).value for _ in range(6)]
 
     assert max(used) < 2.5 * 40
+
+
+async def test_a_snapshot_under_way_holds_nothing(session, tmp_path):
+    gate = str(tmp_path / "gate")
+    await session.run(f"{MAKE}import os, time\n")
+    await session.submit(
+        f"class Slow:\n    def __getstate__(self):\n        while not os.path.exists({gate!r}): time.sleep(0.01)\n        return {{}}\n"
+        "slow, x = Slow(), watch(Value())"
+    )
+    later = await session.submit(f"x = None; alive = watched[0]() is not None; open({gate!r}, 'w').close(); alive")
+
+    assert (await later.outcome()).value is False

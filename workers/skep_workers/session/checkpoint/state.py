@@ -25,6 +25,16 @@ class State(NamedTuple):
     lost: dict[str, str]
     is_final: bool
 
+    @property
+    def without_values(self) -> "State":
+        """Give what a later state is compared with, which holds nothing of the session."""
+        return self._replace(names={}, contents={})
+
+    @property
+    def ids(self) -> dict[str, int]:
+        """Give the ids of the variables' values."""
+        return {name: id(value) for name, value in self.names.items()}
+
 
 @dataclass(frozen=True, slots=True)
 class SnapshotLimits:

@@ -12,7 +12,7 @@ import resource
 import signal
 import time
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from select import POLLIN, poll  # bound early: user code may patch select
 from typing import Final
 
@@ -58,7 +58,8 @@ class SnapshotChild:
     def __init__(self, task: Task, limits: SnapshotLimits) -> None:
         """`limits.seconds` are this child's."""
         self._task = task
-        self.state = task.state
+        self.around = task.state.without_values
+        self.ids = task.state.ids
         self.failed: dict[str, str] = {}
         self.failed_at_several = False
         self.stuck_at = ""  # the variable at which it waited for a thread that it doesn't have
@@ -79,6 +80,7 @@ class SnapshotChild:
             self._pid = os.fork()
         if self._pid == 0:
             self._work()
+        self._task = replace(self._task, state=self._task.state.without_values)  # meanwhile a value may come to its end
         return self._pid
 
     def _work(self) -> None:
@@ -145,9 +147,9 @@ class SnapshotChild:
         self._task.earlier.trials.is_hasty = culprit == TRIAL
         if culprit in {SEVERAL, TRIAL}:  # next each by itself is tried, or none is
             return None
-        names = [culprit] if culprit in self.state.names else self.state.names  # unknown: never try the same again
+        names = [culprit] if culprit in self.ids else [*self.ids]  # unknown: never try the same again
         self.failed.update(dict.fromkeys(names, f"pickling it {cause}"))
-        if cause == STUCK and culprit in self.state.names:
+        if cause == STUCK and culprit in self.ids:
             self.stuck_at = culprit
         return None
 

@@ -84,6 +84,7 @@ class Snapshots:
         self._last_ids: dict[str, int] = {}  # of the values, which it doesn't hold
         self._stored: frozenset[bytes] = frozenset()
         self._skipped: dict[str, tuple[Any, str]] = {}
+        self._failed: dict[str, tuple[int, str]] = {}  # what the last child failed at: ids, and reasons, '' if it hung
         self._stuck: dict[str, Any] = {}  # variables that hang in a child, with their values
         self._patience = Patience()
         self._too_much: dict[str, int] = {}
@@ -116,7 +117,7 @@ class Snapshots:
         """Start from a checkpoint that was restored to these names: its chunks are stored."""
         self._restored = manifest
         self._know_stored(manifest)
-        self._know_joint(manifest, names)
+        self._know_joint(manifest, {name: id(value) for name, value in names.items()})
 
     def reason_against(self, manifest: Manifest) -> str:
         """Say why this process may have another state than the checkpoint; '' if it has exactly that.
@@ -132,7 +133,7 @@ class Snapshots:
         state = self._read_state()
         if not self._last_state.is_final or not state.is_final:
             return "threads, tasks or timers of user code may have changed the state since"
-        last, ids = self._last_state, {name: id(value) for name, value in state.names.items()}
+        last, ids = self._last_state, state.ids
         is_same = ids == self._last_ids and state.ambient == last.ambient and state.lost == last.lost
         return "" if is_same and state.files == last.files else "the state has changed since"
 
@@ -233,8 +234,7 @@ class Snapshots:
             return False
         if self._last is None:
             return True
-        ids = {name: id(value) for name, value in state.names.items()}
-        return self._last_state.is_final and ids == self._last_ids and state.ambient == self._last_state.ambient
+        return self._last_state.is_final and state.ids == self._last_ids and state.ambient == self._last_state.ambient
 
     def _with_files(self, seq: int, state: State) -> list[Frame]:
         """Return the frames that save the base with these files; none if it has them."""
@@ -330,7 +330,7 @@ class Snapshots:
             assembler.close()
         if self._is_same(manifest):
             return [Saved(seq, b"", {}, self._sent_apart)]
-        self._know_joint(manifest, names)
+        self._know_joint(manifest, state.ids)
         self._know_definitions(manifest, assembler.learned_definitions, proofs)
         self._buffers.adopt(assembler.learned)
         # The first time may be slow for other reasons: what runs for the first time is, and so is a busy machine.
@@ -353,12 +353,14 @@ class Snapshots:
         self._on_saved(self._stored)
 
     def _know_state(self, state: State, proofs: dict[str, _Proof]) -> None:
-        self._proofs, self._last_state = proofs, _without_values(state)
-        self._last_ids = {name: id(value) for name, value in state.names.items()}
+        self._know(state.without_values, state.ids, proofs)
 
-    def _know_joint(self, manifest: Manifest, names: dict[str, Any]) -> None:
+    def _know(self, around: State, ids: dict[str, int], proofs: dict[str, _Proof]) -> None:
+        self._proofs, self._last_state, self._last_ids = proofs, around, ids
+
+    def _know_joint(self, manifest: Manifest, ids: dict[str, int]) -> None:
         groups = (group.names for group in manifest.groups if 1 < len(group.names) <= MOST_JOINT)
-        self._joint = [{name: id(names[name]) for name in group} for group in groups if names.keys() >= set(group)]
+        self._joint = [{name: ids[name] for name in group} for group in groups if ids.keys() >= set(group)]
 
     def _know_definitions(self, manifest: Manifest, learned: Learned | None, proofs: dict[str, _Proof]) -> None:
         self._known_definitions = None
@@ -371,6 +373,13 @@ class Snapshots:
         return [list(group) for group in self._joint if all(id(names.get(n)) == number for n, number in group.items())]
 
     def _reasons(self, names: dict[str, Any]) -> dict[str, str]:
+        failed, self._failed = self._failed, {}
+        for name, (number, reason) in failed.items():
+            if id(names.get(name)) == number and not reason:
+                self._stuck[name] = names[name]
+            elif id(names.get(name)) == number:
+                self._stuck.pop(name, None)
+                self._skipped[name] = names[name], reason
         self._stuck = {name: value for name, value in self._stuck.items() if names.get(name) is value}
         self._skipped = {name: skip for name, skip in self._skipped.items() if names.get(name) is skip[0]}
         return {name: reason for name, (_, reason) in self._skipped.items()}
@@ -417,8 +426,8 @@ class Snapshots:
                 _import_again(child.imported_again)
                 self._last = manifest
                 self._know_stored(manifest)
-                self._know_state(child.state, proofs)
-                self._know_joint(manifest, child.state.names)
+                self._know(child.around, child.ids, proofs)
+                self._know_joint(manifest, child.ids)
                 self._know_definitions(manifest, child.learned_definitions, proofs)
                 if (self._buffers.adopt(child.learned) and self._waits_for_buffers) or self._waits_for_trial:
                     self._too_much = {}
@@ -428,12 +437,8 @@ class Snapshots:
                 if child.failed_at_several:
                     self._joint = []
             for name, reason in child.failed.items():
-                value = child.state.names[name]
-                if name == child.stuck_at and name not in self._stuck:
-                    self._stuck[name] = value
-                else:
-                    self._stuck.pop(name, None)
-                    self._skipped[name] = (value, reason)
+                is_stuck = name == child.stuck_at and name not in self._stuck
+                self._failed[name] = child.ids[name], "" if is_stuck else reason
             if manifest is not None:
                 self._patience.reset()
             self._child, self.child_pid = None, 0
@@ -451,11 +456,6 @@ def _import_again(modules: dict[str, frozenset[str]]) -> None:
         module = sys.modules.get(name)
         if is_module(module):
             origins.import_again(module, made_by_import)
-
-
-def _without_values(state: State) -> State:
-    """Give what later states are compared with; the values are held by their proofs, and let go with them."""
-    return State({}, state.ambient, state.files, {}, state.lost, state.is_final)
 
 
 def _prove(names: dict[str, Any]) -> dict[str, _Proof]:
