@@ -14,10 +14,13 @@ TORCH ?= torch --extra-index-url https://download.pytorch.org/whl/cpu
 .PHONY: tour test test-libraries test-versions lint clean help
 
 # Installing takes the lock alone and running shares it, so that `make tour` and `make test` at the same time
-# don't pull packages from under each other. The lock is on this file: nothing is created for it.
+# don't pull packages from under each other. Each environment's lock is on a file that is there: none is created for it.
 FLOCK := $(shell command -v flock 2>/dev/null)
-ALONE := $(if $(FLOCK),flock Makefile)
-SHARED := $(if $(FLOCK),flock --shared --close Makefile)
+VENV_LOCK := Makefile
+LIBRARIES_LOCK := tests/integration/libraries/requirements.txt
+OLDEST_LOCK := tests/oldest_versions.py
+alone = $(if $(FLOCK),flock $(1))
+shared = $(if $(FLOCK),flock --shared --close $(1))
 
 # Each extra has a stamp in its environment; the larger one renews the smaller one's.
 TOUR_STAMP := $(VENV)/.skep-tour
@@ -44,36 +47,36 @@ except ImportError:
 endef
 export CHECK_PYTHON
 
-# $(call install,venv,packages,stamps to renew): nothing if another make has done it while this one waited.
+# $(call install,lock,venv,packages,stamps to renew,command before): nothing if another make has done it meanwhile.
 define install
-	@$(ALONE) sh -eu -c ' \
+	@$(call alone,$(1)) sh -eu -c ' \
 	    is_new=yes; for file in $^; do if ! [ "$@" -nt "$$file" ]; then is_new=no; fi; done; \
 	    if [ $$is_new = yes ]; then exit 0; fi; \
-	    if ! $(1)/bin/python -m pip --version >/dev/null 2>&1; then \
+	    if ! $(2)/bin/python -m pip --version >/dev/null 2>&1; then \
 	        if ! command -v "$(PYTHON)" >/dev/null; then \
 	            echo "make: no $(PYTHON) on PATH; install Python 3.11 or newer, or make PYTHON=/path/to/python3" >&2; exit 1; \
 	        fi; \
 	        "$(PYTHON)" -c "$$CHECK_PYTHON" "$(PYTHON)"; \
-	        $(1)/bin/python -c "" 2>/dev/null || rm -rf $(1); \
-	        echo "making $(1) with $$("$(PYTHON)" --version)"; \
-	        "$(PYTHON)" -m venv $(1); \
+	        $(2)/bin/python -c "" 2>/dev/null || rm -rf $(2); \
+	        echo "making $(2) with $$("$(PYTHON)" --version)"; \
+	        "$(PYTHON)" -m venv $(2); \
 	    fi; \
-	    echo "installing $(2) into $(1)"; \
-	    $(4)$(1)/bin/python -m pip install --quiet --disable-pip-version-check --editable $(2); \
-	    touch $(3)'
+	    echo "installing $(3) into $(2)"; \
+	    $(5)$(2)/bin/python -m pip install --quiet --disable-pip-version-check --editable $(3); \
+	    touch $(4)'
 endef
 
 tour: $(TOUR_STAMP)  ## a story in the terminal: cells, a worker killed, the session carried on
-	@$(SHARED) $(VENV)/bin/skep tour
+	@$(call shared,$(VENV_LOCK)) $(VENV)/bin/skep tour
 
 test: $(TEST_STAMP)  ## the tests, on a real Redis that they start themselves
-	@$(SHARED) $(VENV)/bin/pytest --numprocesses $(PROCESSES) --dist worksteal
+	@$(call shared,$(VENV_LOCK)) $(VENV)/bin/pytest --numprocesses $(PROCESSES) --dist worksteal
 
 test-libraries: $(LIBRARIES_STAMP)  ## objects of some fifty libraries, each at its newest version
-	@$(SHARED) $(LIBRARIES_VENV)/bin/pytest tests/integration/libraries
+	@$(call shared,$(LIBRARIES_LOCK)) $(LIBRARIES_VENV)/bin/pytest tests/integration/libraries
 
 test-versions: $(OLDEST_STAMP)  ## the tests of checkpoints, with the oldest versions of what they touch
-	@$(SHARED) $(OLDEST_VENV)/bin/pytest --numprocesses $(PROCESSES) --dist worksteal $(VERSIONS_TESTS)
+	@$(call shared,$(OLDEST_LOCK)) $(OLDEST_VENV)/bin/pytest --numprocesses $(PROCESSES) --dist worksteal $(VERSIONS_TESTS)
 
 lint: $(TEST_STAMP)  ## ruff, mypy and the import contracts
 	$(VENV)/bin/ruff check
@@ -82,16 +85,16 @@ lint: $(TEST_STAMP)  ## ruff, mypy and the import contracts
 	$(VENV)/bin/lint-imports
 
 $(TOUR_STAMP): pyproject.toml
-	$(call install,$(VENV),".[embedded]",$(TOUR_STAMP))
+	$(call install,$(VENV_LOCK),$(VENV),".[embedded]",$(TOUR_STAMP))
 
 $(TEST_STAMP): pyproject.toml
-	$(call install,$(VENV),".[dev]",$(TEST_STAMP) $(TOUR_STAMP))
+	$(call install,$(VENV_LOCK),$(VENV),".[dev]",$(TEST_STAMP) $(TOUR_STAMP))
 
 $(LIBRARIES_STAMP): pyproject.toml $(LIBRARIES)
-	$(call install,$(LIBRARIES_VENV),".[embedded]" --no-compile --requirement $(LIBRARIES) $(TORCH),$(LIBRARIES_STAMP))
+	$(call install,$(LIBRARIES_LOCK),$(LIBRARIES_VENV),".[embedded]" --no-compile --requirement $(LIBRARIES) $(TORCH),$(LIBRARIES_STAMP))
 
 $(OLDEST_STAMP): pyproject.toml tests/oldest_versions.py
-	$(call install,$(OLDEST_VENV),".[dev$(COMMA)fidelity]" --constraint $(OLDEST_VENV)/oldest.txt,$(OLDEST_STAMP),\
+	$(call install,$(OLDEST_LOCK),$(OLDEST_VENV),".[dev$(COMMA)fidelity]" --constraint $(OLDEST_VENV)/oldest.txt,$(OLDEST_STAMP),\
 	    $(OLDEST_VENV)/bin/python tests/oldest_versions.py >$(OLDEST_VENV)/oldest.txt; )
 
 clean:  ## remove what these commands made, their environments too
