@@ -79,8 +79,12 @@ def _own_colormaps(matplotlib: Any) -> dict[str, Any]:
     cm: Any = import_module("matplotlib.cm")
     listed = {*cm.datad, *getattr(cm, "cmaps_listed", ())}
     builtin = listed | {f"{name}_r" for name in listed}
-    found = {name: matplotlib.colormaps[name] for name in list(matplotlib.colormaps) if name not in builtin}
-    return {name: each for name, each in found.items() if each.name == name or each.name not in builtin}
+    return {name: matplotlib.colormaps[name] for name in list(matplotlib.colormaps) if _american(name) not in builtin}
+
+
+def _american(name: str) -> str:
+    # matplotlib has the other spellings too, in no list.
+    return name.replace("grey", "gray").replace("Grays", "Greys").replace("yerg", "yarg")
 
 
 _TEMPLATES: Final = frozenset(
