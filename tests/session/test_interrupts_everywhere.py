@@ -5,9 +5,17 @@ process finds these places, and gives the worker's signal at one of them. That a
 nothing else: no task of an earlier cell is lost, no lock kept, and the cell behind it runs.
 """
 
+import sys
+
 import pytest
 
-pytestmark = pytest.mark.anyio
+pytestmark = [
+    pytest.mark.anyio,
+    pytest.mark.skipif(
+        (3, 12, 0) <= sys.version_info < (3, 12, 2),
+        reason="a trace function of Python 3.12.0 and 3.12.1 hears of no opcodes that it asks for while it runs",
+    ),
+]
 
 PLACES = 40  # of each kind of cell; all of them take minutes
 

@@ -40,8 +40,10 @@ PROCESS = {
         "assert gc.get_threshold() == (701, 11, 12) and not gc.isenabled()",
     ),
     "a deep value that the recursion limit was raised for": Case(
-        "import sys\nsys.setrecursionlimit(20_000)\ndeep = []\nfor _ in range(1200): deep = [deep]",
-        "found = deep\nfor _ in range(1200): [found] = found\nassert found == [] and sys.getrecursionlimit() == 20_000",
+        # C code of Python 3.12 has a limit of its own, which nothing raises.
+        "import sys\nsys.setrecursionlimit(20_000)\ndeep = []\ndepth = 600 if sys.version_info[:2] == (3, 12) else 1200\n"
+        "for _ in range(depth): deep = [deep]",
+        "found = deep\nfor _ in range(depth): [found] = found\nassert found == [] and sys.getrecursionlimit() == 20_000",
     ),
     "locale, file mode mask and the time-out of sockets": Case(
         "import locale, os, socket\nlocale.setlocale(locale.LC_ALL, 'C.UTF-8'); os.umask(0o077)\n"
