@@ -2,7 +2,9 @@
 
 import asyncio
 import gzip
+import os
 import shutil
+import signal
 from pathlib import Path
 
 import pytest
@@ -104,6 +106,7 @@ async def test_a_process_that_holds_the_gil_does_not_answer(session):
 
 
 async def test_the_end_of_a_process_answers_what_was_asked(session):
+    os.kill(session.process.pid, signal.SIGSTOP)  # it answers nothing any more
     asked = asyncio.create_task(session.process.work(30.0))
     await asyncio.sleep(0)
     session.process.kill()

@@ -42,7 +42,7 @@ def installed() -> list[str]:
 async def _run(cases: Sequence[Case], preloaded: Sequence[str]) -> Verdicts:
     flags = ["--max-resident", str(len(cases) + 10), "--lease-seconds", "1", "--start-seconds", "120"]
     flags += [part for name in preloaded for part in ("--preload", name)]
-    with tempfile.TemporaryDirectory(prefix="skep-fidelity-") as scratch:
+    with tempfile.TemporaryDirectory(prefix="skep-fidelity-", ignore_cleanup_errors=True) as scratch:
         async with RedisServer() as server, skep.connect(settings=Settings.load(redis_url=server.url)) as cluster:
 
             def worker() -> WorkerProcess:

@@ -74,7 +74,7 @@ class _Batch:
         """Make all of them, kill, and use all of them."""
         self._verdicts = {case.id: {} for case in cases}
         settings = Settings.load(redis_url=self._url, prefix=self._prefix)
-        with tempfile.TemporaryDirectory(prefix="skep-libraries-") as scratch:
+        with tempfile.TemporaryDirectory(prefix="skep-libraries-", ignore_cleanup_errors=True) as scratch:
             first, second = (self._worker(len(cases), Path(scratch)) for _ in range(2))
             async with skep.connect(settings=settings) as cluster:
                 try:

@@ -7,12 +7,12 @@ its first cell ends. Nothing of the rehearsal is left but that: its process has 
 
 import asyncio
 import contextlib
-import linecache
 import os
 import socket
 import tempfile
 
 from skep_workers.session.process import SessionMain
+from skep_workers.session.sources import forget_sources
 
 CELLS = ("x = 1\nx", "y = [x, 'text']\nprint", "x += 1")
 
@@ -31,4 +31,4 @@ def rehearse(scratch: str) -> None:
         stack.callback(asyncio.set_event_loop, None)
         stack.callback(main.forget)
         main.rehearse(CELLS, [theirs for _, theirs in pairs])
-        linecache.clearcache()  # the cells are in it
+        forget_sources()

@@ -48,6 +48,15 @@ class _Bounds:
             self._total -= length
             self._forget(oldest)
 
+    def clear(self) -> None:
+        """Forget all."""
+        for name in {*self.plain, *self.defining}:
+            linecache.cache.pop(name, None)
+            _classes.pop(name, None)
+        self.plain.clear()
+        self.defining.clear()
+        self._total = 0
+
     def _forget(self, filename: str) -> None:
         if filename not in self.defining:
             linecache.cache.pop(filename, None)
@@ -65,6 +74,11 @@ def register_source(source: str, filename: str) -> None:
     linecache.cache[filename] = (len(source), None, lines, filename)
     _classes.pop(filename, None)
     _bounds.note(filename, source)
+
+
+def forget_sources() -> None:
+    """Forget the cells of a rehearsal."""
+    _bounds.clear()
 
 
 def register_sources(sources: Mapping[str, str]) -> None:
