@@ -8,7 +8,7 @@ import socket
 from asyncio import CancelledError, _get_running_loop, all_tasks, current_task, ensure_future
 from collections.abc import Awaitable, Generator, Iterable
 from threading import get_ident
-from typing import Any
+from typing import Any, Final
 
 from skep_workers.session.clock import monotonic
 from skep_workers.session.descriptors import replace
@@ -180,6 +180,13 @@ def _is_of_a_task(handle: Any) -> bool:
     return is_step or isinstance(getattr(callback, "__self__", None), asyncio.Future | asyncio.Timeout)
 
 
+# What empties the pipe that another thread, of the engine's mostly, has woken the loop with.
+_WAKE: Final = getattr(asyncio.SelectorEventLoop, "_read_from_self", object())
+
+
 def _is_ours(handle: Any) -> bool:
-    module = getattr(getattr(handle, "_callback", None), "__module__", None)
+    callback = getattr(handle, "_callback", None)
+    if getattr(callback, "__func__", None) is _WAKE:
+        return True
+    module = getattr(callback, "__module__", None)
     return isinstance(module, str) and module.startswith(OURS)
