@@ -55,7 +55,7 @@ class SessionProcesses:
             self.current = process
             process.execute([configuration])
             await self._keeping.fill(process, hello, is_lagging=is_lagging, is_live=live is not None)
-        if process.gone.is_set():
+        if process.gone.is_set() or self.current is not process:  # the second comes first: its end is being told
             raise StartError("session process", "it ended before its first cell")
         return process
 
