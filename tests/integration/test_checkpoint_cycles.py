@@ -1,6 +1,7 @@
 """Ten times in a row by every way a session's process can go: the state is the same each time."""
 
 import asyncio
+import contextlib
 
 import pytest
 from tests.integration.random_cells import cells
@@ -38,9 +39,12 @@ async def fork(session, _shard, _worker):
 
 async def evict(session, shard, _worker):
     other = shard.session("other")
-    await other.run("1")  # on a worker with room for one
-    while (await session.info()).owner:  # noqa: ASYNC110 - it leaves while the other one runs
-        await asyncio.sleep(0.02)
+    *_, last = [event.id async for event in session.events()]
+    await other.run("1")  # on a worker with room for one; the session leaves while this runs
+    async with asyncio.timeout(30), contextlib.aclosing(session.events(last, follow=True)) as events:
+        async for event in events:
+            if event.kind == "session.hibernated":
+                break
     return session
 
 

@@ -100,6 +100,17 @@ async def test_a_fork_has_a_process_state_of_its_own(session, is_live):
     assert [event.is_live async for event in fork.events() if event.kind == "session.restored"] == [is_live]
 
 
+async def preloaded(module, shard, run_logged, directory):
+    """Start a worker that has preloaded a module of this directory."""
+    settings = shard.settings
+    worker = await run_logged(
+        "-m", "skep_workers", "--redis", settings.redis_url, "--prefix", settings.prefix,
+        "--pass-env", "PYTHONPATH", "--preload", module, PYTHONPATH=str(directory),
+    )  # fmt: skip
+    await worker.says("worker.ready")
+    return worker
+
+
 async def test_processes_that_a_preloaded_module_has_started_are_not_shared(shard, run_logged, tmp_path):
     (tmp_path / "starts_processes.py").write_text(
         "import multiprocessing, os, subprocess\n"
@@ -108,12 +119,7 @@ async def test_processes_that_a_preloaded_module_has_started_are_not_shared(shar
         "forkserver.ensure_running()\n"
         "child = subprocess.Popen(['sleep', '3600'])\n"
     )
-    settings = shard.settings
-    worker = await run_logged(
-        "-m", "skep_workers", "--redis", settings.redis_url, "--prefix", settings.prefix,
-        "--pass-env", "PYTHONPATH", "--preload", "starts_processes", PYTHONPATH=str(tmp_path),
-    )  # fmt: skip
-    await worker.says("worker.ready")
+    worker = await preloaded("starts_processes", shard, run_logged, tmp_path)
     session = shard.session("s")
     (await session.run(FILES)).raise_for_status()
     zygote, child = (await session.run("import starts_processes; [os.getppid(), starts_processes.child.pid]")).value
@@ -136,12 +142,7 @@ async def test_a_handler_that_a_preloaded_module_gave_its_logger_is_no_state_of_
         "import logging\nlogger = logging.getLogger('logs.deep')\n"
         f"logger.addHandler(logging.FileHandler({str(tmp_path / 'log')!r}))\nlogger.propagate = False\n"
     )
-    settings = shard.settings
-    worker = await run_logged(
-        "-m", "skep_workers", "--redis", settings.redis_url, "--prefix", settings.prefix,
-        "--pass-env", "PYTHONPATH", "--preload", "logs", PYTHONPATH=str(tmp_path),
-    )  # fmt: skip
-    await worker.says("worker.ready")
+    await preloaded("logs", shard, run_logged, tmp_path)
     session = shard.session("s")
     (
         await session.run("import logs, io, logging; logs.logger.addHandler(logging.StreamHandler(io.StringIO()))")

@@ -35,7 +35,7 @@ class _Bounds:
         self._total = 0
 
     def note(self, filename: str, source: str) -> None:
-        """Let this be the newest, and forget what is too old."""
+        """Count this source as the newest, and drop the oldest beyond the bounds."""
         if _DEFINITION.search(source) is None:
             self.plain.append(filename)
             if len(self.plain) > MOST_PLAIN:
@@ -67,7 +67,10 @@ _bounds: Final = _Bounds()
 
 
 def register_source(source: str, filename: str) -> None:
-    """Let tracebacks, inspect, warnings and pdb find the source; no mtime means that it is never checked on disk."""
+    """Register a cell's source, so that tracebacks, inspect, warnings and pdb find it.
+
+    It has no mtime, so that linecache never looks for the file on disk.
+    """
     lines = source.splitlines(keepends=True)
     if lines and not lines[-1].endswith("\n"):
         lines[-1] += "\n"  # as linecache does for files: traceback counts on it when it places carets
@@ -88,7 +91,7 @@ def register_sources(sources: Mapping[str, str]) -> None:
 
 
 def sources_of(files: Iterable[str], classes: Iterable[type]) -> dict[str, str]:
-    """Give the sources of the cells that code and classes came from: file name -> source."""
+    """Return the sources of the cells that code and classes came from: file name -> source."""
     names = {name for name in files if name.startswith(CELL_PREFIX)} | {_cell_of(each) for each in classes}
     known = {name: linecache.cache.get(name) for name in sorted(filter(None, names))}
     return {name: "".join(entry[2]) for name, entry in known.items() if entry is not None and len(entry) == 4}

@@ -27,12 +27,12 @@ class State(NamedTuple):
 
     @property
     def without_values(self) -> "State":
-        """Give what a later state is compared with, which holds nothing of the session."""
+        """The state without the values of variables and the contents of files; enough to compare a later state with."""
         return self._replace(names={}, contents={})
 
     @property
     def ids(self) -> dict[str, int]:
-        """Give the ids of the variables' values."""
+        """Variable -> id of its value."""
         return {name: id(value) for name, value in self.names.items()}
 
 

@@ -43,6 +43,6 @@ def _shares(block: Any) -> bool:
 
 
 def join_references(block: Any, references: Any) -> None:
-    """Let a block be one of those that share their values."""
+    """Note in pandas that this block shares its values, which it then copies before it writes to them."""
     references.add_reference(block)
     block.refs = references

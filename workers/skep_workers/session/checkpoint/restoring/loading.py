@@ -81,7 +81,7 @@ def _load(stream: Stream, guard: Guard) -> tuple[Any, TolerantUnpickler | None]:
 
 @contextlib.contextmanager
 def _bound_as_they_come(variables: Sequence[str], reader: TolerantUnpickler) -> Iterator[None]:
-    """Let code that runs meanwhile find the variables of a stream, each from the moment that it is made.
+    """Bind each variable of a stream as soon as it is made, so that code of cells that is run by the load finds it.
 
     A class that keeps its instances in a global dictionary, say, looks there before it makes one. In a trial process
     the variables have values, which a restore will not find.

@@ -25,7 +25,7 @@ class Finalizers(Part):
         self._first: frozenset[Any] = frozenset()
 
     def begin(self) -> None:
-        """Take those that are there before any cell has run as the engine's and libraries' own."""
+        """Note the finalizers that exist before any cell runs: they are not the session's."""
         self._first = frozenset(_registry)
 
     def begin_as_twin(self) -> None:

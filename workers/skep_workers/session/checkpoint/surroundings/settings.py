@@ -122,7 +122,7 @@ class Arguments(Part):
         self._list = sys.argv
 
     def begin(self) -> None:
-        """Take the list that the process has been started with."""
+        """Note the list that the process has started with."""
         self._list = sys.argv
 
     def begin_as_twin(self) -> None:

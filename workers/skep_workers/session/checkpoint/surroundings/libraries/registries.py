@@ -42,7 +42,7 @@ class LibraryRegistry(Part):
         self._size: Any = None
 
     def begin(self) -> None:
-        """Take what is there before any cell has run as the library's, or another library's."""
+        """Note the entries that exist before any cell runs: they are not the session's."""
         if self._library in sys.modules:
             self._given = self._registry.entries(sys.modules[self._library])
 
