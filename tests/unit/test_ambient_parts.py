@@ -13,7 +13,8 @@ import pytest
 from skep_workers.session.checkpoint.surroundings.ambient import Ambient
 from skep_workers.session.checkpoint.surroundings.codec_registry import CodecRegistry
 from skep_workers.session.checkpoint.surroundings.libraries import library_parts
-from skep_workers.session.checkpoint.surroundings.part import identities, is_plain
+from skep_workers.session.checkpoint.surroundings.object_memory import identities, table
+from skep_workers.session.checkpoint.surroundings.part import is_plain
 from skep_workers.session.checkpoint.surroundings.search_path import SearchPath
 from skep_workers.session.checkpoint.surroundings.warning_filters import WarningFilters
 from skep_workers.session.checkpoint.unchanged.fingerprints import fingerprint, same
@@ -43,6 +44,30 @@ def test_identities_are_equal_for_the_same_objects_only():
     assert identities((one, other)) == identities((one, other))
     assert identities((one, other)) != identities((other, one))
     assert len(identities(())) == 0
+
+
+def test_the_table_of_a_dict_is_the_same_only_for_the_same_keys_and_values():
+    names = {f"name {number}": Touchy() for number in range(50)}
+    first, before = dict(names), table(names)
+
+    assert table(names) == before
+    names["name 7"] = Touchy()
+    assert table(names) != before
+    names["name 7"] = first["name 7"]
+    assert table(names) == before
+    del names["name 7"]
+    assert table(names) != before
+
+
+def test_looking_at_the_table_of_a_dict_counts_no_reference():
+    value = Touchy()
+    names = {"name": value}
+
+    counted = sys.getrefcount(value)
+    found = table(names)
+
+    assert id(value).to_bytes(8, sys.byteorder) in found
+    assert sys.getrefcount(value) == counted
 
 
 @pytest.mark.parametrize("value", [1, "a", None, [1, (2.5, {"a": b"b"})], {1: {2}}, frozenset({True})])

@@ -98,6 +98,7 @@ class Keeper:
     def prepare(self) -> None:
         """Take what is imported now as the environment's; once, in the process that session processes are forked of."""
         self._imports.prepare()
+        self._ambient.prepare()
 
     def before_cell(self, compiled: CompiledCell) -> None:
         """Take a cell that runs next."""

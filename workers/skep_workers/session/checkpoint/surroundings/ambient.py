@@ -9,6 +9,7 @@ variable. A part that can't be restored is told, and costs no other.
 import sys
 from collections.abc import Callable
 from collections.abc import Set as AbstractSet
+from contextlib import suppress
 from typing import Any, Final
 
 from skep_workers.session.checkpoint.lost_names import describe
@@ -73,6 +74,12 @@ class Ambient:
         self._held: _Objects = {}
         self._notes: list[str] = []
         self.lost: dict[str, str] = {}  # what could not be read after the last cell, and why
+
+    def prepare(self) -> None:
+        """Find out what takes long, once, in the process that session processes are forked of."""
+        for part in self._parts.values():
+            with suppress(Exception):  # what can't be read is told by the checkpoint that should have it
+                part.prepare()
 
     def begin(self, home: str) -> None:
         """Start in a session's process, whose files are in this directory."""

@@ -3,7 +3,8 @@
 import builtins
 from typing import Any, Final
 
-from skep_workers.session.checkpoint.surroundings.part import Part, Reading, identities, is_the_engines
+from skep_workers.session.checkpoint.surroundings.object_memory import identities, table
+from skep_workers.session.checkpoint.surroundings.part import Part, Reading, is_the_engines
 
 _MODULE: Final = "builtins."
 _MISSING: Final = object()
@@ -15,13 +16,21 @@ class BuiltinNames(Part):
     name = "builtins"
 
     def __init__(self) -> None:
+        self.prepare()
+
+    def prepare(self) -> None:
+        """Take the names, once, in the process that session processes are forked of."""
+        self._table = b""
         self.begin()
 
     def begin(self) -> None:
-        """Take the names that the process has been started with."""
+        """Take the names that the process has been started with, if they aren't those that are known."""
         self._names = vars(builtins)
+        if self._table and table(self._names) == self._table:
+            return
         self._first = dict(self._names)
         self._identities = identities(tuple(self._names.values()))
+        self._table = table(self._names)
 
     def begin_as_twin(self) -> None:
         """Take over the names that the engine has bound again to its own functions."""
@@ -33,7 +42,11 @@ class BuiltinNames(Part):
     def read(self) -> Reading | None:
         """Return the names that were removed, and the values of those that were set."""
         names = self._names
+        now = table(names)
+        if now and now == self._table:
+            return None
         if identities(tuple(names.values())) == self._identities:
+            self._table = now
             return None
         removed = [name for name in self._first if name not in names]
         changed = {

@@ -6,7 +6,8 @@ from decimal import Context, getcontext, setcontext
 from typing import Any, Final
 
 from skep_workers.session.checkpoint.reducers.definitions import registry
-from skep_workers.session.checkpoint.surroundings.part import Part, Reading, memory_at
+from skep_workers.session.checkpoint.surroundings.object_memory import memory_at
+from skep_workers.session.checkpoint.surroundings.part import Part, Reading
 
 _OBJECT: Final = "decimal.getcontext()"
 _FIELDS: Final = ("prec", "rounding", "Emin", "Emax", "capitals", "clamp")

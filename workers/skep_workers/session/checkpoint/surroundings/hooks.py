@@ -8,7 +8,8 @@ from _signal import getsignal  # type: ignore[import-not-found]  # the public on
 from operator import is_
 from typing import Any, Final
 
-from skep_workers.session.checkpoint.surroundings.part import Part, Reading, identities, is_the_engines
+from skep_workers.session.checkpoint.surroundings.object_memory import identities
+from skep_workers.session.checkpoint.surroundings.part import Part, Reading, is_the_engines
 
 _PLACES: Final = {
     "sys.excepthook": sys,

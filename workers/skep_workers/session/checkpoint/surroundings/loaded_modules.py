@@ -1,10 +1,13 @@
 """The modules of a process: notices those that are new, and tells which of them are the session's own.
 
-Looked through after each cell, at the cost of one comparison by identity for each loaded module.
+Looked at after each cell, at the cost of comparing the table of `sys.modules`. To go through all modules takes longer
+than many a cell in a process that was forked just now, so it is done only where more has changed than names were added.
 """
 
 import sys
+from array import array
 from collections.abc import Callable
+from itertools import islice
 from types import FunctionType, ModuleType
 from typing import Any
 
@@ -13,6 +16,7 @@ from skep_workers.session.checkpoint.reducers.library_names import is_from_libra
 from skep_workers.session.checkpoint.reducers.module_files import note_file
 from skep_workers.session.checkpoint.reducers.origins import MAIN, is_module, names_of, origins
 from skep_workers.session.checkpoint.reducers.owned import owned
+from skep_workers.session.checkpoint.surroundings.object_memory import identities, table
 from skep_workers.session.sources import CELL_PREFIX
 
 
@@ -20,7 +24,8 @@ class LoadedModules:
     """Follows `sys.modules` of one session process."""
 
     def __init__(self) -> None:
-        self._loaded: list[Any] = []
+        self._loaded: dict[str, Any] = {}  # held: another object could get the address of one that is gone
+        self._table = b""
         self.own: dict[str, ModuleType] = {}  # the session's own, by the names that imports find them under
         self.stand_ins: dict[str, Any] = {}  # objects of cells that stand in the place of modules
 
@@ -28,7 +33,7 @@ class LoadedModules:
         """Take the modules that are loaded now as the environment's."""
         origins.prepare()
         owned.add_main()
-        self._loaded = list(sys.modules.values())
+        self._loaded, self._table = dict(sys.modules), table(sys.modules)
         for name, module in list(sys.modules.items()):
             if is_module(module):
                 origins.made_by_libraries.add(id(module))
@@ -37,12 +42,18 @@ class LoadedModules:
     def look(self, is_mentioned: Callable[[str], bool]) -> list[ModuleType]:
         """Return the modules that were loaded since the last look. `is_mentioned`: whether a cell has this text."""
         origins.forget_strangers()
-        loaded = list(sys.modules.values())
-        if _are_same(loaded, self._loaded):
+        before, self._table = self._table, table(sys.modules)
+        if self._table and self._table == before:
             return []
-        known = set(map(id, self._loaded))
-        self._loaded = loaded
-        items = [(name, module) for name, module in list(sys.modules.items()) if is_module(module)]
+        known = set(array("Q", before or identities(tuple(self._loaded.values()))))
+        loaded = _added(before, self._table)
+        if loaded is None:
+            loaded = dict(sys.modules)
+            if identities(tuple(loaded.values())) == identities(tuple(self._loaded.values())):
+                return []
+            self._loaded, self.own, self.stand_ins = {}, {}, {}
+        self._loaded |= loaded
+        items = [(name, module) for name, module in loaded.items() if is_module(module)]
         new = [(name, module) for name, module in items if id(module) not in known]
         self._attribute(new, is_mentioned)
         for name, module in new:
@@ -50,12 +61,9 @@ class LoadedModules:
                 note_file(module)
             else:
                 owned.add(name, module)
-        self.own = {name: module for name, module in items if name != MAIN and origins.is_own(module)}
-        self.stand_ins = {
-            name: value
-            for name, value in list(sys.modules.items())
-            if not is_module(value) and _is_own_class(type(value))
-        }
+        self.own |= {name: module for name, module in items if name != MAIN and origins.is_own(module)}
+        others = [(name, value) for name, value in loaded.items() if not is_module(value)]
+        self.stand_ins |= {name: value for name, value in others if _is_own_class(type(value))}
         return [module for _, module in new]
 
     def _attribute(self, new: list[tuple[str, ModuleType]], is_mentioned: Callable[[str], bool]) -> None:
@@ -71,11 +79,14 @@ class LoadedModules:
                 origins.made_by_libraries.add(id(module))
 
 
-def _are_same(some: list[Any], others: list[Any]) -> bool:
-    try:
-        return some == others  # by identity first, which is all that it comes to where nothing has changed
-    except Exception:  # noqa: BLE001 - what stands in the place of a module may say itself what it is equal to
-        return False
+def _added(before: bytes, now: bytes) -> dict[str, Any] | None:
+    """Return the modules that were added since, None if any other may have gone or been replaced."""
+    if not before or not now.startswith(before):
+        return None
+    tail = array("Q", now[len(before) :])
+    expected = [value for value in tail[1::2] if value]  # an import takes names out again now and then
+    added = dict(islice(reversed(sys.modules.items()), len(expected)))
+    return added if [id(value) for value in reversed(added.values())] == expected else None
 
 
 def _is_own_class(kind: type) -> bool:

@@ -1,8 +1,5 @@
-"""What each part of the ambient state offers, and how it looks at objects without running their code."""
+"""What each part of the ambient state offers, and how it looks at values without running their code."""
 
-import sys
-from array import array
-from ctypes import PYFUNCTYPE, c_ssize_t, c_void_p, py_object, pythonapi, sizeof
 from types import MethodType
 from typing import Any, ClassVar, Final
 
@@ -26,6 +23,9 @@ class Part:
     name: ClassVar[str]
     is_needed_by_loading: ClassVar[bool] = False
     library: str | None = None
+
+    def prepare(self) -> None:
+        """Find out what takes long, once, in the process that session processes are forked of."""
 
     def begin(self) -> None:
         """Take what is now as what needs no saving; called when a session's process is set up, before its cells."""
@@ -62,24 +62,3 @@ def is_plain(value: Any, depth: int = PLAIN_DEPTH) -> bool:
 def is_the_engines(value: Any) -> bool:
     """Return whether a value is a bound method of the engine's."""
     return type(value) is MethodType and str(getattr(value.__func__, "__module__", "")).startswith(_ENGINE)
-
-
-# `ctypes.string_at` without a frame of Python's: (address, number of bytes) -> bytes.
-memory_at: Final = PYFUNCTYPE(py_object, c_void_p, c_ssize_t)(("PyBytes_FromStringAndSize", pythonapi))
-
-
-def identities(values: tuple[Any, ...]) -> bytes:
-    """Return the addresses of these objects in one piece; `==` on the objects could run code of theirs."""
-    found: bytes = memory_at(id(values) + _HEADER_BYTES, len(values) * _POINTER_BYTES)
-    return found
-
-
-def _listed_identities(values: tuple[Any, ...]) -> bytes:
-    return array("Q", map(id, values)).tobytes()
-
-
-_HEADER_BYTES: Final = tuple.__basicsize__
-_POINTER_BYTES: Final = sizeof(c_void_p)
-_PROBE: Final = (object(), "probe", 10**9)
-if sys.implementation.name != "cpython" or identities(_PROBE) != _listed_identities(_PROBE):
-    identities = _listed_identities

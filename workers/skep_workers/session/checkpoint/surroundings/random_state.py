@@ -4,7 +4,8 @@ import random
 import sys
 from typing import Any
 
-from skep_workers.session.checkpoint.surroundings.part import Part, Reading, memory_at
+from skep_workers.session.checkpoint.surroundings.object_memory import memory_at
+from skep_workers.session.checkpoint.surroundings.part import Part, Reading
 
 _getstate, _setstate = random.getstate, random.setstate
 

@@ -10,7 +10,8 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, Final
 
-from skep_workers.session.checkpoint.surroundings.part import Part, Reading, identities, is_plain
+from skep_workers.session.checkpoint.surroundings.object_memory import identities
+from skep_workers.session.checkpoint.surroundings.part import Part, Reading, is_plain
 
 _NAMED: Final = "matplotlib.rcParams[{!r}]"
 _BACKEND: Final = "backend"

@@ -5,7 +5,8 @@ from array import array
 from importlib import import_module
 from typing import Any, Final
 
-from skep_workers.session.checkpoint.surroundings.part import Part, Reading, memory_at
+from skep_workers.session.checkpoint.surroundings.object_memory import memory_at
+from skep_workers.session.checkpoint.surroundings.part import Part, Reading
 
 _OBJECT: Final = "numpy.random.get_bit_generator()"
 _MERSENNE: Final = "MT19937"

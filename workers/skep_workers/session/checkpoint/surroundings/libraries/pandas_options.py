@@ -7,7 +7,8 @@ from importlib import import_module
 from itertools import chain
 from typing import Any, Final
 
-from skep_workers.session.checkpoint.surroundings.part import Part, Reading, identities, is_plain
+from skep_workers.session.checkpoint.surroundings.object_memory import identities
+from skep_workers.session.checkpoint.surroundings.part import Part, Reading, is_plain
 
 _NAMED: Final = "pandas.get_option({!r})"
 # One option in what `describe_option` returns: its name, and at the end its default and present value as texts.
@@ -26,6 +27,11 @@ class PandasOptions(Part):
         self._values: tuple[Any, ...] = ()
         self._seen = b""
         self._latest: Reading | None = None
+
+    def prepare(self) -> None:
+        """Read the options: what pandas tells of them takes milliseconds to put together."""
+        if self.library in sys.modules:
+            self.read()
 
     def read(self) -> Reading | None:
         """Return the options that were set. Which these are is looked for only once a value is another object."""
