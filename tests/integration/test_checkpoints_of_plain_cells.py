@@ -56,6 +56,18 @@ TRAPS = {
         ["1+1", "await task; task = None", "1+1"],
         "log == [1]",
     ),
+    "a signal that comes meanwhile": (
+        "import signal\nlog, has_rung = [], False\ndef ring(*_):\n    global has_rung\n    log.append(1)\n    has_rung = True\n"
+        "signal.signal(signal.SIGALRM, ring)",
+        ["signal.setitimer(signal.ITIMER_REAL, 0.2)", "while not has_rung: pass"],
+        "log == [1] and has_rung",
+    ),
+    "a trace function": (
+        "import sys\nlog = []\ndef trace(frame, event, arg):\n    if frame.f_code.co_name == '<module>': log.append(event)\n"
+        "sys.settrace(trace)",
+        ["x = 1"],
+        "'call' in log and x == 1",
+    ),
     "a result that was a list": ("x = [1]\nx", ["1+1", "1+2"], "___ is x and __ == 2 and _ == 3"),
     "a list that the result still is": ("x = [1]\nx", ["x.append(2)", "1+1"], "__ is x and x == [1, 2]"),
     "a name that a list shares": (

@@ -34,7 +34,7 @@ from skep_workers.session.clock import monotonic
 from skep_workers.session.compiling import CompiledCell
 from skep_workers.session.internals import RESULT_NAMES
 from skep_workers.session.namespace import NamespaceManager
-from skep_workers.session.uses import Uses
+from skep_workers.session.uses import Uses, reads_plain_values
 
 SEND_BYTES: Final = 4 * 1024 * 1024
 JOIN_SECONDS: Final = 2.0
@@ -56,6 +56,7 @@ class Keeper:
         self._is_final: Callable[[], bool] = lambda: False
         self._inherited: State | None = None
         self._buried: list[Any] = []
+        self._hidden: dict[str, Any] = {}  # of the latest state, what is saved beside variables
         self._is_wanted = False
         self._latest_seq = 0
         self._taken_at = 0.0
@@ -124,7 +125,7 @@ class Keeper:
         """
         if not self.is_on:
             return []
-        self._snapshots.note(uses)
+        self._snapshots.note(uses if uses is not None and reads_plain_values(uses, self._namespace.names) else None)
         self._latest_seq = seq
         if self._snapshots.is_busy or self.seconds_to_wait:
             self._is_wanted = True
@@ -275,19 +276,25 @@ class Keeper:
         self._is_wanted = self._is_wanted or not has_saved
         self._when_free()
 
-    def _read_state(self) -> State:
+    def _read_state(self, before: State | None) -> State:
+        """Read what there is to save; what is around the variables as it was before, where that state is given."""
         names = self._namespace.names
         kept = [*self._namespace.user_names(), *_KEPT_INTERNALS]
         workspace = self._workspace
         saved = self._recipes.put_in({name: names[name] for name in kept if name in names})
-        ambient = self._ambient.read(self._future_flags(), saved)
+        if before is None or self._ambient.has_objects(before.ambient):
+            ambient = self._ambient.read(self._future_flags(), saved)
+            self._hidden = self._imports.read(names)
+            ambient[SUBMODULES] = self._imports.submodules()
+        else:
+            ambient = before.ambient
         return State(
-            saved | self._imports.read(names),
-            ambient | {SUBMODULES: self._imports.submodules()},
+            saved | self._hidden,
+            ambient,
             workspace.read(),
             workspace.unstored,
             workspace.lost | self._ambient.lost if self._ambient.lost else workspace.lost,
-            self._is_final(),
+            self._is_final() and self._ambient.is_still(ambient),
         )
 
     def _send_file(self, fd: int, size: int) -> None:

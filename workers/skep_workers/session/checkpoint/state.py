@@ -15,7 +15,7 @@ class State(NamedTuple):
 
     names: variable -> value. ambient: see ambient.py. files: what is below the working directory; contents: bytes of
     their chunks that no checkpoint has saved yet. lost: what is known to be impossible to save, and why. is_final: no
-    thread, task or timer of user code was left that could change any of it.
+    thread, task, timer or signal handler of user code was left that could change any of it.
     """
 
     names: dict[str, Any]

@@ -35,7 +35,7 @@ from skep_workers.session.checkpoint.surroundings.workspace import LOST_PREFIX, 
 from skep_workers.session.checkpoint.unchanged.fingerprints import Fingerprint, fingerprint, is_immutable, same
 from skep_workers.session.checkpoint.unchanged.unchanged_buffers import Known, StillBuffers
 from skep_workers.session.internals import RESULT_NAMES
-from skep_workers.session.uses import SCALARS, Uses, reads_plain_values
+from skep_workers.session.uses import SCALARS, Uses
 
 MOST_TRIES: Final = 3
 ASKING_SHARE: Final = 0.1  # of a snapshot's time, for asking objects in this process
@@ -62,13 +62,14 @@ class Snapshots:
 
     def __init__(
         self,
-        read_state: Callable[[], State],
+        read_state: Callable[[State | None], State],
         on_saved: Callable[[frozenset[bytes]], None],
         send_file: Callable[[int, int], None],
         on_free: Callable[[bool], None],
     ) -> None:
-        """`on_saved` is told which chunks are stored now; `send_file` sends a descriptor's first n bytes to the host.
+        """`read_state` is given the state before where only what cells have bound may have changed since.
 
+        `on_saved` is told which chunks are stored now; `send_file` sends a descriptor's first n bytes to the host.
         `on_free` is told, by a helper thread, when a child has finished, and whether it made anything.
         """
         self._read_state = read_state
@@ -130,7 +131,7 @@ class Snapshots:
         if manifest.is_remade:
             what = "code of cells, a cache, or a path below its directory"
             return f"a restore may give something else than what is there: {what} is in it"
-        state = self._read_state()
+        state = self._read_state(None)
         if not self._last_state.is_final or not state.is_final:
             return "threads, tasks or timers of user code may have changed the state since"
         last, ids = self._last_state, state.ids
@@ -161,18 +162,18 @@ class Snapshots:
         return self._last is not None and self._last.pack() == manifest.pack()
 
     def note(self, uses: Uses | None) -> None:
-        """Note what a cell can have changed."""
+        """Note what a cell of plain values has bound; None: it may have changed anything."""
         self._uses = None if self._uses is None else self._uses.joined(uses)
 
     def take(self, seq: int) -> list[Frame] | None:
         """Save the state after the cell of `seq`: the frames that do, or None if a child sends them later."""
-        state = self._read_state()
         uses, self._uses = self._uses, Uses()
         collected, self._collected = self._collected, _collected()
-        if uses is not None and self._collected == collected and reads_plain_values(uses, state.names):
-            frames = self._take_bindings(seq, state, uses.bound)
+        if uses is not None and self._collected == collected:
+            frames = self._take_bindings(seq, uses.bound)
             if frames is not None:
                 return frames
+        state = self._read_state(None)
         if self._is_unchanged(state):
             return [Saved(seq, b"", {}, self._sent_apart)]
         proofs = _prove(state.names)
@@ -196,7 +197,7 @@ class Snapshots:
         """
         self.join()
         self._omits_same = True
-        state = self._read_state()
+        state = self._read_state(None)
         if not has_run and self._has_kept_names(state):
             return self._with_files(seq, state) or [Saved(seq, b"", {}, self._sent_apart)]
         for _ in range(MOST_TRIES):  # after a child that has failed, another one leaves out what it was at
@@ -212,7 +213,7 @@ class Snapshots:
 
     def take_files(self, seq: int) -> list[Frame]:
         """Save the files as they are now, beside the names of the last snapshot, if that has others."""
-        return self._with_files(seq, self._read_state()) if self._base is not None else []
+        return self._with_files(seq, self._read_state(None)) if self._base is not None else []
 
     @property
     def saved_names(self) -> set[str]:
@@ -253,14 +254,17 @@ class Snapshots:
         base = self._base
         return self._omits_same and base is not None and replace(manifest, seq=base.seq).pack() == base.pack()
 
-    def _take_bindings(self, seq: int, state: State, bound: frozenset[str]) -> list[Frame] | None:
+    def _take_bindings(self, seq: int, bound: frozenset[str]) -> list[Frame] | None:
         """Save what cells of plain values have bound; None if more may have changed, and all is to be looked at.
 
         What ran beside them, or at the end of an object, may have changed anything; and a name's old value must have
         been a scalar, too: another one's end may run code.
         """
-        last, names = self._last_state, state.names
-        if self._last is None or not (last.is_final and state.is_final) or not self._is_same_around(state):
+        if self._last is None or not self._last_state.is_final:
+            return None
+        state = self._read_state(self._last_state)
+        names = state.names
+        if not state.is_final or not self._is_same_around(state):
             return None
         if names.keys() < self._last_ids.keys():
             return None

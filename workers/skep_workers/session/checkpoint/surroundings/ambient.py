@@ -117,6 +117,16 @@ class Ambient:
             state[_OBJECTS] = placed
         return state
 
+    @staticmethod
+    def has_objects(state: dict[str, Any]) -> bool:
+        """Tell whether objects belong to a state, which are saved with the variables."""
+        return _OBJECTS in state
+
+    @staticmethod
+    def is_still(state: dict[str, Any]) -> bool:
+        """Tell whether nothing in a state has code of cells run by itself: no signal handler, no tracing."""
+        return SignalHandlers.name not in state and sys.gettrace() is None and sys.getprofile() is None
+
     def restore(self, state: dict[str, Any]) -> None:
         """Put back what variables need for being loaded."""
         state = rebased(state, self._directory.home)
