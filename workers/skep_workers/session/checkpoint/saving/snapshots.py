@@ -133,7 +133,7 @@ class Snapshots:
             return f"a restore may give something else than what is there: {what} is in it"
         state = self._read_state(None)
         if not self._last_state.is_final or not state.is_final:
-            return "threads, tasks or timers of user code may have changed the state since"
+            return "threads, tasks, timers or signals of user code may have changed the state since"
         last, ids = self._last_state, state.ids
         is_same = ids == self._last_ids and state.ambient == last.ambient and state.lost == last.lost
         return "" if is_same and state.files == last.files else "the state has changed since"
