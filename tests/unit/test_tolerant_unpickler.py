@@ -63,6 +63,11 @@ def make(function: Any, *arguments: Any) -> Any:
     return Made()
 
 
+def pair_of(one: Any, other: Any) -> Any:
+    """Return something that holds both."""
+    return Plain(one=one, other=other)
+
+
 def fail() -> None:
     """Fail."""
     raise LookupError("gone")
@@ -195,6 +200,29 @@ def test_an_object_whose_state_is_set_by_a_function_is_lost_with_the_state():
 
     assert found["good"].note == {"kept": [1]}
     assert lost == {"bad": "restoring it raises ValueError: no"}
+
+
+@pytest.mark.parametrize("is_on_the_stack", [False, True])
+def test_what_an_object_of_a_cycle_is_made_of_does_not_reach_the_cycle(is_on_the_stack):
+    class Bound:
+        """Like a bound method: made of a function, and of an object that holds it."""
+
+        def __init__(self, function: Any, owner: Any) -> None:
+            self.function, self.owner = function, owner
+
+        def __reduce__(self) -> Any:
+            return pair_of, (self.function, self.owner)
+
+    function = Plain(name="function")
+    owner = Plain()
+    bound = Bound(function, owner)
+    owner.link, owner.bad = bound, Fails(x=1)
+    names = {"pair": (function, bound)} if is_on_the_stack else {"bound": bound}
+
+    restored, lost = read(names | {"function": function})
+
+    assert restored["function"].name == "function"
+    assert lost.keys() == names.keys()
 
 
 def test_a_module_that_is_gone_costs_what_needs_it(monkeypatch):

@@ -16,6 +16,7 @@ import pickle
 import struct
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
+from operator import is_
 from typing import Any, Final
 
 from skep_workers.session.checkpoint.lost_names import describe
@@ -30,6 +31,7 @@ from skep_workers.session.checkpoint.stored_names import FIRST, STORED
 _PLAIN_KEYS: Final = frozenset({str, bytes, int, float, complex, bool, type(None)})
 _STOP: Final = pickle.STOP[0]
 _REDUCE: Final = pickle.REDUCE[0]
+_GET_SIZES: Final = {pickle.BINGET[0]: 1, pickle.LONG_BINGET[0]: 4}
 
 
 class TolerantUnpickler:
@@ -49,7 +51,8 @@ class TolerantUnpickler:
         self.memo: list[Any] = []
         self._late: dict[int, list[tuple[int, Any, Any, Any]]] = {}  # container -> (offset, it, key, value)
         self._has_raised = False  # whether the last call was made, and raised
-        self._reduced: tuple[Any, tuple[Any, Any]] | None = None  # what the last opcode has made, and of what
+        self._reduced: tuple[Any, Any, tuple[Any, Any]] | None = None  # what the last opcode has made, by what, of what
+        self._pairs: dict[int, tuple[Any, Any, tuple[Any, Any]]] = {}  # id -> the same of all that was made of two
 
     def load(self) -> Any:
         """Return what the stream holds, with stand-ins for what is lost. Raises UnpicklingError for a broken stream."""
@@ -102,11 +105,21 @@ class TolerantUnpickler:
             return
         dropped = self.stack.pop()
         if self._reduced is not None and self._reduced[0] is dropped:
-            # What a reducer's sixth item does: it was called to set the state of an object, not to make one.
-            _, (value, *state) = self._reduced
-            self.losses.hold(value, state)
-            if type(dropped) is Lost:
-                self.losses.lose(value, self.losses.reason(dropped) or "")
+            _, function, (value, *state) = self._reduced
+            if not self._was_made_before(function, (value, *state)):
+                # What a reducer's sixth item does: it was called to set the state of an object, not to make one.
+                self.losses.hold(value, state)
+                if type(dropped) is Lost:
+                    self.losses.lose(value, self.losses.reason(dropped) or "")
+
+    def _was_made_before(self, function: Any, arguments: tuple[Any, ...]) -> bool:
+        """Tell whether what comes next is the same made within these arguments, which lead back to it."""
+        size = _GET_SIZES.get(self._data[self._at])
+        if size is None:
+            return False
+        number = int.from_bytes(self._data[self._at + 1 : self._at + 1 + size], "little")
+        _, earlier, those = self._pairs.get(id(self.memo[number]), (None, None, ()))
+        return earlier is function and len(those) == len(arguments) and all(map(is_, those, arguments))
 
     def memoize(self) -> None:
         """Note the top of the stack, which is all but filled now."""
@@ -170,7 +183,7 @@ class TolerantUnpickler:
         made = self._call(function, (arguments,), partial(steps.apply, function, arguments), is_quiet=is_quiet)
         self._push(made, (function, arguments))
         if type(arguments) is tuple and len(arguments) == 2:
-            self._reduced = made, arguments
+            self._reduced = self._pairs[id(made)] = made, function, arguments
 
     def _fill_module(self, module: Any, known_as: Any, names: dict[str, Any], home: str) -> None:
         """Fill a module with what of it can be had: what can't costs its own name in it, and not the module."""
