@@ -2,8 +2,9 @@
 
 import contextlib
 import ctypes
-from pathlib import Path
 from typing import Final
+
+from skep_shared.originals import os, read_file
 
 _libc: Final = ctypes.CDLL(None, use_errno=True)
 _PR_SET_CHILD_SUBREAPER: Final = 36  # prctl(2)
@@ -29,7 +30,7 @@ def children_of(pid: int) -> list[int]:
     """Give the children of a process, those of all its threads."""
     pids: list[int] = []
     with contextlib.suppress(OSError):
-        for task in Path(f"/proc/{pid}/task").iterdir():
+        for task in os.listdir(f"/proc/{pid}/task"):  # noqa: PTH208 - user code may patch pathlib
             with contextlib.suppress(OSError):
-                pids += [int(child) for child in (task / "children").read_text().split()]
+                pids += [int(child) for child in read_file(f"/proc/{pid}/task/{task}/children").split()]
     return pids

@@ -2,7 +2,7 @@
 
 import threading
 
-from skep_workers.session import company
+from skep_workers.session import company, native_threads
 
 
 class _EndsMeanwhile(dict):
@@ -14,15 +14,23 @@ class _EndsMeanwhile(dict):
 
 def test_a_thread_of_the_engine_that_ends_meanwhile_is_none_of_the_user(monkeypatch):
     threads = _EndsMeanwhile({1: threading.main_thread()})
-    monkeypatch.setattr(company, "_active_threads", threads)
+    monkeypatch.setattr(native_threads, "_active", threads)
 
     assert not company.has_threads()
 
 
 def test_a_thread_of_the_user_counts_and_one_of_the_engine_does_not(monkeypatch):
     own, users = threading.Thread(name="skep-snapshot"), threading.Thread(name="worker")
-    monkeypatch.setattr(company, "_active_threads", {1: threading.main_thread(), 2: own})
+    threads = {1: threading.main_thread(), 2: own}
+    monkeypatch.setattr(native_threads, "_active", threads)
     assert not company.has_threads()
 
-    company._active_threads[3] = users
+    threads[3] = users
     assert company.has_threads()
+
+
+def test_the_main_thread_counts_as_no_thread_of_the_user_wherever_it_stands(monkeypatch):
+    own = threading.Thread(name="skep-control")
+    monkeypatch.setattr(native_threads, "_active", {2: own, 1: threading.main_thread()})
+
+    assert not company.has_threads()

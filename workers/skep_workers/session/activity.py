@@ -6,20 +6,19 @@ an answer now works as soon as it comes. Not counted is what only stands by: the
 do, the helper processes of `multiprocessing`, and children that have ended already.
 """
 
-import os
 import stat
 import sys
 from collections.abc import Container, Iterator
 from contextlib import suppress
-from pathlib import Path
 from socket import AF_UNIX, SO_ACCEPTCONN, SO_TYPE, SOCK_DGRAM, SOL_SOCKET, socket  # bound early, see loop.py
 from threading import _active as _active_threads  # type: ignore[attr-defined]  # enumerate() would take its lock
 from threading import main_thread
 from typing import Final
 
+from skep_shared.originals import os, read_file
 from skep_shared.orphans import children_of
-from skep_workers.session.company import OWN_THREADS
 from skep_workers.session.loop import SessionLoop
+from skep_workers.session.native_threads import own_idents
 
 MOST_NAMED: Final = 50  # of each kind
 MAX_NAME_CHARS: Final = 100
@@ -41,7 +40,7 @@ def threads_at_work() -> list[str]:
         is_of_pool = (
             frame.f_code.co_name == "_worker" and frame.f_globals.get("__name__") == "concurrent.futures.thread"
         )
-        if number != main and not name.startswith(OWN_THREADS) and not is_of_pool:
+        if number != main and number not in own_idents and not is_of_pool:
             names.append(name)
     return _bounded(sorted(names))
 
@@ -55,8 +54,8 @@ def living_children(parent: int) -> Iterator[tuple[int, str]]:
     """Yield (pid, command) of the children that have not ended."""
     for pid in children_of(parent):
         with suppress(OSError, IndexError):
-            state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-            arguments = Path(f"/proc/{pid}/cmdline").read_bytes().decode("utf-8", "replace").split("\0")
+            state = read_file(f"/proc/{pid}/stat").decode("utf-8", "replace").rpartition(")")[2].split()[0]
+            arguments = read_file(f"/proc/{pid}/cmdline").decode("utf-8", "replace").split("\0")
             command = " ".join(arguments).strip() or "?"
             if state not in {"Z", "X"}:
                 yield pid, command

@@ -8,12 +8,12 @@ are seen, and no user code runs.
 
 import ast
 import hashlib
-import os
 from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
+from skep_shared.originals import os
 from skep_workers.session.detection import ExecutionMode
 from skep_workers.session.uses import Uses, uses_of
 

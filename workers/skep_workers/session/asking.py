@@ -8,11 +8,12 @@ import builtins
 import getpass
 import itertools
 import sys
-import threading
+from threading import Lock  # bound early: user code may patch threading
 from typing import Any, Final
 
 from skep_shared.frames import InputRequest
 from skep_workers.session.link import CellLink
+from skep_workers.session.native_threads import Event
 from skep_workers.session.tracebacks import shortened
 
 DEFAULT_DEADLINE_SECONDS: Final = 3600.0
@@ -25,8 +26,8 @@ class Asker:
     def __init__(self, link: CellLink) -> None:
         self._link = link
         self._numbers = itertools.count(1)
-        self._turn = threading.Lock()
-        self._answered = threading.Event()
+        self._turn = Lock()
+        self._answered = Event()
         self._number = 0
         self._answer: str | None = None
         self.allow_input = True

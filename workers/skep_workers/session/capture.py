@@ -11,9 +11,6 @@ first.
 
 import codecs
 import io
-import os
-import select
-import signal
 import sys
 from collections.abc import Iterable
 from fcntl import F_GETFL, F_SETFL, F_SETSIG, fcntl
@@ -23,6 +20,7 @@ from threading import Lock, get_ident, get_native_id, local  # bound early: user
 from types import FrameType
 from typing import Any, Final
 
+from skep_shared.originals import os, select, signal
 from skep_workers.session.link import CellLink
 from skep_workers.session.shield import Shield
 from skep_workers.session.writer import Writer

@@ -1,12 +1,10 @@
 """Child processes of the session, as /proc shows them."""
 
 import contextlib
-import os
-import signal
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Final
 
+from skep_shared.originals import os, read_file, signal
 from skep_shared.orphans import children_of
 from skep_workers.session.clock import monotonic, seconds_since_boot
 
@@ -36,7 +34,7 @@ def _descendants(pid: int, earliest: int) -> Iterator[int]:
     for child in children_of(pid):
         with contextlib.suppress(OSError, ValueError, IndexError):
             # Fields after the name, which is in brackets and may hold anything: see proc(5), starttime is the 22nd.
-            started = int(Path(f"/proc/{child}/stat").read_text().rpartition(")")[2].split()[19])
+            started = int(read_file(f"/proc/{child}/stat").decode("utf-8", "replace").rpartition(")")[2].split()[19])
             if started >= earliest:
                 yield from _descendants(child, earliest)  # before the parent's end leaves them to somebody else
                 yield child

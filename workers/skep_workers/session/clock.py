@@ -3,8 +3,9 @@
 They are kept where such tools don't look, as defaults of arguments.
 """
 
-import time
 from collections.abc import Callable
+
+from skep_shared.originals import time
 
 
 def monotonic(*, _read: Callable[[], float] = time.monotonic) -> float:

@@ -4,27 +4,25 @@ In a fork only the thread that forks goes on. A lock that another one held stays
 socket has one position and one peer for both, and memory that is mapped as shared is changed by both.
 """
 
-import os
 import sys
 import weakref
 from _signal import NSIG, SIG_BLOCK, getsignal, pthread_sigmask  # type: ignore[import-not-found]  # no slow enums
 from collections.abc import Iterable
-from pathlib import Path
-from threading import _active as _active_threads  # type: ignore[attr-defined]  # enumerate() would take its lock
 from typing import Any, Final
 
 from skep_shared.interrupt_page import PAGE_NAME
+from skep_shared.originals import os, read_file
 from skep_shared.orphans import children_of
 from skep_workers.session.checkpoint.reducers.weak_references import ends_what_is_outside
 from skep_workers.session.loop import SessionLoop
+from skep_workers.session.native_threads import has_others, own_idents
 
-OWN_THREADS: Final = "skep-"
 _finalizers: Final[dict[Any, Any]] = weakref.finalize._registry  # type: ignore[attr-defined]  # noqa: SLF001
 
 
 def own_threads() -> int:
     """Give the number of the engine's threads, the main one included."""
-    return 1 + len([1 for thread in list(_active_threads.values())[1:] if thread.name.startswith(OWN_THREADS)])
+    return 1 + len(own_idents)
 
 
 def native_threads(pid: int) -> int:
@@ -34,8 +32,7 @@ def native_threads(pid: int) -> int:
 
 def has_threads() -> bool:
     """Tell whether user code has started threads that live."""
-    # In one look: one of the engine's may end meanwhile.
-    return any(not thread.name.startswith(OWN_THREADS) for thread in list(_active_threads.values())[1:])
+    return has_others()
 
 
 class Hooks:
@@ -112,7 +109,7 @@ def _holds_more_than(own: set[int]) -> bool:
 
 
 def _shares_memory() -> bool:
-    for line in Path("/proc/self/maps").read_text().splitlines():
+    for line in read_file("/proc/self/maps").decode("utf-8", "surrogateescape").splitlines():
         _, access, _, _, _, *path = line.split(maxsplit=5)
         if access[1] == "w" and access[3] == "s" and not (path and _is_page(path[0])):
             return True

@@ -6,11 +6,6 @@ socket ends, the host has gone and so must the whole process group.
 """
 
 import errno
-import os
-import select
-import signal
-import socket
-import threading
 from _signal import (  # type: ignore[import-not-found]  # signal's own make enums of them: dozens of pages of memory
     SIG_BLOCK,
     SIGBUS,
@@ -20,19 +15,21 @@ from _signal import (  # type: ignore[import-not-found]  # signal's own make enu
 )
 from collections.abc import Callable
 from dataclasses import dataclass
-from threading import get_ident
-from time import sleep  # bound early: user code may patch time
+from functools import partial
+from threading import Lock, get_ident  # bound early: user code may patch threading
 from typing import Final
 
 from skep_shared.errors import ProtocolError
 from skep_shared.frame_codec import FrameDecoder, encode_frame
 from skep_shared.frames import Answer, Frame, Inquiry, Interrupt, Ping, Pong, Request, Shutdown, Withdraw, Work
+from skep_shared.originals import os, select, signal, socket, time
 from skep_workers.session.asking import Asker
 from skep_workers.session.capture import PipeReader
 from skep_workers.session.children import kill_children
 from skep_workers.session.clock import monotonic
 from skep_workers.session.ladder import Ladder
 from skep_workers.session.link import CellLink
+from skep_workers.session.native_threads import NativeThread
 from skep_workers.session.operations import Operations
 from skep_workers.session.writer import Writer
 
@@ -66,12 +63,12 @@ class ControlThread:
         self._link = link
         self._reader = reader
         self._decoder = FrameDecoder()
-        self._sending = threading.Lock()
-        self._receiving = threading.Lock()
+        self._sending = Lock()
+        self._receiving = Lock()
 
     def start(self, controls: Controls) -> None:
         """Start serving."""
-        threading.Thread(target=self._serve, args=(controls,), name="skep-control", daemon=True).start()
+        NativeThread(partial(self._serve, controls), "skep-control").start()
 
     def answer(self, frame: Frame) -> None:
         """Send a frame on the control socket; from any thread."""
@@ -85,7 +82,7 @@ class ControlThread:
         for _ in range(CATCH_UP_LOOKS):
             if not look.poll(0) and not self._receiving.locked():
                 return
-            sleep(CATCH_UP_SECONDS)
+            time.sleep(CATCH_UP_SECONDS)
 
     def _serve(self, controls: Controls) -> None:
         self._link.sending_thread = get_ident()

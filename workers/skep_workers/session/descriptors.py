@@ -5,15 +5,13 @@ made it would write to hundreds of pages of memory, each of which the kernel cop
 only puts the descriptors that it gets in the places of those.
 """
 
-import os
-import resource
-import socket
 from dataclasses import dataclass, fields
 from fcntl import F_DUPFD_CLOEXEC, fcntl
 from typing import Final
 
 from skep_shared.flushed_text import FlushedText
 from skep_shared.interrupt_page import InterruptPage, make_page
+from skep_shared.originals import os, resource, socket
 from skep_workers.session.renewal import renew
 
 HIGHEST_PLACE: Final = 1024

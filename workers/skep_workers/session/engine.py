@@ -5,7 +5,6 @@ thread outside of the loop (`run_outside`). Both end in `_finish`, which sends w
 """
 
 import asyncio
-import os
 from asyncio import CancelledError, Task, current_task, set_event_loop  # bound early: user code may patch asyncio
 from collections import Counter
 from collections.abc import Callable
@@ -13,6 +12,7 @@ from contextlib import AbstractContextManager
 from typing import Any, Final
 
 from skep_shared.frames import Done, Execute, Failure, Frame, Notice, Result
+from skep_shared.originals import os
 from skep_shared.states import CellStatus
 from skep_shared.values import decode_value
 from skep_workers.session.analysis import CodeAnalyzer

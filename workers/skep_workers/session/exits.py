@@ -12,8 +12,6 @@ worked off: what they did after the checkpoint would be in no session.
 """
 
 import atexit
-import gc
-import os
 import sys
 import weakref
 from collections.abc import Iterable
@@ -21,6 +19,7 @@ from select import POLLIN, poll  # bound early: user code may patch select
 from types import ModuleType
 from typing import Any, Final
 
+from skep_shared.originals import gc, os
 from skep_workers.session.activity import living_children
 from skep_workers.session.clock import monotonic
 

@@ -12,7 +12,6 @@ callback of the loop.
 """
 
 import asyncio
-import signal
 import sys
 from _signal import getsignal  # type: ignore[import-not-found]  # signal's own makes an enum of it, at 30 times the price
 from asyncio import _get_running_loop, current_task  # bound early: user code may patch asyncio
@@ -24,6 +23,7 @@ from types import FrameType
 from typing import Any, Final, NamedTuple
 
 from skep_shared.interrupt_page import INTERRUPT_SIGNAL
+from skep_shared.originals import signal
 from skep_workers.session.clock import monotonic
 from skep_workers.session.loop import SessionLoop
 from skep_workers.session.shield import Shield

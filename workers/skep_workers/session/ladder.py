@@ -10,10 +10,10 @@
 A cell that is still queued ends when it starts, and if another one runs before it, that is left alone.
 """
 
-import signal
-import threading
+from threading import get_ident  # bound early: user code may patch threading
 from typing import Final
 
+from skep_shared.originals import signal
 from skep_workers.session.children import interrupt_children
 from skep_workers.session.clock import monotonic
 from skep_workers.session.interrupts import HARD_SIGNAL, Interrupter, Reason, RunningCell
@@ -29,7 +29,7 @@ class Ladder:
 
     def __init__(self, interrupter: Interrupter) -> None:
         self._interrupter = interrupter
-        self._main_thread: Final = threading.main_thread().ident or 0
+        self._main_thread: Final = get_ident()
         self._target: Writer | None = None
         self._again_at: float | None = None
         self._hard_at: float | None = None

@@ -14,7 +14,6 @@ Each step has its time. What takes longer is cut short by an exception, and the 
 holds the GIL, ends when the host's patience does.
 """
 
-import gc
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -32,6 +31,7 @@ from types import FrameType
 from typing import Any, Final
 
 from skep_shared.frames import Exiting, Frame, Leaving, Left, Shutdown
+from skep_shared.originals import gc
 from skep_workers.session.activity import children_at_work, connections, tasks_at_work, threads_at_work
 from skep_workers.session.checkpoint.checkpointer import Keeper
 from skep_workers.session.exits import ExitHandlers

@@ -7,18 +7,17 @@ send and no hand-over between threads.
 """
 
 import contextlib
-import os
-import socket
 from collections.abc import Callable
-from threading import Condition, Lock, RLock, get_ident  # bound early: user code may patch threading
-from threading import _active as _active_threads  # type: ignore[attr-defined]  # enumerate() would take its lock
+from threading import Lock, RLock, get_ident  # bound early: user code may patch threading
 from typing import Final
 
 from skep_shared.flushed_text import FlushedText
 from skep_shared.frames import Frame, Truncated
+from skep_shared.originals import os, socket
 from skep_workers.session.capturing import Diversion
 from skep_workers.session.clock import monotonic
 from skep_workers.session.descriptors import replace
+from skep_workers.session.native_threads import Condition, has_others
 from skep_workers.session.outgoing import Text, encode
 from skep_workers.session.shield import Shield
 from skep_workers.session.spool import Spool, Write
@@ -197,7 +196,7 @@ class CellLink:
             self.close_short_way()
             pending.append(Text(owner, stream, text))
         self._pending_chars += len(text)
-        if not self._sending.locked() and not self._has_threads() and type(pending[-1]) is Text:
+        if not self._sending.locked() and not has_others() and type(pending[-1]) is Text:
             opened = (pending[-1].writer, pending[-1].pieces)
             if self.is_alone and owner == self.running:
                 self._spooling = (self._spools[stream], pending[-1])
@@ -207,11 +206,6 @@ class CellLink:
             else:
                 self._open_stderr = opened
         return last is None
-
-    def _has_threads(self) -> bool:
-        return len(_active_threads) > 1 and any(
-            not thread.name.startswith("skep-") for thread in list(_active_threads.values())[1:]
-        )
 
     def _take(self) -> list[Text | Frame]:
         """Take what is pending; the caller holds the lock for sending, so that it goes out in this order."""

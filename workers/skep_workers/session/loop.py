@@ -1,15 +1,13 @@
 """The event loop of a session: asyncio's own, which also tells whether user code has work for it."""
 
 import asyncio
-import os
-import select
 import selectors
-import socket
 from asyncio import CancelledError, _get_running_loop, all_tasks, current_task, ensure_future
 from collections.abc import Awaitable, Generator, Iterable
 from threading import get_ident
 from typing import Any, Final
 
+from skep_shared.originals import os, select, socket
 from skep_workers.session.clock import monotonic
 from skep_workers.session.descriptors import replace
 from skep_workers.session.renewal import renew

@@ -1,16 +1,15 @@
 """What translated magics call: one object, under a built-in name."""
 
 import builtins
-import os
 import re
 import shlex
 import subprocess
 import sys
-import time
 import timeit
 from pathlib import Path
 from typing import Any, Final
 
+from skep_shared.originals import os, time
 from skep_workers.session.displays import DisplayPublisher
 from skep_workers.session.inspection import Inspector
 from skep_workers.session.magics import HELPER

@@ -7,10 +7,10 @@ outside: inputs, restored variables.
 
 import builtins
 import sys
-import threading
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from enum import StrEnum
+from threading import RLock  # bound early: user code may patch threading
 from types import CoroutineType, FunctionType, ModuleType
 from typing import Any, Final
 
@@ -40,7 +40,7 @@ class NamespaceManager:
         module = ModuleType("__main__", None)
         self.names: Final[dict[str, Any]] = module.__dict__
         self.names["__builtins__"] = builtins
-        self._lock = threading.RLock()
+        self._lock = RLock()
         self._module = module
 
     def install(self) -> None:
@@ -49,7 +49,7 @@ class NamespaceManager:
 
     def renew_lock(self) -> None:
         """Take a new lock, in a fork: a thread that is not in it may have held the old one."""
-        self._lock = threading.RLock()
+        self._lock = RLock()
 
     def merge(self, values: Mapping[str, Any], strategy: MergeStrategy = MergeStrategy.OVERWRITE) -> list[str]:
         """Bind names from outside; gives those that were bound. Engine internals never are."""

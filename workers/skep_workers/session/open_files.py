@@ -4,12 +4,12 @@ Found among the objects that the garbage collector knows of, which takes a while
 if the process has a descriptor, besides the engine's, that something can be written to.
 """
 
-import gc
-import os
 from collections.abc import Callable, Container
 from contextlib import suppress
 from io import FileIO, IOBase, TextIOWrapper
 from typing import Any, Final
+
+from skep_shared.originals import gc, os
 
 _BASE: Final = IOBase.__base__  # the type in C: asking it for subclasses runs no code of metaclasses
 

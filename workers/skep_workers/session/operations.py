@@ -6,15 +6,15 @@ result dropped when it comes.
 """
 
 import queue
-import threading
 from collections.abc import Callable, Mapping
-from threading import Thread  # bound early: user code may patch threading
+from threading import Lock  # bound early: user code may patch threading
 from typing import Any, Final
 
 from skep_shared.frames import Reply, Request
 from skep_shared.states import OperationState, OperationStep, next_operation
 from skep_shared.values import decode_value, encode_value
 from skep_workers.session.clock import monotonic
+from skep_workers.session.native_threads import NativeThread
 
 MAX_WAITING: Final = 64
 MAX_ANSWER_BYTES: Final = 8 * 1024 * 1024
@@ -41,10 +41,10 @@ class Operations:
     ) -> None:
         self._handlers = handlers
         self._answer = answer
-        self._lock = threading.Lock()
+        self._lock = Lock()
         self._queue: queue.SimpleQueue[Operation] = queue.SimpleQueue()
         self._open: dict[int, Operation] = {}
-        self._thread: Thread | None = None
+        self._thread: NativeThread | None = None
 
     def submit(self, request: Request) -> None:
         """Take a request; its answer comes later."""
@@ -57,7 +57,7 @@ class Operations:
             self._open[request.operation] = operation
             self._queue.put(operation)
             if self._thread is None:
-                self._thread = Thread(target=self._serve, name="skep-operations", daemon=True)
+                self._thread = NativeThread(self._serve, "skep-operations")
                 self._thread.start()
 
     @property

@@ -5,12 +5,12 @@ may hold one, see renewal.py: they are made anew in place. Each puts its own end
 """
 
 import asyncio
-import os
 import sys
 from collections.abc import Callable
 from typing import Any
 
 from skep_shared.frames import Shutdown, Work
+from skep_shared.originals import os
 from skep_shared.orphans import adopt_orphans
 from skep_workers.session.activity import children_at_work, tasks_at_work, threads_at_work
 from skep_workers.session.asking import DEFAULT_DEADLINE_SECONDS, Asker

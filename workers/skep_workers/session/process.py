@@ -8,9 +8,6 @@ user code does to it.
 import asyncio
 import contextlib
 import faulthandler
-import os
-import signal
-import socket
 import sys
 import traceback
 from collections import deque
@@ -23,6 +20,7 @@ from skep_shared.errors import ProtocolError
 from skep_shared.frame_codec import PROTOCOL_VERSION
 from skep_shared.frames import Blob, Configure, Execute, Expect, Fault, Hello, Restore, Shutdown, Twin, Twinned
 from skep_shared.interrupt_page import INTERRUPT_SIGNAL
+from skep_shared.originals import os, signal, socket
 from skep_shared.orphans import adopt_orphans
 from skep_shared.states import CellStatus
 from skep_workers.session.control import PROTOCOL_EXIT, START_FAILED_EXIT

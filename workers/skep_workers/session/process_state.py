@@ -6,11 +6,10 @@ temporary names and UUIDs are drawn from the system, OpenSSL notes a fork.
 """
 
 import contextlib
-import gc
-import os
 import sys
 from typing import Any, Final
 
+from skep_shared.originals import gc, os
 from skep_shared.orphans import children_of
 from skep_shared.process_trees import kill_tree, process_id, wait_for_end
 

@@ -4,12 +4,12 @@ Between cells frames are read as they come, many at once. While a state is being
 where it will stay, and its head before it alone: what is read with something else has to be copied.
 """
 
-import socket
 from collections.abc import Iterator
 from typing import Final, TypeVar
 
 from skep_shared.frame_codec import BLOB_HEAD_BYTES, FrameDecoder, Place
 from skep_shared.frames import Frame
+from skep_shared.originals import socket
 from skep_workers.session.control import leave_with_everyone
 
 RECEIVE_BYTES: Final = 256 * 1024

@@ -7,10 +7,9 @@ its first cell ends. Nothing of the rehearsal is left but that: its process has 
 
 import asyncio
 import contextlib
-import os
-import socket
 import tempfile
 
+from skep_shared.originals import os, socket
 from skep_workers.session.process import SessionMain
 from skep_workers.session.sources import forget_sources
 

@@ -1,6 +1,5 @@
 """Keeping interrupts out of the parts of the engine that run inside user code."""
 
-import threading
 from collections.abc import Callable
 from threading import get_ident  # bound early: user code may patch threading
 from typing import Final
@@ -14,7 +13,7 @@ class Shield:
     """
 
     def __init__(self) -> None:
-        self._main_thread: Final = threading.main_thread().ident
+        self._main_thread: Final = get_ident()
         self.depth = 0
         self._on_exit: Callable[[], None] | None = None
 

@@ -8,14 +8,14 @@ tasks go on while it blocks, and an interrupt ends `time.sleep(60)` at once, wit
 import contextlib
 import contextvars
 import ctypes
-from asyncio import set_event_loop  # bound early: user code may patch asyncio and threading
+from asyncio import set_event_loop  # bound early: user code may patch asyncio
 from collections.abc import Callable
-from threading import Thread
 from typing import Any, Final
 
 from skep_workers.session.compiling import CompiledCell
 from skep_workers.session.loop import SessionLoop
 from skep_workers.session.namespace import NamespaceManager
+from skep_workers.session.native_threads import NativeThread
 from skep_workers.session.shield import Shield
 
 JOIN_SECONDS: Final = 0.2
@@ -73,7 +73,7 @@ class _LoopCarrier:
         self._loop = loop
         self._shield = shield
         self._stopping = False
-        self._thread = Thread(target=self._run, name="skep-loop", daemon=True)
+        self._thread = NativeThread(self._run, "skep-loop")
 
     def start(self) -> None:
         """Hand the loop over."""
@@ -104,7 +104,7 @@ class _LoopCarrier:
                 self._loop.run_forever()
 
 
-def raise_in_thread(thread: Thread, kind: type[BaseException]) -> None:
+def raise_in_thread(thread: NativeThread, kind: type[BaseException]) -> None:
     """Have an exception raised in another thread at its next bytecode; a blocking C call there is not cut short."""
     if thread.ident is not None:
         _set_async_exc(ctypes.c_ulong(thread.ident), ctypes.py_object(kind))

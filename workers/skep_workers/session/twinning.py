@@ -11,17 +11,13 @@ meanwhile. While that goes on, the parent waits: some milliseconds, as nothing h
 """
 
 import contextlib
-import os
-import select
-import signal
-import socket
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
-from time import sleep  # bound early: user code may patch time
 from typing import Final
 
 from skep_shared.frames import Twinned
+from skep_shared.originals import os, select, signal, socket, time
 from skep_shared.orphans import adopt_orphans
 from skep_workers.session.checkpoint.checkpointer import Keeper
 from skep_workers.session.company import native_threads, own_threads
@@ -120,7 +116,7 @@ def _split(adopted: int, write: int, threads: int) -> None:
         looks = 0
         while (is_more := native_threads(os.getppid()) > threads) and looks < THREAD_LOOKS:
             looks += 1
-            sleep(THREAD_SECONDS)
+            time.sleep(THREAD_SECONDS)
         if is_more:
             status = THREADS_EXIT
         elif twin := _fork():

@@ -6,12 +6,12 @@ this is no wall; it tells a slip.
 """
 
 import builtins
-import os
 import shutil
 import stat
 from collections.abc import Callable
 from typing import Any, Final
 
+from skep_shared.originals import open_file, os
 from skep_workers.session.namespace import NamespaceManager
 
 BUILTIN: Final = "__skep_files__"
@@ -46,7 +46,7 @@ class WorkspaceCalls:
         place = self._place(path)
         os.makedirs(os.path.dirname(place), exist_ok=True)
         part = place + PART_SUFFIX
-        with open(part, "r+b" if offset else "wb") as file:
+        with open_file(part, "r+b" if offset else "wb") as file:
             file.seek(offset)
             file.write(data)
             file.truncate()
@@ -76,7 +76,7 @@ class WorkspaceCalls:
         place, offset = self._place(question["path"]), question["offset"]
         if not os.path.isfile(place):
             return None
-        with open(place, "rb", buffering=0) as file:
+        with open_file(place, "rb", buffering=0) as file:
             data = os.pread(file.fileno(), MAX_READ_BYTES, offset)
             status = os.fstat(file.fileno())
         return {"data": data, "bytes": status.st_size, "modified_ns": status.st_mtime_ns}

@@ -24,13 +24,8 @@ orphan. When the host has gone, all of its children go.
 
 import contextlib
 import errno
-import gc
 import importlib
-import os
-import select
 import shutil
-import signal
-import socket
 import sys
 import traceback
 import warnings
@@ -39,6 +34,7 @@ from typing import Any, Final
 
 import msgpack
 
+from skep_shared.originals import gc, os, select, signal, socket
 from skep_shared.orphans import adopt_orphans, children_of
 from skep_shared.process_trees import kill_tree, process_id
 from skep_shared.session_directories import SessionDirectories

@@ -4,14 +4,13 @@ The session's main thread asks here; what a forked child made is sent by a helpe
 megabytes of state never stand in the way of a cell's output.
 """
 
-import os
-import socket
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from contextvars import Context
 from typing import Any, Final
 
 from skep_shared.frames import Blob, Expect, Frame, Restore, Restored
+from skep_shared.originals import os, socket
 from skep_workers.session.checkpoint.hidden_names import told
 from skep_workers.session.checkpoint.lost_names import LostName, LostNames, describe
 from skep_workers.session.checkpoint.manifest import Manifest

@@ -7,11 +7,11 @@ here; where there is such an array, there is NumPy.
 
 import gc
 import importlib
-import os
 import sys
 from collections.abc import Callable
 from typing import Any, Final
 
+from skep_shared.originals import os
 from skep_workers.session.checkpoint.reducers.arrays import can_be_mapped, is_map, owner_of, place_of
 from skep_workers.session.checkpoint.reducers.buffers import buffer_at
 from skep_workers.session.checkpoint.reducers.definitions import Reduced, class_attribute

@@ -3,11 +3,11 @@
 NumPy itself is not imported here; where there is an array, there is NumPy.
 """
 
-import os
 import sys
 from array import array
 from typing import Any, Final
 
+from skep_shared.originals import os
 from skep_workers.session.checkpoint.reducers.definitions import Reduced
 
 _BUFFERS: Final = frozenset({bytes, bytearray, array})

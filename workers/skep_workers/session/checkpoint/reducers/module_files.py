@@ -4,12 +4,12 @@ The latter is asked only about a module that can't be saved by value in full, wh
 what it was.
 """
 
-import os
 import struct
 from importlib.machinery import SourceFileLoader
 from types import CodeType, ModuleType
 from typing import Any, Final
 
+from skep_shared.originals import open_file, os
 from skep_workers.session.checkpoint.reducers.definitions import module_of
 from skep_workers.session.checkpoint.reducers.origins import attribute_of, leads_to, names_of, origins
 
@@ -78,7 +78,7 @@ def _was_imported_from(module: ModuleType, signature: tuple[int, ...]) -> bool:
     """Return whether nothing shows that the file was edited between the import and now: the .pyc has its time."""
     cached: Any = names_of(module).get("__cached__")
     try:
-        with open(cached, "rb") as file:  # noqa: PTH123 - as above
+        with open_file(cached, "rb") as file:  # noqa: PTH123 - as above
             _, flags, seconds, size = _HEADER.unpack(file.read(_HEADER.size))
     except (OSError, TypeError, struct.error):
         return True

@@ -9,7 +9,6 @@ Things that don't work: importing such a module again runs its side effects twic
 without what cells have changed in it. To tell by a module's file whether that would make a difference is not possible.
 """
 
-import os
 import sys
 import weakref
 from collections.abc import Iterable, Mapping
@@ -19,6 +18,8 @@ from importlib.machinery import EXTENSION_SUFFIXES
 from sys import getrefcount
 from types import ModuleType
 from typing import Any, Final, TypeGuard
+
+from skep_shared.originals import os
 
 MAIN: Final = "__main__"
 _CYTHONS: Final = ("_cython_", "cython_runtime")  # modules without a file, for what modules made by Cython share

@@ -3,10 +3,10 @@
 A fork is another session, whose directory has another path: the object it restores refers to its own directory.
 """
 
-import os
 from pathlib import PosixPath, PurePosixPath
 from typing import Final
 
+from skep_shared.originals import os
 from skep_workers.session.checkpoint.reducers.definitions import Reduced, registry
 
 PATHS: Final = (PosixPath, PurePosixPath)

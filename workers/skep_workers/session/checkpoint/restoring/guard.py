@@ -5,13 +5,12 @@ its parent reads there which call to leave out of the next try.
 """
 
 import mmap
-import os
-import signal
 import struct
 from dataclasses import dataclass, field
 from types import FrameType, TracebackType
 from typing import Any, Final, Self
 
+from skep_shared.originals import os, signal
 from skep_workers.session.checkpoint.stored_names import STORED
 
 CALL_SECONDS: Final = 5.0

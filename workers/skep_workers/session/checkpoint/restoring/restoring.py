@@ -5,12 +5,12 @@ definition, definitions, the other groups. What can't be restored costs the vari
 is reported with its reason.
 """
 
-import gc
 import pickle
 import platform
 from dataclasses import dataclass, field
 from typing import Any
 
+from skep_shared.originals import gc
 from skep_workers.session.checkpoint import stored_names
 from skep_workers.session.checkpoint.manifest import Group, Manifest
 from skep_workers.session.checkpoint.reducers.definitions import registry

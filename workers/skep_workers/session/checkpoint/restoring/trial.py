@@ -6,11 +6,6 @@ not be noticed: copies of live objects end in it, and an object that ends may re
 nothing that is read is let go, and neither `__del__` nor finalizers nor exit handlers run.
 """
 
-import gc
-import os
-import select
-import signal
-import time
 import weakref
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -18,10 +13,12 @@ from typing import Any, Final, NoReturn
 
 import msgpack
 
+from skep_shared.originals import gc, os, select, signal
 from skep_workers.session.checkpoint.reducers.definitions import class_attribute
 from skep_workers.session.checkpoint.reducers.torch_tensors import compute_in_one_thread
 from skep_workers.session.checkpoint.restoring.guard import CALL_SECONDS, Avoided, CallPage, Guard, hung
 from skep_workers.session.checkpoint.restoring.loading import Stream, load_definitions, load_group
+from skep_workers.session.clock import monotonic
 
 TRIAL_SECONDS: Final = 30.0  # of all tries together; what is left then is not called any more
 CALLS_IN_IT: Final = 2  # that may take as long as a call may
@@ -72,7 +69,7 @@ class Trial:
 
     def run(self) -> Failures | None:
         """Return what can't be restored; None if no trial was possible: the process ends whatever is left out."""
-        ends_at = time.monotonic() + 0.75 * self._seconds
+        ends_at = monotonic() + 0.75 * self._seconds
         try:
             while True:
                 result = self._try()
@@ -81,7 +78,7 @@ class Trial:
                     return Failures(names, definitions, self._avoided)
                 if self._is_spent:
                     return None
-                if time.monotonic() >= ends_at:
+                if monotonic() >= ends_at:
                     self._avoided.rest = NO_TIME
         finally:
             self._page.close()
@@ -186,8 +183,8 @@ def _read_until_end(fd: int, pid: int, seconds: float) -> bytes:
         poller.register(fd, select.POLLIN)
         poller.register(handle, select.POLLIN)
         parts: list[bytes] = []
-        ends_at = time.monotonic() + seconds
-        while ready := dict(poller.poll(max(0.0, ends_at - time.monotonic()) * 1000)):
+        ends_at = monotonic() + seconds
+        while ready := dict(poller.poll(max(0.0, ends_at - monotonic()) * 1000)):
             if fd in ready:
                 data = os.read(fd, 65536)
                 parts.append(data)

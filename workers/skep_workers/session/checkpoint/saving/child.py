@@ -6,11 +6,6 @@ A child that waits for a thread which it doesn't have is found out long before t
 """
 
 import contextlib
-import gc
-import os
-import resource
-import signal
-import time
 import warnings
 from dataclasses import dataclass, replace
 from select import POLLIN, poll  # bound early: user code may patch select
@@ -20,6 +15,7 @@ from msgpack import packb, unpackb
 
 from skep_shared.frame_codec import encode_frame
 from skep_shared.frames import Blob, Saved
+from skep_shared.originals import gc, open_file, os, resource, signal
 from skep_workers.session.checkpoint.chunks import Digest, joined_names
 from skep_workers.session.checkpoint.manifest import Manifest
 from skep_workers.session.checkpoint.reducers.torch_tensors import compute_in_one_thread
@@ -30,6 +26,7 @@ from skep_workers.session.checkpoint.saving.known_definitions import Learned
 from skep_workers.session.checkpoint.saving.trials import Findings
 from skep_workers.session.checkpoint.state import SnapshotLimits, State
 from skep_workers.session.checkpoint.unchanged.unchanged_buffers import Place
+from skep_workers.session.clock import monotonic
 
 DONE_EXIT: Final = 83  # not 0: that is what user code ends its process with
 ENDED: Final = "ended the process that did it"
@@ -91,7 +88,7 @@ class SnapshotChild:
             _bound_memory(self._limits.memory_bytes)
             for number in (signal.SIGINT, signal.SIGTERM):
                 signal.signal(number, signal.SIG_DFL)
-            with open(self.file, "wb", buffering=_BUFFER_BYTES, closefd=False) as out:
+            with open_file(self.file, "wb", buffering=_BUFFER_BYTES, closefd=False) as out:
                 written: set[bytes] = set(task.stored)
 
                 def put(name: bytes, part: memoryview) -> None:
@@ -160,7 +157,7 @@ class SnapshotChild:
 
     def _reap(self, seconds: float) -> str | None:
         """Wait for the child's end, and kill it at its deadline; gives what went wrong."""
-        ends_at = time.monotonic() + seconds
+        ends_at = monotonic() + seconds
         with contextlib.suppress(ChildProcessError):
             handle = os.pidfd_open(self._pid)
             try:
@@ -182,10 +179,10 @@ class SnapshotChild:
     def _wait(self, handle: int, ends_at: float) -> str | None:
         """Wait for the child's end; returns what is wrong with it if that doesn't come."""
         watch = DeadlockWatch(self._pid)
-        while not _wait_readable(handle, min(ends_at, time.monotonic() + watch.next_look_seconds)):
+        while not _wait_readable(handle, min(ends_at, monotonic() + watch.next_look_seconds)):
             if watch.look():
                 return STUCK
-            if time.monotonic() >= ends_at:
+            if monotonic() >= ends_at:
                 return f"took longer than {self._limits.seconds:.3g} s"
         return None
 
@@ -197,12 +194,12 @@ class SnapshotChild:
 def _wait_readable(fd: int, ends_at: float) -> bool:
     poller = poll()
     poller.register(fd, POLLIN)
-    return bool(poller.poll(max(0.0, ends_at - time.monotonic()) * 1000))
+    return bool(poller.poll(max(0.0, ends_at - monotonic()) * 1000))
 
 
 def _bound_memory(growth_bytes: int) -> None:
     """Let this process grow by so much; beyond it gets a MemoryError, which costs the variable it is at."""
-    with open("/proc/self/statm", "rb") as file:
+    with open_file("/proc/self/statm", "rb") as file:
         pages = int(file.read().split()[0])
     limit = pages * resource.getpagesize() + growth_bytes
     _, hard = resource.getrlimit(resource.RLIMIT_AS)

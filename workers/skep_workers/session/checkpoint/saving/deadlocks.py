@@ -8,11 +8,11 @@ Where the kernel doesn't show system calls to us, it may still show what a proce
 used no processor time for a while.
 """
 
-import os
 import platform
-from pathlib import Path
-from time import monotonic
 from typing import Final
+
+from skep_shared.originals import os, read_file
+from skep_workers.session.clock import monotonic
 
 _FUTEX: Final = {"x86_64": 202, "aarch64": 98}
 _PRIVATE: Final = 128
@@ -27,7 +27,7 @@ class DeadlockWatch:
     """Looks at one process again and again; only what two looks agree on counts."""
 
     def __init__(self, pid: int) -> None:
-        self._tasks = Path(f"/proc/{pid}/task")
+        self._tasks = f"/proc/{pid}/task"
         self._latest: tuple[str, ...] = ()
         self._idle_since = monotonic()
         self.next_look_seconds = LOOK_SECONDS
@@ -36,7 +36,7 @@ class DeadlockWatch:
         """Return whether the process waits for itself for ever."""
         self.next_look_seconds = min(2 * self.next_look_seconds, MOST_LOOK_SECONDS)
         try:
-            seen = tuple(self._waits(task) for task in sorted(os.listdir(self._tasks)))  # noqa: PTH208 - a few names
+            seen = tuple(self._waits(task) for task in sorted(os.listdir(self._tasks)))  # noqa: PTH208 - user code may patch pathlib
         except OSError:
             seen = ()
         is_same = bool(seen) and seen == self._latest
@@ -49,9 +49,9 @@ class DeadlockWatch:
 
     def _waits(self, task: str) -> str:
         """Return what a thread waits in, if that is a futex without a time limit, else ''."""
-        directory = self._tasks / task
+        directory = f"{self._tasks}/{task}"
         try:
-            call = (directory / "syscall").read_text()
+            call = read_file(f"{directory}/syscall").decode()
         except PermissionError:
             return self._sleeps(directory)
         number, *arguments = call.split()
@@ -62,8 +62,8 @@ class DeadlockWatch:
         return f"futex {task} {call}" if is_own and not timeout else ""
 
     @staticmethod
-    def _sleeps(directory: Path) -> str:
-        if not (directory / "wchan").read_text().startswith("futex"):
+    def _sleeps(directory: str) -> str:
+        if not read_file(f"{directory}/wchan").startswith(b"futex"):
             return ""
-        fields = (directory / "stat").read_text().rpartition(")")[2].split()
-        return " ".join((directory.name, fields[0], *fields[11:13]))  # state, user time, system time
+        fields = read_file(f"{directory}/stat").decode("utf-8", "replace").rpartition(")")[2].split()
+        return " ".join((directory, fields[0], *fields[11:13]))  # state, user time, system time

@@ -6,13 +6,13 @@ a deadline, while the main thread waits: a session never hangs for this.
 """
 
 import copyreg
-import threading
 from io import BytesIO
 from typing import Any, Final
 
 from skep_workers.session.checkpoint.lost_names import describe
 from skep_workers.session.checkpoint.reducers.definitions import DefinitionKeys, definition
 from skep_workers.session.checkpoint.saving.pickling import PROTOCOL, Reductions, SnapshotPickler, again
+from skep_workers.session.native_threads import NativeThread
 
 MOST_BYTES: Final = 256 * 1024 * 1024
 
@@ -74,7 +74,7 @@ def ask(values: dict[str, Any], seconds: float) -> tuple[Reductions, dict[str, s
             except BaseException as exc:  # noqa: BLE001 - user code runs in __reduce__, and may even exit
                 lost[name] = describe(exc)
 
-    thread = threading.Thread(target=work, name="skep-ask", daemon=True)
+    thread = NativeThread(work, "skep-ask")
     thread.start()
     thread.join(seconds)
     return dict(made), dict(lost)

@@ -5,8 +5,9 @@ out, and the next has half of what is left, but always enough to save a state th
 which variable after variable hangs is given up in the end: what could take time is left out, all at once.
 """
 
-from time import monotonic  # bound early: user code may patch time
 from typing import Final
+
+from skep_workers.session.clock import monotonic
 
 FIRST_SHARE: Final = 0.75
 NEXT_SHARE: Final = 0.5

@@ -11,14 +11,14 @@ One snapshot at a time. Cells that end meanwhile are covered by the next one, wh
 and no cell runs: they commit together.
 """
 
-import gc
 import sys
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Final
 
 from skep_shared.frames import Blob, Frame, Saved
+from skep_shared.originals import gc
 from skep_workers.session.checkpoint.manifest import Manifest
 from skep_workers.session.checkpoint.reducers.origins import is_module, origins
 from skep_workers.session.checkpoint.saving.assembling import Assembler, Earlier
@@ -35,6 +35,7 @@ from skep_workers.session.checkpoint.surroundings.workspace import LOST_PREFIX, 
 from skep_workers.session.checkpoint.unchanged.fingerprints import Fingerprint, fingerprint, is_immutable, same
 from skep_workers.session.checkpoint.unchanged.unchanged_buffers import Known, StillBuffers
 from skep_workers.session.internals import RESULT_NAMES
+from skep_workers.session.native_threads import NativeThread, has_others
 from skep_workers.session.uses import SCALARS, Uses
 
 MOST_TRIES: Final = 3
@@ -93,7 +94,7 @@ class Snapshots:
         self._trials = Trials()
         self._uses: Uses | None = None  # of the cells since the last snapshot; None: they may have changed anything
         self._collected = 0  # objects that the garbage collector had ended at the last snapshot
-        self._child: threading.Thread | None = None
+        self._child: NativeThread | None = None
         self.child_pid = 0
         self._known_definitions: KnownDefinitions | None = None
         self._buffers = StillBuffers()
@@ -178,7 +179,7 @@ class Snapshots:
             return [Saved(seq, b"", {}, self._sent_apart)]
         proofs = _prove(state.names)
         # A thread of the user's might change things while they are pickled here; a child has it all frozen.
-        has_threads = any(not thread.name.startswith("skep-") for thread in threading.enumerate()[1:])
+        has_threads = has_others()
         known = self._buffers.look(has_threads=has_threads)
         if not has_threads and not self._is_too_much(state.names):
             frames = self._take_in_place(seq, state, known, proofs)
@@ -402,7 +403,7 @@ class Snapshots:
         child = SnapshotChild(task, replace(self.limits, seconds=seconds))
         self.child_pid = child.fork()
         early_reductions.clear()
-        self._child = threading.Thread(target=self._attend, args=(child, proofs), name="skep-snapshot", daemon=True)
+        self._child = NativeThread(partial(self._attend, child, proofs), "skep-snapshot")
         self._child.start()
 
     def _ask_stuck(self) -> dict[str, str]:

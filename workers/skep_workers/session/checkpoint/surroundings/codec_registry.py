@@ -6,10 +6,10 @@ collector says so. Where it doesn't, nothing is known of them.
 """
 
 import codecs
-import gc
 from types import FunctionType
 from typing import Any, Final
 
+from skep_shared.originals import gc
 from skep_workers.session.checkpoint.reducers.definitions import is_found
 from skep_workers.session.checkpoint.surroundings.part import Part, Reading
 

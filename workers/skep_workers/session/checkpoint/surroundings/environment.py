@@ -1,8 +1,8 @@
 """The environment variables of the process."""
 
-import os
 from typing import Any
 
+from skep_shared.originals import os
 from skep_workers.session.checkpoint.surroundings.part import Part, Reading
 
 

@@ -5,9 +5,9 @@ environment that are paths below the origin's become the same paths below the fo
 whether it is a path, only the code that made it knows.
 """
 
-import os
 from typing import Any, Final
 
+from skep_shared.originals import os
 from skep_workers.session.checkpoint.reducers.paths import place_below
 
 HOME: Final = "home"  # the session's directory, in its ambient state

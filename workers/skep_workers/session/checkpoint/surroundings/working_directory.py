@@ -1,9 +1,9 @@
 """The working directory of the process, relative to the session's own where it is below that."""
 
-import os
 from pathlib import Path
 from typing import Any
 
+from skep_shared.originals import os
 from skep_workers.session.checkpoint.surroundings.part import Part, Reading
 
 

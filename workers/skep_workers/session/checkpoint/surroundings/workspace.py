@@ -10,12 +10,12 @@ Symbolic links are kept as links and never followed, so nothing outside of the d
 """
 
 import errno
-import os
 import stat
 from collections.abc import Iterator
 from time import time_ns  # bound early: user code may patch time
 from typing import Any, Final, NamedTuple
 
+from skep_shared.originals import open_file, os
 from skep_workers.session.checkpoint.chunks import Digest, split
 
 DEFAULT_QUOTA_BYTES: Final = 64 * 1024 * 1024
@@ -207,7 +207,7 @@ class Workspace:
             os.symlink(entry.target, place)
         else:
             handle = os.open(place, _NEW_FILE, 0o600)
-            with open(handle, "wb", buffering=0) as file:
+            with open_file(handle, "wb", buffering=0) as file:
                 view = memoryview(contents[entry.path])
                 while view:
                     view = view[file.write(view) :]
@@ -217,7 +217,7 @@ class Workspace:
 
 
 def _content(place: str) -> bytes:
-    with open(_open_to_read(place), "rb", buffering=0) as file:
+    with open_file(_open_to_read(place), "rb", buffering=0) as file:
         return file.readall()
 
 

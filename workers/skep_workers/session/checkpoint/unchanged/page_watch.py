@@ -14,13 +14,13 @@ What no fault tells is a device that writes into memory which was pinned before:
 import contextlib
 import ctypes
 import mmap
-import os
 import platform
 import struct
 from collections.abc import Iterator
 from fcntl import ioctl
-from pathlib import Path
 from typing import Final, Self
+
+from skep_shared.originals import os, read_file
 
 PAGE: Final = mmap.PAGESIZE
 MOST_REGIONS: Final = 4096  # that one scan tells; memory in smaller pieces is better looked at as a whole
@@ -161,7 +161,7 @@ class PageWatch:
 def may_miss_writes() -> bool:
     """Tell whether devices may write into memory of this process that was pinned before it was protected."""
     try:
-        status = Path("/proc/self/status").read_bytes()
+        status = read_file("/proc/self/status")
         pinned = status.partition(b"VmPin:")[2].split(maxsplit=1)
         if not pinned or pinned[0] != b"0":
             return True
@@ -169,9 +169,9 @@ def may_miss_writes() -> bool:
             with contextlib.suppress(FileNotFoundError):
                 if "io_uring" in os.readlink(f"/proc/self/fd/{name}"):  # noqa: PTH115
                     return True
-        if Path("/proc/sys/fs/aio-nr").read_bytes().strip() == b"0":
+        if read_file("/proc/sys/fs/aio-nr").strip() == b"0":
             return False
-        return b"[aio]" in Path("/proc/self/maps").read_bytes()
+        return b"[aio]" in read_file("/proc/self/maps")
     except OSError:
         return True
 

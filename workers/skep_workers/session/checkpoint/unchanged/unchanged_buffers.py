@@ -9,11 +9,11 @@ twice as many snapshots before it is watched again; so what faults have cost in 
 """
 
 import ctypes
-import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from skep_shared.originals import os
 from skep_workers.session.checkpoint.chunks import CHUNK_BYTES, Digest
 from skep_workers.session.checkpoint.unchanged.page_watch import PAGE, PageWatch, Range, may_miss_writes
 

@@ -1,6 +1,5 @@
 """`rcParams` of matplotlib, which its styles, and seaborn's, set too."""
 
-import os
 import re
 import sys
 import warnings
@@ -10,6 +9,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, Final
 
+from skep_shared.originals import os
 from skep_workers.session.checkpoint.surroundings.object_memory import identities
 from skep_workers.session.checkpoint.surroundings.part import Part, Reading, is_plain
 

@@ -1,14 +1,14 @@
 """Settings of libraries that are read by one public call and set by another."""
 
-import os
 import sys
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, ClassVar, Final
 
+from skep_shared.originals import os
 from skep_workers.session.checkpoint.surroundings.part import Part, Reading, is_plain
+from skep_workers.session.native_threads import NativeThread
 
 UNKNOWN: Final = object()  # a default that the library doesn't tell
 
@@ -74,7 +74,7 @@ def _changed_config(sklearn: Any) -> Any:
         return _sklearn["changed"]
     defaults: dict[str, Any] = {}
     # The settings are each thread's own: a new one has the defaults.
-    asking = threading.Thread(target=lambda: defaults.update(sklearn.get_config()), name="skep-defaults")
+    asking = NativeThread(lambda: defaults.update(sklearn.get_config()), "skep-defaults")
     asking.start()
     asking.join()
     changed = {name: value for name, value in now.items() if value != defaults.get(name) and is_plain(value)}
