@@ -55,6 +55,7 @@ class Outcome:
 
     value: the last expression's value if it is plain data, else its repr; None if there was none.
     result: its MIME bundle. display: the bundles of display(), in order. text: stdout and stderr as written.
+    checkpoint: the id of the state after it; None if none is kept, or none could be made, which `warnings` tells.
     queued_ms: submit to start. run_ms: the code itself. commit_ms: the end of the code to the sending of the commit.
     """
 
@@ -124,6 +125,8 @@ class CellFold:
                 self._texts, self._warnings, self._displays, self._result, self._error = [], [], [], None, None
             case CellFinished():
                 self.finished = event
+                if event.unsaved:
+                    self._warnings.append(f"no checkpoint could be made: {event.unsaved}")
             case _:
                 pass
 

@@ -74,6 +74,13 @@ class CheckpointPartial(BaseEvent):
     lost: dict[str, str]
 
 
+class CheckpointFailed(BaseEvent):
+    """No checkpoint could be made after this cell: `reason`. Its effects are in the live process alone until one is."""
+
+    kind: Literal["checkpoint.failed"] = "checkpoint.failed"
+    reason: str
+
+
 class SessionMoved(BaseEvent):
     """Another worker owns the session from here on."""
 
@@ -206,7 +213,8 @@ class CellFinished(BaseEvent):
     """The one terminal event of a cell, written with its commit.
 
     queued_ms: submit to start. run_ms: the code itself. commit_ms: end of the code to the sending of the commit, which
-    is what its checkpoint took. checkpoint: the id of the state after it, None if none is kept.
+    is what its checkpoint took. checkpoint: the id of the state after it, None if none is kept. unsaved: why none could
+    be made, '' where one was, or none is wanted.
     """
 
     kind: Literal["cell.finished"] = "cell.finished"
@@ -215,6 +223,7 @@ class CellFinished(BaseEvent):
     run_ms: float
     commit_ms: float
     checkpoint: str | None = None
+    unsaved: str = ""
 
 
 class TrimmedEvent(BaseEvent):
@@ -241,6 +250,7 @@ Event = Annotated[
     | SessionMoved
     | CheckpointSaved
     | CheckpointPartial
+    | CheckpointFailed
     | SessionClosedEvent
     | CellQueued
     | CellStarted

@@ -213,14 +213,16 @@ class Blob(NamedTuple):
 class Saved(NamedTuple):
     """The state after the cell of `seq`, and so of those before it: its manifest, and the chunks not sent yet.
 
-    An empty manifest: nothing has changed since the last one. behind: how many snapshots the process had sent on the
-    snapshot socket when it sent this on the cell socket; it counts after those, whichever socket is read first.
+    An empty manifest: nothing has changed since the last one, or, with a `failure`, no checkpoint could be made, and
+    that says why. behind: how many snapshots the process had sent on the snapshot socket when it sent this on the cell
+    socket; it counts after those, whichever socket is read first.
     """
 
     seq: int
     manifest: bytes
     blobs: dict[bytes, bytes]
     behind: int = 0
+    failure: str = ""
 
 
 class Expect(NamedTuple):

@@ -25,13 +25,14 @@ log = structlog.get_logger()
 
 BATCH_BYTES: Final = 4 * 1024 * 1024
 PENDING_BYTES: Final = 32 * 1024 * 1024
+MAX_FAILURE_CHARS: Final = 1000
 
 
 @dataclass(frozen=True, slots=True)
 class SavedState:
     """A snapshot whose chunks are stored: what the commit has to write. `manifest` is empty if nothing changed.
 
-    kind: "void" for no snapshot, but a cell without any effect on the state; "last" for what a process leaves behind,
+    failure: why the process could make no checkpoint. kind: "void" for no snapshot, but a cell without any effect on the state; "last" for what a process leaves behind,
     which is the checkpoint `seq`-`part`.
     """
 
@@ -41,6 +42,7 @@ class SavedState:
     lost: tuple[tuple[str, str], ...] = ()
     kind: SaveKind = ""
     part: int = 0
+    failure: str = ""
 
     @property
     def checkpoint(self) -> CheckpointId:
@@ -166,7 +168,7 @@ class CheckpointWriter:
 
     def _state_of(self, saved: Saved, brought: Sequence[bytes]) -> SavedState:
         if not saved.manifest:
-            return SavedState(saved.seq)
+            return SavedState(saved.seq, failure=saved.failure[:MAX_FAILURE_CHARS])
         new = {name: data for name, data in saved.blobs.items() if not self._holdings.is_stored(name)}
         blobs = tuple(zip(new, to_stored(list(new.values())), strict=True))
         for name, data in blobs:

@@ -44,10 +44,11 @@ class _Chunk:
     cell_id: str = ""
     cell_first_event: int = 0
     seq: int = 0
-    make_last: Callable[[str | None], bytes] | None = None  # until its checkpoint is there
+    make_last: Callable[[str | None, str], bytes] | None = None  # until its checkpoint is there
     needs_saving: bool = True
     is_followed: bool = False  # the next cell runs already
     manifest: bytes = b""
+    failure: str = ""  # why there is no checkpoint with it
     blobs: tuple[tuple[bytes, bytes], ...] = ()
     written_bytes: int | None = None  # of the cell's events, before these
 
@@ -87,6 +88,7 @@ class Journal:
         self.cursor = claim.cursor
         self.head = claim.head
         self.unwritten_bytes = 0
+        self.unsaved = ""  # why the state after the last cell is in the live process alone, if it is
         self.said: dict[int, int] = dict(claim.said)  # pending cells that events tell of -> the latest attempt
         self.failure: SkepError | None = None
 
@@ -119,16 +121,17 @@ class Journal:
         cell_id: str,
         seq: int,
         first_event: int,
-        make_last: Callable[[str | None], bytes],
+        make_last: Callable[[str | None, str], bytes],
         *,
         is_saved: bool,
         is_followed: bool = False,
     ) -> None:
         """Make the events added since the last cell's end a cell's; they commit with it.
 
-        `make_last` gives its last event, from the id of the checkpoint after it. Unless the cell `is_saved` already
-        (nothing ran, or nothing is kept), it commits only after `saved` was called for it or a later one. One that
-        `is_followed` by a cell that runs already may wait for that one's end.
+        `make_last` gives its last event, from the id of the checkpoint after it and the reason why there is none ('' if
+        there is one, or none is wanted). Unless the cell `is_saved` already (nothing ran, or nothing is kept), it
+        commits only after `saved` was called for it or a later one. One that `is_followed` by a cell that runs already
+        may wait for that one's end.
         """
         chunk, self._open = self._open, _Chunk()
         chunk.cell_id, chunk.cell_first_event, chunk.seq, chunk.make_last = cell_id, first_event, seq, make_last
@@ -141,17 +144,21 @@ class Journal:
         self._complete_ready(0)
 
     def saved(self, state: SavedState) -> None:
-        """Let the cells up to this checkpoint commit."""
+        """Let the cells up to this checkpoint commit, or up to where none could be made."""
         ready = [chunk for chunk in self._ended if chunk.seq <= state.seq and chunk.make_last is not None]
         if not ready:
             return
         if state.manifest:
             ready[-1].manifest, ready[-1].blobs = state.manifest, state.blobs
             self.head = CheckpointId(ready[-1].seq)
+        for chunk in ready if state.failure else ():
+            chunk.failure = state.failure
+        self.unsaved = state.failure
         self._complete_ready(state.seq)
 
     def save_apart(self, state: SavedState) -> None:
         """Write a checkpoint by itself, once the cells up to it have committed."""
+        self.unsaved = ""
         self._apart.append(state)
         if state.manifest:
             self.head = state.checkpoint
@@ -202,7 +209,8 @@ class Journal:
 
     def _complete(self, chunk: _Chunk) -> None:
         assert chunk.make_last is not None  # noqa: S101 - it is not among the ready ones
-        event = chunk.make_last(str(self.head) if self.head else None)
+        failure = chunk.failure or (self.unsaved if not chunk.needs_saving else "")
+        event = chunk.make_last(str(self.head) if self.head and not failure else None, failure)
         chunk.make_last = None
         chunk.events.append(event)
         size = len(event) + sum(len(data) for _, data in chunk.blobs)

@@ -48,6 +48,13 @@ class Reporter:
         """Say something of the session as a whole."""
         self._journal.add(self.pack(kind, **fields))
 
+    def checkpoint_failed(self, run: CellRun | None, reason: str) -> None:
+        """Say that no checkpoint could be made after a cell, or (None) as the process left."""
+        if run is None:
+            self.session_event("checkpoint.failed", reason=reason)
+        else:
+            self._cell_event(run, "checkpoint.failed", self._clock.now_ms(), reason=reason)
+
     def pack(self, kind: str, **fields: Any) -> bytes:
         """Give an event of the session, packed and not added."""
         return pack_event({"kind": kind, "epoch": self._epoch, "at": int(self._clock.now_ms()), **fields})
@@ -99,8 +106,9 @@ class Reporter:
         ended_ms = self._clock.now_ms()
         queued_ms = max(0.0, (run.since_ms or ended_ms) - run.cell.submitted_ms)
 
-        def finished(checkpoint: str | None) -> bytes:
+        def finished(checkpoint: str | None, unsaved: str) -> bytes:
             now_ms = self._clock.now_ms()
+            why = {"unsaved": unsaved} if unsaved else {}
             return self._pack_cell_event(
                 run,
                 "cell.finished",
@@ -110,6 +118,7 @@ class Reporter:
                 run_ms=round(run_ms, 3),
                 commit_ms=round(now_ms - ended_ms, 3),
                 checkpoint=checkpoint,
+                **why,
             )
 
         self._ended[run.cell.seq] = run.cell.cell_id

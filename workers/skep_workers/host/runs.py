@@ -240,15 +240,27 @@ class CellRuns:
         if state.seq >= self._next_seq:
             self._early = state  # it came on another socket than the end of the cell, which is still to come
             return
-        for seq in [seq for seq in self._unsaved if seq <= state.seq]:
-            del self._unsaved[seq]
+        covered = [self._unsaved.pop(seq) for seq in [seq for seq in self._unsaved if seq <= state.seq]]
+        if state.failure:
+            self._reporter.checkpoint_failed(covered[-1] if covered else None, state.failure)
         if state.manifest and state.lost != self._lost:
             self._lost = state.lost
             self._reporter.session_event("checkpoint.partial", checkpoint=str(state.checkpoint), lost=dict(state.lost))
-        if self.is_lagging or state.kind == "last":
-            self._journal.save_apart(state)
+        is_late = self.is_saving and not covered and not state.kind  # its cells have committed without it
+        if self.is_lagging or state.kind == "last" or is_late:
+            self._save_apart(state, is_late=is_late)
         else:
             self._journal.saved(state)
+
+    def _save_apart(self, state: SavedState, *, is_late: bool) -> None:
+        if state.failure:
+            return
+        if is_late and not state.manifest:
+            self._journal.unsaved = ""  # the checkpoint before holds again
+            return
+        self._journal.save_apart(state)
+        if is_late:
+            self._reporter.session_event("checkpoint.saved", checkpoint=str(state.checkpoint))
 
     def on_written(self) -> None:
         """The journal has written something: there may be room for output, or a cell's start is on record."""

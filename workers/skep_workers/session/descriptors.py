@@ -6,7 +6,7 @@ only puts the descriptors that it gets in the places of those.
 """
 
 from dataclasses import dataclass, fields
-from fcntl import F_DUPFD_CLOEXEC, fcntl
+from fcntl import F_DUPFD_CLOEXEC, fcntl  # bound early: user code may patch fcntl
 from typing import Final
 
 from skep_shared.flushed_text import FlushedText
@@ -16,6 +16,7 @@ from skep_workers.session.renewal import renew
 
 HIGHEST_PLACE: Final = 1024
 PLACES: Final = 32
+HIGHEST_STANDARD: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,18 +85,28 @@ def replace(place: int, descriptor: int) -> None:
     os.close(descriptor)
 
 
-def make_ends() -> Ends:
-    """Make ends that lead nowhere, of descriptors high up, where loops over low ones miss them."""
+def moved_up(descriptor: int) -> int:
+    """Give another descriptor of the same, high up, where loops over low ones miss it. Raises OSError."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    lowest = max(16, min(soft, HIGHEST_PLACE) - PLACES)
+    return _moved(descriptor, max(16, min(soft, HIGHEST_PLACE) - PLACES))
 
-    def moved(descriptor: int) -> int:
-        high = fcntl(descriptor, F_DUPFD_CLOEXEC, lowest)
+
+def above_standard(descriptor: int) -> int:
+    """Give a descriptor that is none of 0, 1 and 2, whichever of those user code has closed. Raises OSError."""
+    return descriptor if descriptor > HIGHEST_STANDARD else _moved(descriptor, HIGHEST_STANDARD + 1)
+
+
+def _moved(descriptor: int, lowest: int) -> int:
+    try:
+        return fcntl(descriptor, F_DUPFD_CLOEXEC, lowest)
+    finally:
         os.close(descriptor)
-        return high
 
-    cells, control, snapshots = (socket.socket(fileno=moved(socket.socket(socket.AF_UNIX).detach())) for _ in range(3))
+
+def make_ends() -> Ends:
+    """Make ends that lead nowhere, of descriptors high up."""
+    cells, control, snapshots = (socket.socket(fileno=moved_up(socket.socket(socket.AF_UNIX).detach())) for _ in range(3))
     read, write = os.pipe2(os.O_CLOEXEC)
     page = make_page()
     flushed = FlushedText(page)
-    return Ends(cells, control, snapshots, (moved(read), moved(write)), InterruptPage(page), flushed)
+    return Ends(cells, control, snapshots, (moved_up(read), moved_up(write)), InterruptPage(page), flushed)

@@ -9,7 +9,7 @@ from asyncio import CancelledError, Task, current_task, set_event_loop  # bound 
 from collections import Counter
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from skep_shared.frames import Done, Execute, Failure, Frame, Notice, Result
 from skep_shared.originals import os
@@ -34,12 +34,21 @@ from skep_workers.session.prepared import Ending, Prepared, failed_ending
 from skep_workers.session.rendering import mime_bundle, value_as_data
 from skep_workers.session.routing import Route, Router
 from skep_workers.session.shield import Shield
+from skep_workers.session.signal_hold import SignalHold
 from skep_workers.session.sources import register_source
 from skep_workers.session.threaded_executor import ThreadedExecutor
 from skep_workers.session.uses import Uses
 from skep_workers.session.writer import Writer, current_writer
 
 _ENDINGS: Final = {Reason.INTERRUPT: CellStatus.INTERRUPTED, Reason.TIMEOUT: CellStatus.TIMED_OUT}
+
+
+class Guards(NamedTuple):
+    """What stands between user code and the engine on the main thread: interrupts, and signals that cells handle."""
+
+    interrupter: Interrupter
+    shield: Shield
+    hold: SignalHold
 
 
 class Engine:
@@ -49,15 +58,15 @@ class Engine:
         self,
         loop: SessionLoop,
         link: CellLink,
-        interrupter: Interrupter,
-        shield: Shield,
+        guards: Guards,
         publisher: DisplayPublisher,
         drain: Callable[[], None],
     ) -> None:
         """`drain` takes what was written to the pipes of descriptors 1 and 2."""
         self._loop = loop
         self._link = link
-        self._interrupter = interrupter
+        self._interrupter, shield, self._hold = guards
+        self._stray: BaseException | None = None  # what a signal's handler has raised while the running cell awaited
         self._publisher = publisher
         self._drain = drain
         self.namespace = NamespaceManager()
@@ -140,6 +149,20 @@ class Engine:
         self._async.context.run(current_writer.set, prepared.writer)
         self._finish(prepared, self._async.context.run(self._execute_outside, prepared))
 
+    def take_stray(self, exc: BaseException) -> bool:
+        """Have what a signal's handler has raised in the loop be raised by the cell that awaits; False if none does."""
+        running = self._interrupter.running
+        if running is None or running.task is None or not self._interrupter.is_in_user_code:
+            return False
+        self._stray = exc
+        running.task.cancel()
+        return True
+
+    def _raised_by_signal(self, exc: BaseException) -> BaseException:
+        """Give what has ended a cell: where a signal's handler has had it cancelled, what that raised."""
+        stray, self._stray = self._stray, None
+        return stray if stray is not None and isinstance(exc, CancelledError) else exc
+
     def finish_unstarted(self, prepared: Prepared, ending: Ending) -> None:
         """Send the end of a cell whose code does not run."""
         self._finish(prepared, ending)
@@ -176,6 +199,7 @@ class Engine:
         if compiled is not None:
             try:
                 try:
+                    self._hold.release()
                     self._interrupter.enter()
                     if prepared.is_timed:
                         self._magics.start_timer()
@@ -189,10 +213,12 @@ class Engine:
                     self._interrupter.check()
                 finally:
                     self._interrupter.is_in_user_code = False
+                    self._hold.take()
                     self._link.is_alone = False
                 ending = Ending(CellStatus.FINISHED, frame)
             except BaseException as exc:  # noqa: BLE001 - user code may raise anything, and nothing ends the session
-                ending = self._fault(prepared, exc)
+                self._hold.take()
+                ending = self._fault(prepared, self._raised_by_signal(exc))
         self._finish(prepared, ending or Ending(CellStatus.FAILED))
 
     def _execute_outside(self, prepared: Prepared) -> Ending:
@@ -201,6 +227,7 @@ class Engine:
         carries_loop = self._loop.has_work and not prepared.route.runs_loop
         try:
             try:
+                self._hold.release()
                 self._interrupter.enter()
                 if prepared.is_timed:
                     self._magics.start_timer()
@@ -211,8 +238,10 @@ class Engine:
                 self._interrupter.check()
             finally:
                 self._interrupter.is_in_user_code = False
+                self._hold.take()
                 self._link.is_alone = False
         except BaseException as exc:  # noqa: BLE001 - see above
+            self._hold.take()
             return self._fault(prepared, exc)
         return Ending(CellStatus.FINISHED, frame)
 

@@ -12,6 +12,7 @@ from types import FunctionType
 from typing import Any, Final
 
 from skep_shared.originals import os, threading
+from skep_workers.session.relief import relief
 
 PREFIX: Final = "skep-"  # of the engine's threads' names
 _DummyThread: Final[Any] = threading._DummyThread  # noqa: SLF001
@@ -36,7 +37,7 @@ class NativeThread:
         """Start it. Raises RuntimeError where the system allows no other thread."""
         self._running.acquire()
         try:
-            self.ident = start_new_thread(self._run, ())
+            self.ident = relief.call(lambda: start_new_thread(self._run, ()))
         except BaseException:
             self._running.release()
             raise

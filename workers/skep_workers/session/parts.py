@@ -21,7 +21,7 @@ from skep_workers.session.company import Hooks, imports_from, reason_to_stay
 from skep_workers.session.control import Controls, ControlThread
 from skep_workers.session.descriptors import Descriptors, make_ends
 from skep_workers.session.displays import DisplayPublisher, install_publisher
-from skep_workers.session.engine import Engine
+from skep_workers.session.engine import Engine, Guards
 from skep_workers.session.inspection import Inspector
 from skep_workers.session.interrupts import Interrupter
 from skep_workers.session.ladder import DEFAULT_GRACE_SECONDS, Ladder
@@ -30,8 +30,10 @@ from skep_workers.session.link import DEFAULT_OUTPUT_LIMIT_BYTES, CellLink
 from skep_workers.session.loop import SessionLoop
 from skep_workers.session.operations import Operations
 from skep_workers.session.process_state import renew_process_state
+from skep_workers.session.relief import relief
 from skep_workers.session.renewal import renew
 from skep_workers.session.shield import Shield
+from skep_workers.session.signal_hold import SignalHold
 from skep_workers.session.sources import install_class_sources
 from skep_workers.session.twinning import Given
 from skep_workers.session.workspace_calls import WorkspaceCalls
@@ -44,6 +46,7 @@ class Parts:
     def __init__(self, on_snapshot_done: Callable[[], None]) -> None:
         self.ends = ends = make_ends()
         self._shield = shield = Shield()
+        self.hold = hold = SignalHold()
         self.loop = SessionLoop(shield)
         self.link = CellLink(ends.cells, shield, ends.flushed)
         self.reader = PipeReader(self.link, shield, *ends.pipes)
@@ -52,7 +55,8 @@ class Parts:
         self._ladder = Ladder(self._interrupter)
         self._asker = Asker(self.link)
         self._publisher = DisplayPublisher(self.link)
-        self.engine = Engine(self.loop, self.link, self._interrupter, shield, self._publisher, self.reader.drain)
+        guards = Guards(self._interrupter, shield, hold)
+        self.engine = Engine(self.loop, self.link, guards, self._publisher, self.reader.drain)
         self.keeper = Keeper(self.engine.namespace, ends.snapshots, on_snapshot_done)
         self.engine.keep_with(self.keeper)
         self._control = ControlThread(ends.control, self.link, self.reader)
@@ -86,6 +90,7 @@ class Parts:
 
     def prepare(self) -> None:
         """Put in place, in the zygote, what every process that is forked from it is to have."""
+        relief.prepare()
         install_thread_hook(self.link.close_short_way)
         install_class_sources()
         install_publisher(self._publisher)
@@ -103,6 +108,7 @@ class Parts:
         install_streams(self._streams)
         self._interrupter.install()
         self.reader.watch()
+        self.hold.begin()
         self._hooks = Hooks()
         self._leaving.exits.begin()
 
@@ -156,6 +162,7 @@ class Parts:
     def _own_descriptors(self) -> set[int]:
         sockets = {sock.fileno() for sock in (self.ends.cells, self.ends.control, self.ends.snapshots)}
         others = {self.link.wake_fd, *self.reader.streams, *self.loop.descriptors, *self.keeper.descriptors}
+        others |= relief.descriptors
         return {0, 1, 2} | sockets | others
 
     def begin_as_twin(self, given: Given) -> None:

@@ -28,6 +28,7 @@ from skep_workers.session.descriptors import Descriptors, replace
 from skep_workers.session.parts import Parts
 from skep_workers.session.prepared import Ending, Prepared
 from skep_workers.session.receiving import Receiver
+from skep_workers.session.tracebacks import describe_exception, is_raised_by_user
 from skep_workers.session.twinning import Given, Refused, fork, receive
 from skep_workers.session.writer import Writer
 
@@ -41,7 +42,7 @@ class SessionMain:
     def __init__(self) -> None:
         self._parts = parts = Parts(self._on_snapshot_done)
         self._loop, self._link, self._reader = parts.loop, parts.link, parts.reader
-        self._engine, self._keeper = parts.engine, parts.keeper
+        self._engine, self._keeper, self._hold = parts.engine, parts.keeper, parts.hold
         self._socket = parts.ends.cells
         self._pid = os.getpid()
         self._receiver = Receiver(self._socket, self._keeper.place)
@@ -110,10 +111,17 @@ class SessionMain:
 
     def _serve(self) -> None:
         while not self._is_leaving:
+            self._hold.release_safely(self._tell_stray)
             # A task that user code left running may raise KeyboardInterrupt or SystemExit through the loop, and user
             # code may stop it: neither ends the session.
-            with contextlib.suppress(KeyboardInterrupt, SystemExit):
-                self._loop.run_forever()
+            try:
+                with contextlib.suppress(KeyboardInterrupt, SystemExit):
+                    self._loop.run_forever()
+            except Exception as exc:  # noqa: BLE001 - a signal's handler may raise anything where the loop stands
+                if not is_raised_by_user(exc):
+                    raise
+                self._tell_stray(exc)
+            self._hold.take()
             prepared, self._outside = self._outside, None
             if prepared is not None:
                 self._engine.run_outside(prepared)
@@ -123,7 +131,20 @@ class SessionMain:
             while self._wanted_twins:
                 self._answer_twin(self._wanted_twins.popleft())
 
+    def _tell_stray(self, exc: BaseException) -> None:
+        """Have the cell that awaits fail by it; where none does, show it as Python shows what it can't raise."""
+        if not self._engine.take_stray(exc):
+            with contextlib.suppress(Exception):
+                print(describe_exception(exc)[2], file=sys.stderr, end="")
+
     def _receive(self) -> None:
+        self._hold.take()
+        try:
+            self._receive_frames()
+        finally:
+            self._hold.release_safely(self._tell_stray)
+
+    def _receive_frames(self) -> None:
         try:
             for frame in self._receiver.receive():
                 if isinstance(frame, Configure):
@@ -170,6 +191,13 @@ class SessionMain:
                 self._engine.spawn(prepared, partial(self._on_task_done, prepared))
 
     def _on_task_done(self, prepared: Prepared, task: asyncio.Task[None]) -> None:
+        self._hold.take()
+        try:
+            self._go_on_after(prepared, task)
+        finally:
+            self._hold.release_safely(self._tell_stray)
+
+    def _go_on_after(self, prepared: Prepared, task: asyncio.Task[None]) -> None:
         if task.cancelled():
             self._engine.finish_cancelled(prepared)
         elif (failure := task.exception()) is not None:
@@ -192,6 +220,8 @@ class SessionMain:
 
     def _save_if_wanted(self) -> None:
         if not self._is_busy:
+            was_held = self._hold.is_held
+            self._hold.take()
             try:
                 frames = self._keeper.when_idle()
             except Exception as failure:  # noqa: BLE001 - the process ends here; the loop would only log it
@@ -200,6 +230,8 @@ class SessionMain:
                 self._link.send(*frames)
             elif self._keeper.is_due_later and self._saving is None:
                 self._saving = self._loop.call_later(self._keeper.seconds_to_wait, self._save_now)
+            if not was_held:
+                self._hold.release_safely(self._tell_stray)
 
     def _save_now(self) -> None:
         self._saving = None

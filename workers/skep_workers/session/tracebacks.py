@@ -1,11 +1,14 @@
 """Exceptions of user code as text: source lines and carets, without the engine's own frames."""
 
+import asyncio
+import selectors
 import traceback
 from pathlib import Path
 from types import TracebackType
 from typing import Final
 
 _ENGINE_DIRECTORY: Final = str(Path(__file__).parent) + "/"
+_LOOPS_CODE: Final = (_ENGINE_DIRECTORY, str(Path(asyncio.__file__).parent) + "/", str(Path(selectors.__file__)))
 MAX_TEXT_CHARS: Final = 256 * 1024
 MAX_VALUE_CHARS: Final = 8 * 1024
 
@@ -36,6 +39,14 @@ def describe_exception(exc: BaseException) -> tuple[str, str, str]:
     return name, shortened(text, MAX_VALUE_CHARS), shortened(shown, MAX_TEXT_CHARS)
 
 
+def is_raised_by_user(exc: BaseException) -> bool:
+    """Return whether an exception that came out of the event loop was raised in user code, of a signal's handler say."""
+    trace = exc.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return trace is not None and not trace.tb_frame.f_code.co_filename.startswith(_LOOPS_CODE)
+
+
 def _text_of(exc: BaseException) -> str:
     # `exit()` raises SystemExit(None), whose text would be that None.
     return "" if type(exc) is SystemExit and exc.code is None else str(exc)
@@ -43,7 +54,13 @@ def _text_of(exc: BaseException) -> str:
 
 def _behind_engine(trace: TracebackType | None) -> TracebackType | None:
     """Give the traceback from the first frame of user code on: those before it would only make their files be read."""
-    while trace is not None and trace.tb_frame.f_code.co_filename.startswith(_ENGINE_DIRECTORY):
+    if trace is not None and trace.tb_frame.f_code.co_filename.startswith(_LOOPS_CODE):
+        return _behind(trace.tb_next, _LOOPS_CODE) or _behind(trace, (_ENGINE_DIRECTORY,))
+    return trace
+
+
+def _behind(trace: TracebackType | None, places: tuple[str, ...]) -> TracebackType | None:
+    while trace is not None and trace.tb_frame.f_code.co_filename.startswith(places):
         trace = trace.tb_next
     return trace
 

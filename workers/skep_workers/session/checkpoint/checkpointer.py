@@ -33,6 +33,7 @@ from skep_workers.session.clock import monotonic
 from skep_workers.session.compiling import CompiledCell
 from skep_workers.session.internals import RESULT_NAMES
 from skep_workers.session.namespace import NamespaceManager
+from skep_workers.session.relief import relief
 from skep_workers.session.uses import Uses, reads_plain_values
 
 SEND_BYTES: Final = 4 * 1024 * 1024
@@ -124,6 +125,18 @@ class Keeper:
         """
         if not self.is_on:
             return []
+        failed = self._snapshots.take_failure()
+        try:
+            return [*failed, *self._after_cell(seq, uses)]
+        except Exception:  # noqa: BLE001 - it may be that a limit stands in the way
+            self._snapshots.distrust()
+        try:
+            with relief:
+                return [*failed, *self._after_cell(seq, None)]
+        except Exception as exc:  # noqa: BLE001 - whatever it is, the cell has ended, and its outcome is waited for
+            return [*failed, self._snapshots.fail(seq, describe(exc))]
+
+    def _after_cell(self, seq: int, uses: Uses | None) -> list[Frame]:
         self._snapshots.note(uses if uses is not None and reads_plain_values(uses, self._namespace.names) else None)
         self._latest_seq = seq
         if self._snapshots.is_busy or self.seconds_to_wait:
@@ -147,9 +160,10 @@ class Keeper:
 
     def when_idle(self) -> list[Frame]:
         """Take the snapshot that cells wait for, if it may be taken now; only while no cell runs."""
+        failed = self._snapshots.take_failure()
         if not self._is_wanted or self._snapshots.is_busy or self.seconds_to_wait:
-            return []
-        return self.after_cell(self._latest_seq, Uses())
+            return failed
+        return [*failed, *self.after_cell(self._latest_seq, Uses())]
 
     def leave(self, seq: int) -> list[Frame]:
         """Save, at the end of the process, what is not saved yet as the state after the cell of `seq`.

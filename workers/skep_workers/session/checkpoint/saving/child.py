@@ -17,6 +17,7 @@ from skep_shared.frame_codec import encode_frame
 from skep_shared.frames import Blob, Saved
 from skep_shared.originals import gc, open_file, os, resource, signal
 from skep_workers.session.checkpoint.chunks import Digest, joined_names
+from skep_workers.session.checkpoint.lost_names import describe
 from skep_workers.session.checkpoint.manifest import Manifest
 from skep_workers.session.checkpoint.reducers.torch_tensors import compute_in_one_thread
 from skep_workers.session.checkpoint.saving.assembling import Assembler, Earlier
@@ -27,6 +28,9 @@ from skep_workers.session.checkpoint.saving.trials import Findings
 from skep_workers.session.checkpoint.state import SnapshotLimits, State
 from skep_workers.session.checkpoint.unchanged.unchanged_buffers import Place
 from skep_workers.session.clock import monotonic
+from skep_workers.session.descriptors import above_standard
+from skep_workers.session.relief import deepen, raise_limits, relief
+from skep_workers.session.signal_hold import unblock_all
 
 DONE_EXIT: Final = 83  # not 0: that is what user code ends its process with
 ENDED: Final = "ended the process that did it"
@@ -55,9 +59,11 @@ class SnapshotChild:
     def __init__(self, task: Task, limits: SnapshotLimits) -> None:
         """`limits.seconds` are this child's."""
         self._task = task
+        self.seq = task.seq
         self.around = task.state.without_values
         self.ids = task.state.ids
         self.failed: dict[str, str] = {}
+        self.fault = ""  # why it made nothing, where that is no variable's doing
         self.failed_at_several = False
         self.stuck_at = ""  # the variable at which it waited for a thread that it doesn't have
         self._limits = limits
@@ -68,7 +74,7 @@ class SnapshotChild:
         self._token = os.urandom(16)  # the last thing that the child writes
         self._pid = 0
         self.size = 0
-        self.file = os.memfd_create("skep-snapshot", os.MFD_CLOEXEC)
+        self.file = above_standard(os.memfd_create("skep-snapshot", os.MFD_CLOEXEC))
 
     def fork(self) -> int:
         """Freeze the state: from here on the child has it; return its pid."""
@@ -83,6 +89,9 @@ class SnapshotChild:
     def _work(self) -> None:
         status, task = 1, self._task
         try:
+            unblock_all()
+            raise_limits()
+            deepen()
             gc.disable()
             compute_in_one_thread()
             _bound_memory(self._limits.memory_bytes)
@@ -117,6 +126,9 @@ class SnapshotChild:
                 tail = packb(everything, unicode_errors="surrogatepass")
                 out.write(tail + len(tail).to_bytes(8, "big") + self._token)
             status = DONE_EXIT
+        except Exception as exc:  # noqa: BLE001 - the process ends here, and has to say why
+            if isinstance(exc, OSError) or not self._progress.read():  # else it is that variable's fault
+                self._progress.fail(describe(exc))
         finally:
             os._exit(status)
 
@@ -139,11 +151,16 @@ class SnapshotChild:
             self._task.earlier.trials.adopt(Findings.unpack(found))
             self.learned = {(address, size): list(joined_names(names)) for address, size, names in learned}
             return Manifest.unpack(packed)
+        if reason := self._progress.failure:
+            self.fault = reason
+            return None
         culprit = self._progress.read()
         self.failed_at_several = culprit == SEVERAL
         self._task.earlier.trials.is_hasty = culprit == TRIAL
         if culprit in {SEVERAL, TRIAL}:  # next each by itself is tried, or none is
             return None
+        if culprit not in self.ids:
+            self.fault = f"the process that saves it {cause.removesuffix(' that did it')}"
         names = [culprit] if culprit in self.ids else [*self.ids]  # unknown: never try the same again
         self.failed.update(dict.fromkeys(names, f"pickling it {cause}"))
         if cause == STUCK and culprit in self.ids:
@@ -159,7 +176,7 @@ class SnapshotChild:
         """Wait for the child's end, and kill it at its deadline; gives what went wrong."""
         ends_at = monotonic() + seconds
         with contextlib.suppress(ChildProcessError):
-            handle = os.pidfd_open(self._pid)
+            handle = relief.call(lambda: os.pidfd_open(self._pid))
             try:
                 cause = self._wait(handle, ends_at)
             finally:

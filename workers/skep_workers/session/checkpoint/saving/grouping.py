@@ -88,22 +88,37 @@ _CONTAINERS: Final = (dict, list, set, deque, weakref.WeakValueDictionary, weakr
 
 
 class Progress:
-    """Where a snapshot is, for whoever has to find out what killed it: a page that outlives a child."""
+    """Where a snapshot is, for whoever has to find out what killed it: memory that outlives a child."""
 
-    SIZE: Final = 4096
+    SIZE: Final = 4096  # for a name, and as much for a reason
 
     def __init__(self) -> None:
-        self._page = mmap.mmap(-1, self.SIZE)  # shared with children that are forked later
+        self._page = mmap.mmap(-1, 2 * self.SIZE)  # shared with children that are forked later
 
     def at(self, name: str) -> None:
         """Say which variable is being pickled."""
-        data = name.encode("utf-8", "surrogatepass")[: self.SIZE - 2]
-        self._page[: len(data) + 2] = len(data).to_bytes(2, "big") + data
+        self._write(0, name.encode("utf-8", "surrogatepass"))
+
+    def fail(self, reason: str) -> None:
+        """Say why no snapshot could be made, whatever the variables are."""
+        self._write(self.SIZE, reason.encode("utf-8", "surrogatepass"))
 
     def read(self) -> str:
         """Give the variable that was being pickled; '' if none was."""
-        size = int.from_bytes(self._page[:2], "big")
-        return bytes(self._page[2 : 2 + size]).decode("utf-8", "surrogatepass")
+        return self._read(0)
+
+    @property
+    def failure(self) -> str:
+        """Why no snapshot could be made; '' if nothing was said of that."""
+        return self._read(self.SIZE)
+
+    def _write(self, start: int, data: bytes) -> None:
+        data = data[: self.SIZE - 2]
+        self._page[start : start + len(data) + 2] = len(data).to_bytes(2, "big") + data
+
+    def _read(self, start: int) -> str:
+        size = int.from_bytes(self._page[start : start + 2], "big")
+        return bytes(self._page[start + 2 : start + 2 + size]).decode("utf-8", "surrogatepass")
 
 
 class GroupPickler:

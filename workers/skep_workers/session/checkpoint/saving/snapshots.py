@@ -19,6 +19,7 @@ from typing import Any, Final
 
 from skep_shared.frames import Blob, Frame, Saved
 from skep_shared.originals import gc
+from skep_workers.session.checkpoint.lost_names import describe
 from skep_workers.session.checkpoint.manifest import Manifest
 from skep_workers.session.checkpoint.reducers.origins import is_module, origins
 from skep_workers.session.checkpoint.saving.assembling import Assembler, Earlier
@@ -41,6 +42,7 @@ from skep_workers.session.uses import SCALARS, Uses
 MOST_TRIES: Final = 3
 ASKING_SHARE: Final = 0.1  # of a snapshot's time, for asking objects in this process
 MOST_ASKING_SECONDS: Final = 2.0
+MOST_FAULTS: Final = 2  # children in a row that no variable has kept from saving the state: then none is made
 MOST_JOINT: Final = 100  # names in a group; one of more is mostly that of all the small values
 
 
@@ -94,6 +96,9 @@ class Snapshots:
         self._trials = Trials()
         self._uses: Uses | None = None  # of the cells since the last snapshot; None: they may have changed anything
         self._collected = 0  # objects that the garbage collector had ended at the last snapshot
+        self._faults = 0
+        self._failure: tuple[int, str] | None = None  # the cell after which no checkpoint could be made, and why
+        self.has_failed = False  # the state as it is could not be saved
         self._child: NativeThread | None = None
         self.child_pid = 0
         self._known_definitions: KnownDefinitions | None = None
@@ -129,6 +134,8 @@ class Snapshots:
         """
         if not self.is_at(manifest):
             return "its process is not at that checkpoint"
+        if self.has_failed:
+            return "its latest state could not be saved"
         if manifest.is_remade:
             what = "code of cells, a cache, or a path below its directory"
             return f"a restore may give something else than what is there: {what} is in it"
@@ -166,8 +173,29 @@ class Snapshots:
         """Note what a cell of plain values has bound; None: it may have changed anything."""
         self._uses = None if self._uses is None else self._uses.joined(uses)
 
+    def take_failure(self) -> list[Frame]:
+        """Return the frame that says that a child could make no checkpoint, once; else none."""
+        failure, self._failure = self._failure, None
+        return [] if failure is None else [self.fail(*failure)]
+
+    def distrust(self) -> None:
+        """Look at everything the next time: what was begun has failed half way."""
+        self._uses = None
+
+    def fail(self, seq: int, reason: str) -> Saved:
+        """Give up saving the state after a cell; return the frame that says so. The next cell's is tried again."""
+        self.distrust()
+        self._faults, self.has_failed = 0, True
+        self._patience.reset()
+        return Saved(seq, b"", {}, self._sent_apart, reason)
+
     def take(self, seq: int) -> list[Frame] | None:
         """Save the state after the cell of `seq`: the frames that do, or None if a child sends them later."""
+        frames = self._take(seq)
+        self.has_failed = self.has_failed and frames is None
+        return frames
+
+    def _take(self, seq: int) -> list[Frame] | None:
         uses, self._uses = self._uses, Uses()
         collected, self._collected = self._collected, _collected()
         if uses is not None and self._collected == collected:
@@ -199,7 +227,7 @@ class Snapshots:
         self.join()
         self._omits_same = True
         state = self._read_state(None)
-        if not has_run and self._has_kept_names(state):
+        if not has_run and not self.has_failed and self._has_kept_names(state):
             return self._with_files(seq, state) or [Saved(seq, b"", {}, self._sent_apart)]
         for _ in range(MOST_TRIES):  # after a child that has failed, another one leaves out what it was at
             before, frames = self._sent_apart, self.take(seq)
@@ -210,6 +238,8 @@ class Snapshots:
                 return []
             if self._was_same:
                 return [Saved(seq, b"", {}, self._sent_apart)]
+            if failed := self.take_failure():
+                return failed
         return []
 
     def take_files(self, seq: int) -> list[Frame]:
@@ -401,10 +431,18 @@ class Snapshots:
         earlier = Earlier(known, self._known_definitions, self._trials)
         task = Task(seq, state, skipped, joint, self._stored, earlier)
         child = SnapshotChild(task, replace(self.limits, seconds=seconds))
-        self.child_pid = child.fork()
+        try:
+            self.child_pid = child.fork()
+        except BaseException:
+            child.close()
+            raise
         early_reductions.clear()
-        self._child = NativeThread(partial(self._attend, child, proofs), "skep-snapshot")
-        self._child.start()
+        attend = partial(self._attend, child, proofs)
+        self._child = thread = NativeThread(attend, "skep-snapshot")
+        try:
+            thread.start()
+        except RuntimeError:  # no other thread is allowed: then the main one waits
+            attend()
 
     def _ask_stuck(self) -> dict[str, str]:
         """Ask variables that hang in a child for their parts here, for the next child; returns those that failed."""
@@ -420,7 +458,10 @@ class Snapshots:
         """Wait for the child and send what it made."""
         manifest = None
         try:
-            manifest = child.finish()
+            try:
+                manifest = child.finish()
+            except Exception as exc:  # noqa: BLE001 - whatever it is, an outcome waits for it to be told
+                child.fault = describe(exc)
             self._was_same = manifest is not None and self._is_same(manifest)
             if manifest is not None and not self._was_same:
                 self._send_file(child.file, child.size)
@@ -441,13 +482,21 @@ class Snapshots:
                 self._uses = None  # what it should have saved is not
                 if child.failed_at_several:
                     self._joint = []
+                self._note_fault(child)
             for name, reason in child.failed.items():
                 is_stuck = name == child.stuck_at and name not in self._stuck
                 self._failed[name] = child.ids[name], "" if is_stuck else reason
             if manifest is not None:
                 self._patience.reset()
+                self._faults, self.has_failed = 0, False
             self._child, self.child_pid = None, 0
-            self._on_free(manifest is not None)
+            self._on_free(manifest is not None or self._failure is not None)
+
+    def _note_fault(self, child: SnapshotChild) -> None:
+        """Count a child that has failed over no variable, and give up after some, or when all that could is left out."""
+        self._faults = self._faults + 1 if child.fault else 0
+        if self._faults >= MOST_FAULTS or self._patience.is_over:
+            self._failure = child.seq, child.fault or "saving the state took too long, whatever was left out"
 
 
 def _collected() -> int:
