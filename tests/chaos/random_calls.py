@@ -139,7 +139,7 @@ class Histories:
                 cell,
                 max(1, self._near(number)),
                 len(events),
-                rng.choice((b"", b"manifest")),
+                rng.choice((b"", b"", b"manifest", b"manifest", b"!", b"=")),
                 len(chunks) // 2,
                 rng.choice(("", 0, 5, 2000)),
                 *events,

@@ -181,6 +181,7 @@ class CellScripts(ScriptBase):
         if steps == ("cursor",):
             writes_events, last = False, last - written
         r.xtrim_minid(cells, b"%d-0" % (cursor + count + 1))
+        unsaved = r.hget(session, b"unsaved")
         for cell, cell_first, manifest, size_before, own, chunks in parsed:
             here = last + 1
             size = int(size_before) + sum(map(len, own)) if size_before else inline + 1
@@ -190,7 +191,11 @@ class CellScripts(ScriptBase):
                     r.xadd(events, b"%d-0" % last, b"e", event)
             cursor += 1
             self._put_chunks(blobs, chunks)
-            if manifest:
+            if manifest == b"!":
+                unsaved = unsaved or cursor
+            elif manifest:
+                unsaved = None
+            if manifest not in {b"", b"!", b"="}:
                 r.xadd(checkpoints, b"%d-0" % cursor, b"m", manifest)
                 r.hset(session, {b"head": cursor})
             entry = r.hget(ids, cell)
@@ -208,5 +213,9 @@ class CellScripts(ScriptBase):
                 r.xadd(key, None, *reply)
                 r.pexpire(key, ttl)
         done = {b"last": last, b"cursor": cursor, b"tail": parsed[-1][1], b"losses": 0, b"active_at": r.clock()}
+        if unsaved is not None:
+            done[b"unsaved"] = unsaved
+        else:
+            r.hdel(session, b"unsaved")
         r.hset(session, done)
         return [b"OK", last, cursor]

@@ -26,6 +26,7 @@ class CheckpointScripts(ScriptBase):
         self._put_chunks(blobs, args[5:])
         if manifest:
             r.xadd(checkpoints, entry_id, b"m", manifest)
+            r.hdel(session, b"unsaved")
             r.hset(session, {b"head": checkpoint})
         r.hset(session, {b"saved": max(seq, saved)})
         return [b"OK", seq]
@@ -85,6 +86,7 @@ class CheckpointScripts(ScriptBase):
         entry_id = entry_of(args[3])
         if not r.xrange(checkpoints, entry_id, entry_id):
             return [b"UNKNOWN"]
+        r.hdel(session, b"unsaved")
         r.hset(session, {b"head": args[3]})
         return [b"OK", h[3] or b"0"]
 

@@ -4,8 +4,9 @@ from dataclasses import replace
 
 import pytest
 
+from skep_shared.checkpoint_ids import CheckpointId
 from skep_shared.errors import EventGap, Fenced
-from skep_shared.script_replies import CellCommit
+from skep_shared.script_replies import HOLDS_AGAIN, NONE_MADE, CellCommit
 
 pytestmark = pytest.mark.anyio
 
@@ -208,3 +209,28 @@ async def test_a_cell_that_is_not_the_pending_one_of_its_number_is_refused(shard
     with pytest.raises(EventGap):
         await shard.commit(claim, *(CellCommit(name, number, (b"e",)) for number, name in enumerate(names, start=1)))
     assert await shard.dump() == before
+
+
+async def test_the_first_cell_of_which_no_checkpoint_has_the_effects_is_on_record_until_one_has(shard, claim):
+    await shard.commit(claim, A, replace(B, manifest=NONE_MADE))
+    assert (await shard.session())["unsaved"] == "2"
+
+    await shard.commit(claim, replace(C, manifest=NONE_MADE), cursor=2, first=4)
+    assert (await shard.session())["unsaved"] == "2"
+    assert (await shard.kept())[0] == []
+
+
+@pytest.mark.parametrize("manifest", [b"m-b", HOLDS_AGAIN])
+async def test_it_is_off_the_record_when_a_checkpoint_holds(shard, claim, manifest):
+    await shard.commit(claim, replace(A, manifest=NONE_MADE))
+    await shard.commit(claim, replace(B, manifest=manifest), cursor=1, first=3)
+
+    assert "unsaved" not in await shard.session()
+
+
+async def test_it_is_off_the_record_when_a_checkpoint_comes_later_by_itself(shard, claim):
+    await shard.commit(claim, A, replace(B, manifest=NONE_MADE))
+    await shard.scripts.save(claim, CheckpointId(2), b"m-b")
+
+    assert "unsaved" not in await shard.session()
+    assert (await shard.session())["head"] == "2"

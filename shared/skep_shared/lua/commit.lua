@@ -4,9 +4,9 @@
 -- ARGV 1 prefix  2 session id  3 owner token  4 epoch  5 cursor before  6 number of the first event
 --      7 reply TTL (ms)  8 largest reply that carries its events (bytes)
 --      then for each cell, in seq order: cell id, number of its first event, count of its events here, manifest of
---      its checkpoint ('' = the one before still holds), count of chunks here, bytes of its events that are written
---      already ('' = more than a reply should carry), those events, those chunks (name, bytes; '' = stored before, and
---      has to be there still)
+--      its checkpoint ('' = the one before still holds, as far as it did; '=' = it holds again; '!' = none could be
+--      made), count of chunks here, bytes of its events that are written already ('' = more than a reply should carry),
+--      those events, those chunks (name, bytes; '' = stored before, and has to be there still)
 -- Also touches P:client:CLIENT:replies of each client that waits for one of the cells.
 -- Returns {'OK', last event, cursor} or {'DUP', …} or {'GAP', last event, cursor} or {'FENCED', epoch}
 -- Invariant: cursor and last event are compared and set together, so no commit is applied twice or skips output. A
@@ -15,7 +15,7 @@
 local prefix, sid, ttl, inline = ARGV[1], ARGV[2], tonumber(ARGV[7]), tonumber(ARGV[8])
 if not (ttl and ttl >= 1 and ttl <= 2 ^ 40 and ttl % 1 == 0) then return redis.error_reply('ERR no reply TTL: ' .. ARGV[7]) end
 local session, events, cells, ids = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-local h = redis.call('HMGET', session, 'token', 'epoch', 'last', 'cursor', 'seq')
+local h = redis.call('HMGET', session, 'token', 'epoch', 'last', 'cursor', 'seq', 'unsaved')
 if h[1] ~= ARGV[3] or h[2] ~= ARGV[4] then return {'FENCED', tonumber(h[2] or 0)} end
 local last, cursor = tonumber(h[3]), tonumber(h[4])
 local cursor_before, first = tonumber(ARGV[5]), tonumber(ARGV[6])
@@ -43,6 +43,7 @@ local now = t[1] * 1000 + math.floor(t[2] / 1000)
 
 i = 9
 local head -- the last of the checkpoints that come with it
+local unsaved = h[6] -- the first cell of which no checkpoint has the effects
 local tail -- what is behind it is not trimmed: see trim.lua
 while i <= #ARGV do
   local cell, cell_first, n = ARGV[i], ARGV[i + 1], tonumber(ARGV[i + 2])
@@ -58,7 +59,12 @@ while i <= #ARGV do
   for j = i + n, i + n + 2 * blobs - 1, 2 do
     if ARGV[j + 1] ~= '' then redis.call('HSET', KEYS[6], ARGV[j], ARGV[j + 1]) end
   end
-  if manifest ~= '' then
+  if manifest == '!' then
+    unsaved = unsaved or cursor
+  elseif manifest == '=' then
+    unsaved = nil
+  elseif manifest ~= '' then
+    unsaved = nil
     redis.call('XADD', KEYS[5], cursor .. '-0', 'm', manifest)
     head = cursor
   end
@@ -89,6 +95,12 @@ local now_so = {'last', last, 'cursor', cursor, 'tail', tail, 'losses', 0, 'acti
 if head then
   now_so[#now_so + 1] = 'head'
   now_so[#now_so + 1] = head
+end
+if unsaved then
+  now_so[#now_so + 1] = 'unsaved'
+  now_so[#now_so + 1] = unsaved
+elseif h[6] then
+  redis.call('HDEL', session, 'unsaved')
 end
 redis.call('HSET', session, unpack(now_so))
 return {'OK', last, cursor}

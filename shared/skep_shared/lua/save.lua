@@ -23,7 +23,7 @@ end
 for i = 6, #ARGV, 2 do
   if ARGV[i + 1] == '' and redis.call('HEXISTS', KEYS[3], ARGV[i]) == 0 then return {'GAP', tonumber(h[3])} end
 end
-redis.call('HDEL', KEYS[1], '-') -- frees first: see emit.lua
+redis.call('HDEL', KEYS[1], manifest ~= '' and 'unsaved' or '-') -- frees first: see emit.lua
 for i = 6, #ARGV, 2 do
   if ARGV[i + 1] ~= '' then redis.call('HSET', KEYS[3], ARGV[i], ARGV[i + 1]) end
 end

@@ -19,7 +19,7 @@ import structlog
 
 from skep_shared.checkpoint_ids import CheckpointId
 from skep_shared.errors import SkepError
-from skep_shared.script_replies import CellCommit, Claim
+from skep_shared.script_replies import HOLDS_AGAIN, NONE_MADE, CellCommit, Claim
 from skep_shared.scripts import Scripts
 from skep_shared.settings import WorkerSettings
 from skep_workers.host.backoff import persist
@@ -89,6 +89,7 @@ class Journal:
         self.head = claim.head
         self.unwritten_bytes = 0
         self.unsaved = ""  # why the state after the last cell is in the live process alone, if it is
+        self._is_marked = False  # Redis has on record that the last checkpoint does not hold
         self.said: dict[int, int] = dict(claim.said)  # pending cells that events tell of -> the latest attempt
         self.failure: SkepError | None = None
 
@@ -284,7 +285,7 @@ class Journal:
                 chunk.cell_id,
                 chunk.cell_first_event,
                 tuple(chunk.events),
-                chunk.manifest,
+                chunk.manifest or self._mark(chunk),
                 chunk.blobs,
                 chunk.written_bytes,
             )
@@ -305,6 +306,20 @@ class Journal:
             if chunk.manifest:
                 self._on_checkpoint(CheckpointId(chunk.seq), chunk.manifest)
         self._wrote(count, size)
+
+    def _mark(self, chunk: _Chunk) -> bytes:
+        """Give what is on record, in the place of a manifest, of whether the checkpoint before still holds."""
+        if chunk.failure:
+            self._is_marked = True
+            return NONE_MADE
+        if self._is_marked and not self.unsaved:
+            self._is_marked = False
+            return HOLDS_AGAIN
+        return b""
+
+    def go_on_without(self) -> None:
+        """Note that what no checkpoint had is lost: the session goes on from the last one."""
+        self.unsaved, self._is_marked = "", True
 
     async def _save(self, state: SavedState) -> None:
         save = self._scripts.save

@@ -132,6 +132,8 @@ class StateKeeping:
         await self.settled()  # the state to begin from may be in a commit that is still on its way
         if is_lagging:
             await self._tell_lag()
+        elif self._journal.cursor > self._journal.head.seq:
+            await self._tell_unsaved()
         self._writer.restart()
         began_at = time.monotonic()
         started = {"pid": process.pid, "start_ms": round(process.start_ms, 1)}
@@ -178,6 +180,16 @@ class StateKeeping:
             which = f"cell {first}" if first == last else f"cells {first} to {last}"
             message = f"what {which} did to the names is lost: durability is relaxed, and no checkpoint had it yet"
             self._reporter.session_event("warning", category="checkpoint.behind", message=message)
+
+    async def _tell_unsaved(self) -> None:
+        """Say which cells' effects are lost, if no checkpoint could be made after them."""
+        key = self._host.scripts.keys.session(self._claim.session_id)
+        first = await persist(lambda: self._host.redis.execute_command("HGET", key, "unsaved"), "unsaved")
+        if first:
+            which = f"cell {int(first)} and those after it" if int(first) < self._journal.cursor else f"cell {int(first)}"
+            message = f"what {which} did to the names is lost: no checkpoint could be made, and their process has ended"
+            self._reporter.session_event("warning", category="checkpoint.behind", message=message)
+            self._journal.go_on_without()
 
     async def _restore(self, process: SessionProcess, checkpoint: CheckpointId, manifest: bytes) -> Restored:
         if self._failures[checkpoint] >= MAX_FAILURES:

@@ -23,6 +23,7 @@ from skep_shared.interrupt_page import INTERRUPT_SIGNAL
 from skep_shared.originals import os, signal, socket
 from skep_shared.orphans import adopt_orphans
 from skep_shared.states import CellStatus
+from skep_workers.session.clock import monotonic
 from skep_workers.session.control import PROTOCOL_EXIT, START_FAILED_EXIT
 from skep_workers.session.descriptors import Descriptors, replace
 from skep_workers.session.parts import Parts
@@ -33,6 +34,8 @@ from skep_workers.session.twinning import Given, Refused, fork, receive
 from skep_workers.session.writer import Writer
 
 MAX_FAULT_CHARS: Final = 1000
+MOST_STRAYS: Final = 100
+STRAYS_SECONDS: Final = 1.0
 CAPABILITIES: Final = ["interrupt", "inputs", "input", "operations", "display", "twin"]
 
 
@@ -54,6 +57,7 @@ class SessionMain:
         self._order = Shutdown()
         self._saving: asyncio.TimerHandle | None = None
         self._wanted_twins: deque[Twin] = deque()
+        self._strays: deque[float] = deque()  # when signals' handlers have raised something in the loop
 
     def prepare(self) -> None:
         """Do, in the zygote, what need not be done in each session process."""
@@ -118,7 +122,7 @@ class SessionMain:
                 with contextlib.suppress(KeyboardInterrupt, SystemExit):
                     self._loop.run_forever()
             except Exception as exc:  # noqa: BLE001 - a signal's handler may raise anything where the loop stands
-                if not is_raised_by_user(exc):
+                if not is_raised_by_user(exc) or not self._may_go_on():
                     raise
                 self._tell_stray(exc)
             self._hold.take()
@@ -130,6 +134,13 @@ class SessionMain:
                     self._start_next()
             while self._wanted_twins:
                 self._answer_twin(self._wanted_twins.popleft())
+
+    def _may_go_on(self) -> bool:
+        """Tell whether what user code has raised in the loop is no more than signals may do: else the loop is broken."""
+        now = monotonic()
+        self._strays = deque((at for at in self._strays if now - at < STRAYS_SECONDS), maxlen=MOST_STRAYS)
+        self._strays.append(now)
+        return len(self._strays) < MOST_STRAYS
 
     def _tell_stray(self, exc: BaseException) -> None:
         """Have the cell that awaits fail by it; where none does, show it as Python shows what it can't raise."""
