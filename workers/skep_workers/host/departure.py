@@ -88,8 +88,11 @@ class Departure:
                 self._runs.cancel(run.cell.seq)
             if self._runs.head is not None:
                 self._runs.interrupt(self._runs.head.cell.seq)
-            if not await self._changes_within(INTERRUPT_GRACE_SECONDS) and self._runs:
-                await self._processes.kill()
+            if not await self._changes_within(INTERRUPT_GRACE_SECONDS):
+                if self._runs:
+                    await self._processes.kill()
+                else:
+                    self._runs.go_on_unsaved("the session was closed while the state was being saved")
 
     async def _learn_last_seq(self) -> int:
         key = self._host.scripts.keys.session(self._claim.session_id)
@@ -102,16 +105,16 @@ class Departure:
 
         Raises Fenced, EventGap.
         """
-        while self._runs and not self.is_hurried:
+        while not self._runs.is_settled and not self.is_hurried:
             self._changed.clear()
             await self._changed.wait()
         head = self._runs.head
         if head is not None:
             self._runs.interrupt(head.cell.seq)
             await self._until(lambda: self._runs.head is not head, INTERRUPT_GRACE_SECONDS)
-            # What has ended must not be thrown away: without its checkpoint it would run again, elsewhere.
-            await self._until(lambda: self._runs.is_saved, SAVE_SECONDS)
-        if self._runs:
+        # What has ended must not be thrown away: without its checkpoint it runs again, elsewhere.
+        await self._until(lambda: self._runs.is_saved, SAVE_SECONDS)
+        if not self._runs.is_settled:
             await self._processes.kill()
         ended = await self.end_process()
         if self.hibernation or ended.fields:

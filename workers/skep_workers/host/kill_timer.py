@@ -10,12 +10,17 @@ from skep_workers.host.reporter import CellRun
 KILL_MARGIN_SECONDS: Final = 0.25
 
 
+def kill_seconds(grace_seconds: float) -> float:
+    """Return how long after an interrupt a process is killed that has not ended the cell."""
+    return 2 * grace_seconds + KILL_MARGIN_SECONDS
+
+
 class KillTimer:
     """Counts down for the cell that runs."""
 
     def __init__(self, grace_seconds: float, on_due: Callable[[CellRun, CellStatus], None]) -> None:
         """`on_due` gets the cell that has not ended, and as what it is to end."""
-        self._patience_seconds = 2 * grace_seconds + KILL_MARGIN_SECONDS
+        self._patience_seconds = kill_seconds(grace_seconds)
         self._on_due = on_due
         self.timer: asyncio.TimerHandle | None = None  # while it counts
 

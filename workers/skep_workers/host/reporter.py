@@ -106,7 +106,7 @@ class Reporter:
         ended_ms = self._clock.now_ms()
         queued_ms = max(0.0, (run.since_ms or ended_ms) - run.cell.submitted_ms)
 
-        def finished(checkpoint: str | None, unsaved: str) -> bytes:
+        def finished(checkpoint: str | None, unsaved: str = "") -> bytes:
             now_ms = self._clock.now_ms()
             why = {"unsaved": unsaved} if unsaved else {}
             return self._pack_cell_event(

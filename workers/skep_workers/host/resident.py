@@ -101,7 +101,7 @@ class Resident:
     @property
     def can_hibernate(self) -> bool:
         """Tell whether the session loses nothing when its process goes."""
-        return self._runs.is_kept or self._processes.current is None
+        return (self._runs.is_kept and not self._journal.unsaved) or self._processes.current is None
 
     @property
     def is_idle(self) -> bool:
@@ -325,6 +325,7 @@ class Resident:
         if isinstance(frame, Reply):
             self._operations.end(frame)
         elif isinstance(frame, Blob | Saved):
+            self._runs.on_snapshot_part()
             self._keeping.take(frame, self._processes.current)
         elif isinstance(frame, Restored):
             self._keeping.restored(frame)

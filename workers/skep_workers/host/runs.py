@@ -32,9 +32,10 @@ from skep_workers.host.checkpoints import SavedState
 from skep_workers.host.clock import RedisClock
 from skep_workers.host.intake import CellIntake, QueuedCell
 from skep_workers.host.journal import Journal
-from skep_workers.host.kill_timer import KillTimer
+from skep_workers.host.kill_timer import KillTimer, kill_seconds
 from skep_workers.host.process import SessionProcess
 from skep_workers.host.reporter import CellRun, Reporter, Saying
+from skep_workers.host.save_watch import SaveWatch
 from skep_workers.host.session_configuration import session_configuration
 
 
@@ -66,6 +67,12 @@ class CellRuns:
         self._attempts = Attempts(claim)
         self._announcement: asyncio.TimerHandle | None = None
         self._kill_timer = KillTimer(self._options.interrupt_grace, self._kill_for)
+        self._saving = SaveWatch(
+            settings.snapshot_seconds,
+            kill_seconds(self._options.interrupt_grace),
+            self.go_on_unsaved,
+            self._give_up_process,
+        )
         self._interrupts: set[int] = set()
         self._cancels: set[int] = set()
         self._question: InputRequest | None = None
@@ -181,10 +188,10 @@ class CellRuns:
     def interrupt(self, seq: int) -> None:
         """End one cell (0: the running one), now or when it starts; one that has ended is left alone."""
         if seq == 0:
-            if not self._runs:
-                return
-            seq = self._runs[0].cell.seq
+            seq = self._runs[0].cell.seq if self._runs else self._next_seq - 1
         if seq < self._next_seq:
+            if seq in self._unsaved:
+                self._saving.interrupt()
             return
         for run in self._runs:
             if run.cell.seq == seq:
@@ -221,6 +228,8 @@ class CellRuns:
                 is_followed = len(self._runs) > 1
                 self._reporter.done(run, frame, is_saved=not self.is_saving, is_followed=is_followed)
                 self._end_head()
+                if run.is_interrupted and frame.status != CellStatus.INTERRUPTED:
+                    self._saving.interrupt()  # the code had ended: it is its saving that was meant
                 self._on_done(run.cell, frame)
             case _ if isinstance(frame, Saying):
                 if run is not None:
@@ -240,7 +249,10 @@ class CellRuns:
         if state.seq >= self._next_seq:
             self._early = state  # it came on another socket than the end of the cell, which is still to come
             return
+        self._saving.progress()
         covered = [self._unsaved.pop(seq) for seq in [seq for seq in self._unsaved if seq <= state.seq]]
+        if not self._unsaved:
+            self._saving.stop()
         if state.failure:
             self._reporter.checkpoint_failed(covered[-1] if covered else None, state.failure)
         if state.manifest and state.lost != self._lost:
@@ -251,6 +263,21 @@ class CellRuns:
             self._save_apart(state, is_late=is_late)
         else:
             self._journal.saved(state)
+
+    def on_snapshot_part(self) -> None:
+        """A part of a snapshot has come from the process."""
+        self._saving.progress()
+
+    def go_on_unsaved(self, reason: str) -> None:
+        """Let the cells that wait for their checkpoint commit without; one that comes later is written by itself."""
+        if self._unsaved:
+            self.on_saved(SavedState(max(self._unsaved), failure=reason))
+            self._on_change()
+
+    def _give_up_process(self, reason: str) -> None:
+        self.go_on_unsaved(reason)
+        if self._process is not None:
+            self._process.kill()
 
     def _save_apart(self, state: SavedState, *, is_late: bool) -> None:
         if state.failure:
@@ -283,6 +310,7 @@ class CellRuns:
         again = self._journal.reopen(lambda seq: self._reporter.retried(self._unsaved[seq]))
         back = [self._unsaved[seq] for seq in again]
         self._unsaved.clear()
+        self._saving.stop()
         if runs and not keep_head:
             if not back:
                 self._end_lost_head(runs.popleft(), cause)
@@ -330,6 +358,7 @@ class CellRuns:
         """Say nothing more of what runs but this, which was left in the pipes: the process has ended as it should."""
         self._report_left(left)
         self._stop_timers()
+        self._saving.stop()
         self._process = None
 
     def _begin(self, run: CellRun) -> None:
@@ -373,6 +402,7 @@ class CellRuns:
         self._next_seq = ended.cell.seq + 1
         if self.is_saving:
             self._unsaved[ended.cell.seq] = ended
+            self._saving.expect(ended.cell.spec.timeout)
         early = self._early
         if early is not None and early.seq < self._next_seq:
             self._early = None

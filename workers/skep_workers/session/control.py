@@ -112,7 +112,7 @@ class ControlThread:
                 if is_written:
                     self._reader.drain()
                 was_written = is_written
-                self._link.send()
+                self._link.send_collected()
         except OSError as exc:
             if exc.errno in {errno.EBADF, errno.ENOTSOCK}:
                 os._exit(CLOSED_EXIT)  # user code has closed our descriptors
@@ -136,6 +136,7 @@ class ControlThread:
             match frame:
                 case Interrupt(seq, attempt):
                     controls.ladder.request(Writer(seq, attempt))
+                    self._link.send_late_end()
                 case Withdraw(seq, attempt):
                     controls.withdraw(Writer(seq, attempt))
                 case Answer(request, text):
@@ -144,6 +145,7 @@ class ControlThread:
                     controls.operations.submit(frame)
                 case Ping(number):
                     self.answer(Pong(number))
+                    self._link.send_late_end()
                 case Shutdown():
                     controls.shut_down(frame)
                 case Inquiry(number):

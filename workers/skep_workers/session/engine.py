@@ -319,8 +319,9 @@ class Engine:
         mode = prepared.route.mode
         detected, self._router.counters = dict(self._router.counters), Counter()
         done = Done(cell.seq, cell.attempt, ending.status, run_us, mode, detected)
+        self._link.begin_end(*(() if ending.frame is None else (ending.frame,)), done)
         saved = self._keeper.after_cell(cell.seq, _uses(prepared, ending)) if self._keeper is not None else []
-        self._link.send(*(() if ending.frame is None else (ending.frame,)), done, *saved)
+        self._link.send(*saved)
         self._link.end_cell()
 
 

@@ -66,6 +66,7 @@ class CellLink:
         self._kept_of: Text | None = None
         self._burst_ends_at = 0.0
         self._burst_flushes = 0
+        self._ending: tuple[Frame, ...] = ()
         self.diversion: Diversion | None = None
         self.is_alone = False  # no code but the running cell's can write on the main thread
         self._partial_lines: dict[str, str] = {}
@@ -299,10 +300,29 @@ class CellLink:
                 parts.insert(0, "".join(into.pieces).encode("utf-8", "surrogatepass"))
             return self._flushed.add(parts, self._frames_sent, into.stream)
 
+    def begin_end(self, *frames: Frame) -> None:
+        """Have these frames, a cell's last ones, sent with the next `send`, which may be another thread's."""
+        self._ending = frames
+
+    def send_late_end(self) -> None:
+        """Send the end of a cell whose snapshot takes long: what is asked of the cell from then on finds it ended."""
+        if self._ending:
+            self.send()
+
+    def send_collected(self) -> None:
+        """Send what was collected; not yet the end of a cell, which goes out with its snapshot."""
+        self._send((), has_end=False)
+
     def send(self, *frames: Frame) -> None:
-        """Send what was collected and then these frames, in one piece."""
+        """Send what was collected, and then the cell's end and these frames, in one piece."""
+        self._send(frames, has_end=True)
+
+    def _send(self, frames: tuple[Frame, ...], *, has_end: bool) -> None:
         with self._sending:
-            data = self._unsent + self._encode([*self._take(), *frames])
+            ending: tuple[Frame, ...] = ()
+            if has_end:
+                ending, self._ending = self._ending, ending
+            data = self._unsent + self._encode([*self._take(), *ending, *frames])
             self._unsent = b""
             if data:
                 self._socket.sendall(data)

@@ -31,11 +31,13 @@ class NativeThread:
         self._target = target
         self._name = name
         self._running = allocate_lock()
+        self._pid = 0
         self.ident: int | None = None
 
     def start(self) -> None:
         """Start it. Raises RuntimeError where the system allows no other thread."""
         self._running.acquire()
+        self._pid = os.getpid()
         try:
             self.ident = relief.call(lambda: start_new_thread(self._run, ()))
         except BaseException:
@@ -43,12 +45,12 @@ class NativeThread:
             raise
 
     def is_alive(self) -> bool:
-        """Return whether it was started and has not ended."""
-        return self._running.locked()
+        """Return whether it was started in this process, not one that this is a fork of, and has not ended."""
+        return self._running.locked() and self._pid == os.getpid()
 
     def join(self, seconds: float | None = None) -> None:
         """Wait until it has ended, at most so long."""
-        if self._running.acquire(timeout=-1 if seconds is None else max(0.0, seconds)):
+        if self.is_alive() and self._running.acquire(timeout=-1 if seconds is None else max(0.0, seconds)):
             self._running.release()
 
     def _run(self) -> None:

@@ -1,0 +1,325 @@
+"""From the end of a cell's code to its commit nothing waits for ever, whatever fails, hangs or was patched on the way.
+
+A cell shares its process with the engine, so a test's cell puts the fault into a step itself. Each step that the engine
+takes after a cell is made to fail, and to hang; each thing of the standard library that test tools patch is patched,
+and each limit that code can set is set. An outcome always comes, with the reason where there is no checkpoint, the live
+state stays, and later cells run. Where a step hangs, interrupt, timeout, close, drain and SIGTERM come to their end.
+"""
+
+import secrets
+import signal
+
+import pytest
+
+import skep
+
+pytestmark = pytest.mark.anyio
+
+SNAPSHOT_SECONDS = 1
+OPTIONS = skep.SessionOptions(interrupt_grace=0.2)
+
+SAVING = "skep_workers.session.checkpoint.saving"
+# What the session's process does after a cell, in order: module, class and method.
+MAIN_STEPS = {
+    "reads the state": "skep_workers.session.checkpoint.surroundings.ambient:Ambient.read",
+    "compares it with the last one": f"{SAVING}.snapshots:Snapshots._is_unchanged",
+    "looks at large buffers": "skep_workers.session.checkpoint.unchanged.unchanged_buffers:StillBuffers.look",
+    "pickles in place": f"{SAVING}.snapshots:Snapshots._take_in_place",
+    "makes a child": f"{SAVING}.snapshots:Snapshots._start_child",
+    "forks": f"{SAVING}.child:SnapshotChild.fork",
+}
+CHILD_STEPS = {
+    "assembles": f"{SAVING}.assembling:Assembler.assemble",
+    "packs the manifest": "skep_workers.session.checkpoint.manifest:Manifest.pack",
+}
+THREAD_STEPS = {
+    "waits for the child": f"{SAVING}.child:SnapshotChild._reap",
+    "reads what it made": f"{SAVING}.child:SnapshotChild._is_complete",
+}
+LARGE = "large = [object() for _ in range(100_000)]"  # too much to be pickled in place: a child does it
+
+
+def fault(step, what):
+    """Give code that has a step of the engine do this, once the cell has ended."""
+    module, _, path = step.partition(":")
+    kind, _, name = path.partition(".")
+    return f"import {module} as m\ndef step(*args, **options):\n    {what}\nm.{kind}.{name} = step\n"
+
+
+FAIL = "raise ValueError('made to fail')"
+HANG = "import threading; threading.Event().wait()"
+HANG_DEAF = "while True:\n        try:\n            import time; time.sleep(1)\n        except BaseException: pass"
+
+
+@pytest.fixture(scope="module")
+async def cluster():
+    """A worker whose snapshots don't take long."""
+    flags = ("--snapshot-seconds", str(SNAPSHOT_SECONDS))
+    async with skep.embedded(workers=1, worker_flags=flags) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+async def session(cluster):
+    """A session that only this test uses."""
+    session = cluster.session(f"s-{secrets.token_hex(6)}", options=OPTIONS)
+    assert (await session.run("kept = [1]")).checkpoint == "1-0"
+    return session
+
+
+async def coming(session, kind):
+    """Wait for the first event of this kind; those of the session follow a cell's end."""
+    async for event in session.events(follow=True):
+        if event.kind == kind:
+            return event
+
+
+async def told(session, kind):
+    """Give the events of this kind."""
+    return [event async for event in session.events() if event.kind == kind]
+
+
+@pytest.mark.parametrize("step", (MAIN_STEPS | CHILD_STEPS | THREAD_STEPS).values())
+async def test_a_step_that_fails_costs_the_checkpoint_and_nothing_else(session, step):
+    outcome = await session.run(fault(step, FAIL) + LARGE)
+
+    assert outcome.ok
+    failed = await coming(session, "checkpoint.failed")
+    assert (outcome.checkpoint, failed.seq) == (None, 2)
+    assert failed.reason
+    assert outcome.warnings == (f"no checkpoint could be made: {failed.reason}",)
+    later = await session.run("kept.append(2); len(large), kept")
+    assert later.value == (100_000, [1, 2])
+
+
+async def test_when_the_step_works_again_so_do_checkpoints(session):
+    step = MAIN_STEPS["reads the state"]
+    await session.run("import skep_workers.session.checkpoint.surroundings.ambient as a; before = a.Ambient.read")
+    assert (await session.run(fault(step, FAIL))).checkpoint is None
+
+    outcome = await session.run("a.Ambient.read = before; x = 5")
+    assert (outcome.checkpoint, outcome.warnings) == ("4-0", ())
+    await session.run("import os, signal; os.kill(os.getpid(), signal.SIGKILL)")
+    assert (await session.run("x")).value == 5
+
+
+async def test_effects_that_no_checkpoint_has_are_told_as_lost_when_their_process_ends(session):
+    await session.run(fault(MAIN_STEPS["reads the state"], FAIL) + "kept.append(2)")
+    await session.run("kept.append(3)")
+    await session.run("import os, signal; os.kill(os.getpid(), signal.SIGKILL)")
+
+    assert (await session.run("kept")).value == [1]
+    [lost] = [event for event in await told(session, "warning") if event.category == "checkpoint.behind"]
+    assert "cell 2 and those after it" in lost.message
+
+
+async def test_a_session_whose_state_is_not_saved_does_not_hibernate_for_being_idle(cluster, session):
+    await session.run(fault(MAIN_STEPS["reads the state"], FAIL))
+
+    assert "unsaved" in {field.decode() for field in await cluster_hash(cluster, session)}
+
+
+async def cluster_hash(cluster, session):
+    """Read the session's hash."""
+    from redis.asyncio import Redis
+
+    async with Redis.from_url(cluster.settings.redis_url) as client:
+        return await client.hgetall(f"{cluster.settings.prefix}:session:{session.id}")
+
+
+# --- hanging ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("step", (CHILD_STEPS | THREAD_STEPS).values())
+async def test_a_step_that_hangs_beside_the_session_holds_up_no_later_cell(session, step):
+    cell = await session.submit(fault(step, HANG) + LARGE)
+    later = await session.submit("len(large)")
+    await cell.interrupt()
+
+    outcome = await cell.outcome()
+    assert outcome.status in {skep.CellStatus.FINISHED, skep.CellStatus.INTERRUPTED}
+    if outcome.ok:
+        await session.interrupt()
+        assert (await later.outcome()).value == 100_000
+
+
+@pytest.mark.parametrize("what", [HANG, HANG_DEAF])
+@pytest.mark.parametrize("step", MAIN_STEPS.values())
+async def test_an_interrupt_ends_the_wait_for_a_step_that_hangs(session, step, what):
+    cell = await session.submit("print('runs')\n" + fault(step, what) + LARGE)
+    await said(cell, "output")
+    await cell.interrupt()
+
+    assert (await cell.outcome()).status in {skep.CellStatus.FINISHED, skep.CellStatus.INTERRUPTED}
+    stuck = await session.submit("1")  # its process is stuck
+    await stuck.interrupt()
+    await stuck.outcome()
+    assert (await session.run("kept")).value == [1]
+
+
+async def test_a_timeout_ends_the_wait_for_a_step_that_hangs(session):
+    cell = await session.submit(fault(MAIN_STEPS["reads the state"], HANG), timeout=1)
+
+    assert (await cell.outcome()).status in {skep.CellStatus.FINISHED, skep.CellStatus.TIMED_OUT}
+
+
+@pytest.mark.parametrize("step", (MAIN_STEPS | CHILD_STEPS | THREAD_STEPS).values())
+async def test_a_close_ends_the_wait_for_a_step_that_hangs(session, step):
+    cell = await session.submit("print('runs')\n" + fault(step, HANG) + LARGE)
+    await said(cell, "output")
+    await session.close()
+
+    assert (await cell.outcome()).status in {
+        skep.CellStatus.FINISHED,
+        skep.CellStatus.INTERRUPTED,
+        skep.CellStatus.CRASHED,
+    }
+
+
+async def said(cell, kind):
+    """Wait until a cell has said something of this kind."""
+    async for event in cell.events():
+        if event.kind == kind:
+            return
+
+
+@pytest.mark.parametrize(
+    "step", [MAIN_STEPS["reads the state"], THREAD_STEPS["waits for the child"]], ids=["in the way", "beside"]
+)
+async def test_sigterm_ends_the_wait_for_a_step_that_hangs_and_the_next_owner_runs_it_again(
+    shard, run_logged, start_worker, tmp_path, step
+):
+    settings = shard.settings
+    flags = ("--redis", settings.redis_url, "--prefix", settings.prefix, "--grace-seconds", "0.5")
+    worker = await run_logged("-m", "skep_workers", *flags)
+    await worker.says("worker.ready")
+    session = shard.session("s", options=OPTIONS)
+    await session.run("kept = [1]")
+    once = f"import os\nprint('runs')\nif not os.path.exists({str(tmp_path / 'ran')!r}):\n"
+    body = f"open({str(tmp_path / 'ran')!r}, 'w').close()\n{fault(step, HANG)}{LARGE}\n"
+    cell = await session.submit(once + "".join(f"    {line}\n" for line in body.splitlines()) + "kept.append(2)\nkept")
+    await said(cell, "output")
+    await start_worker()
+    worker.send_signal(signal.SIGTERM)
+
+    assert await worker.exit_status() == 0
+    outcome = await cell.outcome()
+    assert (await session.run("kept")).value in ([1, 2], [1])
+    assert outcome.status in {skep.CellStatus.FINISHED, skep.CellStatus.INTERRUPTED, skep.CellStatus.CRASHED}
+
+
+# --- patched ------------------------------------------------------------------------------------------------------
+
+MOCKED = [
+    "builtins.open", "builtins.print", "builtins.input", "io.open", "os.fork", "os.open", "os.read", "os.write",
+    "os.close", "os.stat", "os.fstat", "os.scandir", "os.listdir", "os.getpid", "os.getcwd", "os.path.join",
+    "os.path.exists", "os.pidfd_open", "os.waitpid", "os.kill", "os.memfd_create", "os.pipe2", "os.urandom",
+    "os.eventfd_write", "os.sendfile", "os._exit", "time.sleep", "time.time", "time.monotonic", "time.perf_counter",
+    "time.perf_counter_ns", "threading.Thread", "threading.Thread.start", "threading.Lock", "threading.Event",
+    "threading.Condition", "threading.get_ident", "threading.current_thread", "threading.enumerate", "select.poll",
+    "select.epoll", "select.select", "selectors.DefaultSelector", "socket.socket", "socket.socketpair",
+    "subprocess.Popen", "subprocess.run", "signal.signal", "signal.getsignal", "signal.pthread_kill",
+    "signal.pthread_sigmask", "signal.setitimer", "fcntl.fcntl", "resource.getrlimit", "resource.setrlimit",
+    "gc.collect", "gc.get_stats", "gc.get_objects", "pickle.dumps", "pickle.Pickler", "pickle.loads", "copyreg.dispatch_table",
+    "json.dumps", "asyncio.sleep", "asyncio.create_task", "asyncio.get_running_loop", "asyncio.current_task",
+    "asyncio.all_tasks", "asyncio.Task", "linecache.getlines", "traceback.TracebackException", "mmap.mmap",
+    "warnings.catch_warnings", "queue.SimpleQueue", "tempfile.mkdtemp", "shutil.rmtree", "pathlib.Path", "sys.getrefcount",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("effect", ["", ", side_effect=RuntimeError('mocked')"], ids=["mocked", "raises"])
+@pytest.mark.parametrize("name", MOCKED)
+async def test_what_a_test_tool_has_patched_and_not_given_back_stops_no_later_cell(session, name, effect):
+    """Cells of each kind, with a state that a child has to save."""
+    patching = await session.submit(
+        f"import unittest.mock as um\npatch = um.patch({name!r}{effect})\npatched = patch.start()\n{LARGE}\n1"
+    )
+    assert (await patching.outcome()).value == 1
+    kinds = await session.submit_many(
+        ["kept.append(2); 2", "1 / 0", "import select as s\n3", f"more = list(large)\n{LARGE}\n4"]
+    )
+    plain, failing, third, fourth = [await cell.outcome() for cell in kinds]
+    assert (plain.value, third.value, fourth.value) == (2, 3, 4)
+    assert failing.error.ename == "ZeroDivisionError"
+    back = await session.run("um.patch.stopall(); del patch, patched, um; len(large), kept")
+    assert back.value == (100_000, [1, 2])
+    assert back.checkpoint is not None
+
+
+async def test_an_interrupt_ends_a_cell_under_gevent(session):
+    pytest.importorskip("gevent", reason="the greenlets are gevent's")
+    assert (await session.run("import gevent.monkey; gevent.monkey.patch_all(); 1")).value == 1
+    assert (await session.run("import asyncio; await asyncio.sleep(0); 2")).value == 2
+    assert (await session.run(f"{LARGE}\n3")).value == 3
+    cell = await session.submit("import time\nprint('runs')\ntime.sleep(3600)")
+    await said(cell, "output")
+    await cell.interrupt()
+
+    assert (await cell.outcome()).status is skep.CellStatus.INTERRUPTED
+    assert (await session.run("len(large)")).value == 100_000
+
+
+# --- limits and signals -----------------------------------------------------------------------------------------------
+
+LIMITS = {
+    "size of files": "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, -1))",
+    "processes and threads": "resource.setrlimit(resource.RLIMIT_NPROC, (1, resource.getrlimit(resource.RLIMIT_NPROC)[1]))",
+    "open files": "resource.setrlimit(resource.RLIMIT_NOFILE, (20, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))",
+    "open files, all used up": (
+        "resource.setrlimit(resource.RLIMIT_NOFILE, (1024, 1024))\nused = []\n"
+        "try:\n    while True: used.append(os.dup(0))\nexcept OSError: pass"
+    ),
+    "memory": "resource.setrlimit(resource.RLIMIT_AS, (int(open('/proc/self/statm').read().split()[0]) * 4096 + 2**21, -1))",
+    "depth of calls": "import sys; sys.setrecursionlimit(60)",
+    "standard input": "os.close(0)",
+    "standard input and output": "os.close(0); os.close(1)",
+    "rights of new files": "os.umask(0o777)",
+}
+
+
+@pytest.mark.parametrize("limit", LIMITS.values(), ids=LIMITS.keys())
+async def test_a_limit_that_code_has_set_or_used_up_stops_no_later_cell(session, limit):
+    assert (await session.run(f"import os, resource\n{LARGE}\n1")).value == 1
+    limited = await session.run(f"{limit}\n2")
+    assert limited.value == 2, limited.error
+    assert limited.checkpoint is not None, limited.warnings
+    assert (await session.run("kept.append(2); kept")).value == [1, 2]
+    assert (await session.run("1 / 0")).error.ename == "ZeroDivisionError"
+    changed = await session.run("large[0] = 5; len(large)")
+    assert (changed.value, changed.checkpoint) == (100_000, changed.checkpoint)
+    assert changed.checkpoint is not None, changed.warnings
+
+
+async def test_a_hard_limit_that_allows_no_checkpoint_is_told_and_later_cells_run(session):
+    await session.run(f"import resource\n{LARGE}")
+    outcome = await session.run("resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000)); large.append(1)")
+
+    assert (outcome.ok, outcome.checkpoint) == (True, None)
+    assert "File too large" in outcome.warnings[0]
+    assert (await session.run("len(large)")).value == 100_001
+
+
+RAISING = """
+import signal
+class Alarm(Exception): pass
+def on_alarm(*_): raise Alarm("it rang")
+signal.signal(signal.SIGALRM, on_alarm)
+"""
+
+
+@pytest.mark.parametrize("when", [0.0001, 0.001, 0.01])
+async def test_a_signal_handler_that_raises_ends_cells_and_never_the_engine(session, when):
+    await session.run(RAISING + LARGE)
+    for number in range(10):
+        outcome = await session.run(f"signal.setitimer(signal.ITIMER_REAL, {when}); {number}")
+        assert outcome.ok or outcome.error.ename == "Alarm", outcome.error
+    assert (await session.run("signal.setitimer(signal.ITIMER_REAL, 0); len(large)")).value == 100_000
+    assert {event.kind for event in await told(session, "session.restored")} == set()
+
+
+async def test_a_signal_handler_that_raises_is_raised_where_the_cell_awaits(session):
+    outcome = await session.run(RAISING + "import asyncio\nsignal.setitimer(signal.ITIMER_REAL, 0.05)\nawait asyncio.Event().wait()")
+
+    assert (outcome.status, outcome.error.ename) == (skep.CellStatus.FAILED, "Alarm")
+    assert "on_alarm" in outcome.error.traceback
+    assert "skep_workers" not in outcome.error.traceback
