@@ -60,7 +60,7 @@ class SessionRestored(BaseEvent):
 
 
 class CheckpointSaved(BaseEvent):
-    """The state after cell `checkpoint` is saved; told where durability is relaxed: else the cell's end tells it."""
+    """The state after cell `checkpoint` is saved; told where the cell's end could not tell it: it came before that."""
 
     kind: Literal["checkpoint.saved"] = "checkpoint.saved"
     checkpoint: str

@@ -88,6 +88,8 @@ class LivePrinter:
                 screen.note(f"warning: output was cut at {event.limit_bytes} bytes", "yellow")
             case InputRequested():
                 screen.write("stdout", event.prompt)
+            case CellFinished() if event.unsaved:
+                screen.note(f"warning: no checkpoint could be made: {event.unsaved}", "yellow")
             case CheckpointPartial():
                 screen.note(f"warning: not saved with the session: {_named(event.lost)}", "yellow")
             case CellRetried():
@@ -137,6 +139,7 @@ class RecordPrinter(LivePrinter):
                 if event.status is not CellStatus.FINISHED:
                     word = event.status.replace("_", " ")
                     screen.note(f"· cell {event.seq} {word} after {duration(event.run_ms)}")
+                super().__call__(event)
             case CellStarted():
                 pass
             case InputAnswered():

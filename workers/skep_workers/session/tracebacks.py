@@ -2,8 +2,8 @@
 
 import asyncio
 import selectors
-import traceback
 from pathlib import Path
+from traceback import StackSummary, TracebackException  # bound early: user code may patch traceback
 from types import TracebackType
 from typing import Final
 
@@ -27,7 +27,7 @@ def describe_exception(exc: BaseException) -> tuple[str, str, str]:
     except BaseException as inner:  # noqa: BLE001 - user code runs in __str__, and may even raise SystemExit
         text = f"<str() of it raised {type(inner).__name__}>"
     try:
-        summary = traceback.TracebackException(kind, exc, _behind_engine(exc.__traceback__))
+        summary = TracebackException(kind, exc, _behind_engine(exc.__traceback__))
         _drop_engine_frames(summary, set())
         if not text:
             summary._str = ""  # type: ignore[attr-defined]  # noqa: SLF001 - it is made from the exception again
@@ -73,12 +73,12 @@ def shortened(text: str, limit: int) -> str:
     return f"{text[:half]}\n… {len(text) - 2 * half} characters left out …\n{text[-half:]}"
 
 
-def _drop_engine_frames(summary: traceback.TracebackException, seen: set[int]) -> None:
+def _drop_engine_frames(summary: TracebackException, seen: set[int]) -> None:
     if id(summary) in seen:
         return
     seen.add(id(summary))
     kept = [frame for frame in summary.stack if not frame.filename.startswith(_ENGINE_DIRECTORY)]
-    summary.stack = traceback.StackSummary.from_list(kept)
+    summary.stack = StackSummary.from_list(kept)
     for linked in (summary.__cause__, summary.__context__, *(getattr(summary, "exceptions", None) or ())):
         if linked is not None:
             _drop_engine_frames(linked, seen)
