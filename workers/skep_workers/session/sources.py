@@ -14,6 +14,7 @@ import linecache
 import re
 from collections import OrderedDict, deque
 from collections.abc import Iterable, Mapping
+from linecache import getlines  # bound early: user code may patch linecache
 from types import FunctionType
 from typing import Any, Final
 
@@ -127,7 +128,7 @@ def _cell_of(subject: type) -> str | None:
 
 def _classes_in(filename: str) -> dict[str, set[int]]:
     if filename not in _classes:
-        source = "".join(linecache.getlines(filename))
+        source = "".join(getlines(filename))
         try:
             tree = ast.parse(source) if "class " in source else ast.Module([], [])
         except (SyntaxError, ValueError, RecursionError, MemoryError):

@@ -127,7 +127,7 @@ class SnapshotChild:
                 out.write(tail + len(tail).to_bytes(8, "big") + self._token)
             status = DONE_EXIT
         except Exception as exc:  # noqa: BLE001 - the process ends here, and has to say why
-            if isinstance(exc, OSError) or not self._progress.read():  # else it is that variable's fault
+            if isinstance(exc, OSError) or self._progress.read() not in self.ids:  # else it is that variable's fault
                 self._progress.fail(describe(exc))
         finally:
             os._exit(status)
@@ -151,16 +151,13 @@ class SnapshotChild:
             self._task.earlier.trials.adopt(Findings.unpack(found))
             self.learned = {(address, size): list(joined_names(names)) for address, size, names in learned}
             return Manifest.unpack(packed)
-        if reason := self._progress.failure:
-            self.fault = reason
-            return None
-        culprit = self._progress.read()
+        culprit, reason = self._progress.read(), self._progress.failure
+        if reason or culprit not in self.ids:
+            self.fault = reason or f"the process that saves it {cause.removesuffix(' that did it')}"
         self.failed_at_several = culprit == SEVERAL
         self._task.earlier.trials.is_hasty = culprit == TRIAL
-        if culprit in {SEVERAL, TRIAL}:  # next each by itself is tried, or none is
+        if reason or culprit in {SEVERAL, TRIAL}:  # next each by itself is tried, or none is
             return None
-        if culprit not in self.ids:
-            self.fault = f"the process that saves it {cause.removesuffix(' that did it')}"
         names = [culprit] if culprit in self.ids else [*self.ids]  # unknown: never try the same again
         self.failed.update(dict.fromkeys(names, f"pickling it {cause}"))
         if cause == STUCK and culprit in self.ids:

@@ -42,7 +42,7 @@ from skep_workers.session.uses import SCALARS, Uses
 MOST_TRIES: Final = 3
 ASKING_SHARE: Final = 0.1  # of a snapshot's time, for asking objects in this process
 MOST_ASKING_SECONDS: Final = 2.0
-MOST_FAULTS: Final = 2  # children in a row that no variable has kept from saving the state: then none is made
+MOST_FAULTS: Final = 3  # children in a row that no variable has kept from saving the state: then none is made
 MOST_JOINT: Final = 100  # names in a group; one of more is mostly that of all the small values
 
 
@@ -493,9 +493,12 @@ class Snapshots:
             self._on_free(manifest is not None or self._failure is not None)
 
     def _note_fault(self, child: SnapshotChild) -> None:
-        """Count a child that has failed over no variable, and give up after some, or when all that could is left out."""
+        """Count a child that has failed over no variable, and give up after some, or when all that could is left out.
+
+        Where the state before could not be saved either, one is enough.
+        """
         self._faults = self._faults + 1 if child.fault else 0
-        if self._faults >= MOST_FAULTS or self._patience.is_over:
+        if self._faults >= (1 if self.has_failed else MOST_FAULTS) or self._patience.is_over:
             self._failure = child.seq, child.fault or "saving the state took too long, whatever was left out"
 
 
