@@ -113,18 +113,25 @@ async def test_effects_that_no_checkpoint_has_are_told_as_lost_when_their_proces
     assert "cell 2 and those after it" in lost.message
 
 
-async def test_a_session_whose_state_is_not_saved_does_not_hibernate_for_being_idle(cluster, session):
-    await session.run(fault(MAIN_STEPS["reads the state"], FAIL))
+async def test_a_session_whose_state_is_not_saved_does_not_hibernate(session):
+    await session.run(fault(MAIN_STEPS["reads the state"], FAIL) + "kept.append(2)")
 
-    assert "unsaved" in {field.decode() for field in await cluster_hash(cluster, session)}
+    with pytest.raises(skep.SkepError, match=r"in its process alone.*made to fail"):
+        await session.hibernate()
+    assert (await session.run("kept")).value == [1, 2]
 
 
-async def cluster_hash(cluster, session):
-    """Read the session's hash."""
-    from redis.asyncio import Redis
+async def test_a_session_whose_state_is_not_saved_does_not_hibernate_for_being_idle(shard, start_worker):
+    """Another session, which is idle for less long, goes: that is the signal."""
+    await start_worker("--idle-seconds", "1")
+    session, other = shard.session("s"), shard.session("other")
+    await session.run("kept = [1]")
+    await session.run(fault(MAIN_STEPS["reads the state"], FAIL) + "kept.append(2)")
+    assert (await other.run("1")).ok
+    assert await coming(other, "session.hibernated")
 
-    async with Redis.from_url(cluster.settings.redis_url) as client:
-        return await client.hgetall(f"{cluster.settings.prefix}:session:{session.id}")
+    assert await told(session, "session.hibernated") == []
+    assert (await session.run("kept")).value == [1, 2]
 
 
 # --- hanging ------------------------------------------------------------------------------------------------------
@@ -244,6 +251,39 @@ async def test_what_a_test_tool_has_patched_and_not_given_back_stops_no_later_ce
     back = await session.run("um.patch.stopall(); del patch, patched, um; len(large), kept")
     assert back.value == (100_000, [1, 2])
     assert back.checkpoint is not None
+
+
+FAKED_EVERYWHERE = """
+import builtins, io, os, posixpath, sys, time, types
+def missing(*args, **options): raise FileNotFoundError("no such file in the fake file system")
+fakes = {}
+for module, names in ((os, "open stat lstat listdir scandir mkdir"), (io, "open"), (time, "sleep monotonic")):
+    fakes[module] = types.ModuleType(module.__name__)
+    vars(fakes[module]).update(vars(module), **dict.fromkeys(names.split(), missing))
+functions = {id(vars(module)[name]): missing for module, fake in fakes.items() for name in vars(fake)
+             if vars(fake)[name] is missing}
+changed = []
+for module in list(sys.modules.values()):
+    if module in (os, io, time, sys) or not hasattr(module, "__dict__"): continue
+    for name, value in list(vars(module).items()):
+        fake = fakes.get(value) if isinstance(value, types.ModuleType) else functions.get(id(value))
+        if fake is not None:
+            changed.append((module, name, value))
+            setattr(module, name, fake)
+"""
+
+
+async def test_a_tool_that_replaces_modules_and_functions_wherever_they_are_imported_stops_no_later_cell(session):
+    """As pyfakefs does with the file system, and freezegun with clocks."""
+    assert (await session.run(f"{LARGE}\n1")).value == 1
+    assert (await session.run(f"{FAKED_EVERYWHERE}\n2")).value == 2
+    later = await session.submit_many(["kept.append(2); 3", "1 / 0", f"{LARGE}\n4"])
+    values = [(await cell.outcome()).value for cell in later]
+    assert values == [3, None, 4]
+    back = "for module, name, value in changed: setattr(module, name, value)\ndel changed, fakes, functions\n"
+    outcome = await session.run(f"{back}len(large), kept")
+    assert outcome.value == (100_000, [1, 2])
+    assert outcome.checkpoint is not None
 
 
 async def test_an_interrupt_ends_a_cell_under_gevent(session):

@@ -19,6 +19,7 @@ from skep_workers.host.operations import HostOperations, OperationRequest
 KINDS: Final = frozenset({"hibernate", "rollback"})
 TRAILING_SECONDS: Final = 10.0
 MOST_WAITING: Final = 100
+UNSAVED: Final = "what its last cells did is in its process alone; run a cell to try saving it again, or close it"
 BUSY: Final = "cells are running or waiting: await them, or interrupt and cancel them"
 
 
@@ -78,6 +79,8 @@ class StayRequests:
         try:
             if refusal := await self._settle():
                 self._operations.refuse(request, refusal)
+            elif request.kind == "hibernate" and (reason := self._journal.unsaved):
+                self._operations.refuse(request, f"{UNSAVED}: {reason}")
             elif request.kind == "hibernate":
                 self._operations.answer(request, None)
                 self._hibernate("it was asked for")
