@@ -143,18 +143,18 @@ hold.begin()
 
 
 def test_signals_without_a_handler_of_a_cell_are_not_blocked():
-    assert run(f"{HOLD}\nhold.take()\nprint(hold.is_held)") == ["False"]
+    assert run(f"{HOLD}\nhold.take_after(None)\nprint(hold.is_held)") == ["False"]
 
 
 def test_a_signal_that_a_cell_handles_comes_when_the_engine_lets_it():
     code = f"""{HOLD}
 signal.signal(signal.SIGALRM, handler)
-hold.take()
+hold.take_after(None)
 signal.raise_signal(signal.SIGALRM)
 print(hold.is_held)
 try: hold.release()
 except ValueError as exc: print(exc, hold.is_held)
-hold.take()
+hold.take_after(None)
 signal.raise_signal(signal.SIGALRM)
 hold.release_safely(lambda exc: print("told", exc))
 print(signal.pthread_sigmask(signal.SIG_BLOCK, ()))"""
@@ -166,7 +166,7 @@ def test_what_a_cell_blocks_itself_stays_blocked():
     code = f"""{HOLD}
 signal.signal(signal.SIGALRM, handler)
 signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1])
-hold.take()
+hold.take_after(None)
 hold.release()
 print([number.name for number in signal.pthread_sigmask(signal.SIG_BLOCK, ())])"""
 
@@ -186,7 +186,7 @@ def interrupted(*args):
     if len(calls) < 4: handler()
     return result
 module.pthread_sigmask = interrupted
-hold.take()
+hold.take_after(None)
 print(hold.is_held, int(signal.SIGALRM) in change(signal.SIG_BLOCK, ()))
 module.pthread_sigmask = change
 hold.release()

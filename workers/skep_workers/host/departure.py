@@ -132,7 +132,8 @@ class Departure:
         if self._processes.current is None:
             return Ended()
         await self._journal.written()  # the cells that have ended have committed
-        self._leaving_seq = self._journal.cursor if self._runs.is_kept else 0
+        is_saving = self._runs.is_kept and not (is_over and self._journal.unsaved)  # a close waits for no second try
+        self._leaving_seq = self._journal.cursor if is_saving else 0
         patience = Patience(save_seconds=self._host.settings.snapshot_seconds + SAVE_SECONDS)
         order = Shutdown(self._leaving_seq, is_over)
         ending = asyncio.create_task(

@@ -213,11 +213,11 @@ class Engine:
                     self._interrupter.check()
                 finally:
                     self._interrupter.is_in_user_code = False
-                    self._hold.take()
+                    self._hold.take_after(compiled.analysis.uses)
                     self._link.is_alone = False
                 ending = Ending(CellStatus.FINISHED, frame)
             except BaseException as exc:  # noqa: BLE001 - user code may raise anything, and nothing ends the session
-                self._hold.take()
+                self._hold.take_after(compiled.analysis.uses)
                 ending = self._fault(prepared, self._raised_by_signal(exc))
         self._finish(prepared, ending or Ending(CellStatus.FAILED))
 
@@ -238,10 +238,10 @@ class Engine:
                 self._interrupter.check()
             finally:
                 self._interrupter.is_in_user_code = False
-                self._hold.take()
+                self._hold.take_after(compiled.analysis.uses)
                 self._link.is_alone = False
         except BaseException as exc:  # noqa: BLE001 - see above
-            self._hold.take()
+            self._hold.take_after(compiled.analysis.uses)
             return self._fault(prepared, exc)
         return Ending(CellStatus.FINISHED, frame)
 

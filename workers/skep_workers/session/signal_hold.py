@@ -3,7 +3,8 @@
 Python runs a signal's handler between any two steps of the main thread. A handler of a cell that raises (an alarm that
 ends what takes too long) would then cut the engine short: a frame that was read would be lost, a cell would never end.
 So where cells handle signals, these are blocked while the engine works on the main thread, and come when user code, or
-the loop, goes on. It costs a look at the handlers at the end of each cell; only a session that has some pays more.
+the loop, goes on. It costs a look at the handlers after each cell that may have changed them; only a session that has
+some pays more.
 """
 
 import signal
@@ -16,11 +17,12 @@ from _signal import (  # type: ignore[import-not-found]  # signal's own make enu
 from collections.abc import Callable
 from typing import Any, Final
 
+from skep_workers.session.uses import Uses
+
 _HANDLED: Final = tuple(
     int(getattr(signal, f"SIG{name}"))
     for name in (
-        "HUP", "INT", "QUIT", "USR1", "USR2", "PIPE", "ALRM", "TERM", "CHLD", "CONT", "TSTP", "TTIN", "TTOU", "URG",
-        "XCPU", "XFSZ", "VTALRM", "PROF", "WINCH", "IO", "PWR",
+        "HUP", "INT", "QUIT", "USR1", "USR2", "PIPE", "ALRM", "TERM", "CHLD", "XCPU", "VTALRM", "PROF", "WINCH", "IO",
     )
 )  # fmt: skip
 
@@ -31,19 +33,31 @@ class SignalHold:
     def __init__(self) -> None:
         self._first: tuple[Any, ...] = ()
         self._before: set[int] | None = None
+        self._has_handlers = False
         self.is_held = False
 
     def begin(self) -> None:
         """Take the handlers that there are now as the engine's."""
         self._first = tuple(map(getsignal, _HANDLED))
-        self._before, self.is_held = None, False
+        self._before, self._has_handlers, self.is_held = None, False, False
+
+    def take_after(self, uses: Uses | None) -> None:
+        """Block the signals, if cells handle any after one that has used this; None: it may have used anything.
+
+        Raises nothing, whatever a handler raises meanwhile.
+        """
+        while uses is None:
+            try:
+                self._has_handlers = tuple(map(getsignal, _HANDLED)) != self._first
+                break
+            except BaseException:  # noqa: BLE001, S112 - see below
+                continue
+        self.take()
 
     def take(self) -> None:
-        """Block the signals, if cells handle any; raises nothing, whatever a handler raises meanwhile."""
-        while not self.is_held:
+        """Block the signals, if cells handled any when code of theirs last ended; raises nothing, as above."""
+        while self._has_handlers and not self.is_held:
             try:
-                if tuple(map(getsignal, _HANDLED)) == self._first:
-                    return
                 if self._before is None:
                     self._before = pthread_sigmask(SIG_BLOCK, ())
                 pthread_sigmask(SIG_BLOCK, _HANDLED)
