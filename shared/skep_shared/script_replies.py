@@ -118,9 +118,10 @@ class CellCommit:
     """One cell of a commit: the number of its first event, and those of its events that are not written yet.
 
     manifest: of the checkpoint after it; b"" if the one before still holds, as far as it did; HOLDS_AGAIN if it does
-    after cells of which it did not have the effects; NONE_MADE if no checkpoint could be made. blobs: chunks it names that are not stored;
-    with b"" for its content one that was stored for its sake, and has to be there still. written_bytes: of its events
-    that are written already, None if that isn't known; where they are few, the reply carries them too.
+    after cells of which it did not have the effects; NONE_MADE if no checkpoint could be made. blobs: chunks it names
+    that are not stored; with b"" for its content one that was stored for its sake, and has to be there still.
+    written_bytes: of its events that are written already, None if that isn't known; where they are few, the reply
+    carries them too.
     """
 
     cell_id: str

@@ -32,8 +32,8 @@ MAX_FAILURE_CHARS: Final = 1000
 class SavedState:
     """A snapshot whose chunks are stored: what the commit has to write. `manifest` is empty if nothing changed.
 
-    failure: why the process could make no checkpoint. kind: "void" for no snapshot, but a cell without any effect on the state; "last" for what a process leaves behind,
-    which is the checkpoint `seq`-`part`.
+    kind: "void" for no snapshot, but a cell without any effect on the state; "last" for what a process leaves behind,
+    which is the checkpoint `seq`-`part`. failure: why the process could make no checkpoint.
     """
 
     seq: int

@@ -186,8 +186,8 @@ class StateKeeping:
         key = self._host.scripts.keys.session(self._claim.session_id)
         first = await persist(lambda: self._host.redis.execute_command("HGET", key, "unsaved"), "unsaved")
         if first:
-            which = f"cell {int(first)} and those after it" if int(first) < self._journal.cursor else f"cell {int(first)}"
-            message = f"what {which} did to the names is lost: no checkpoint could be made, and their process has ended"
+            later = " and those after it" if int(first) < self._journal.cursor else ""
+            message = f"what cell {int(first)}{later} did is lost: no checkpoint could be made, and its process has ended"
             self._reporter.session_event("warning", category="checkpoint.behind", message=message)
             self._journal.go_on_without()
 

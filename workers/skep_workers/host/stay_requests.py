@@ -113,6 +113,7 @@ class StayRequests:
             self._operations.refuse(request, refusal)
             return
         self._journal.head = checkpoint
+        self._journal.go_on_without()
         self._reporter.session_event(
             "session.rolled_back", checkpoint=str(checkpoint), from_checkpoint=str(before), **ended.fields
         )

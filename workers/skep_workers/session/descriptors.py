@@ -105,7 +105,8 @@ def _moved(descriptor: int, lowest: int) -> int:
 
 def make_ends() -> Ends:
     """Make ends that lead nowhere, of descriptors high up."""
-    cells, control, snapshots = (socket.socket(fileno=moved_up(socket.socket(socket.AF_UNIX).detach())) for _ in range(3))
+    moved = [moved_up(socket.socket(socket.AF_UNIX).detach()) for _ in range(3)]
+    cells, control, snapshots = (socket.socket(fileno=descriptor) for descriptor in moved)
     read, write = os.pipe2(os.O_CLOEXEC)
     page = make_page()
     flushed = FlushedText(page)

@@ -136,7 +136,7 @@ class SessionMain:
                 self._answer_twin(self._wanted_twins.popleft())
 
     def _may_go_on(self) -> bool:
-        """Tell whether what user code has raised in the loop is no more than signals may do: else the loop is broken."""
+        """Tell whether user code raises no more in the loop than signals' handlers may: else the loop is broken."""
         now = monotonic()
         self._strays = deque((at for at in self._strays if now - at < STRAYS_SECONDS), maxlen=MOST_STRAYS)
         self._strays.append(now)

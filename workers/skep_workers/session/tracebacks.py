@@ -40,7 +40,7 @@ def describe_exception(exc: BaseException) -> tuple[str, str, str]:
 
 
 def is_raised_by_user(exc: BaseException) -> bool:
-    """Return whether an exception that came out of the event loop was raised in user code, of a signal's handler say."""
+    """Return whether an exception that came out of the event loop was raised in user code, a signal's handler say."""
     trace = exc.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next

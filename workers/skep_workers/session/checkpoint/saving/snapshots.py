@@ -441,7 +441,7 @@ class Snapshots:
         self._child = thread = NativeThread(attend, "skep-snapshot")
         try:
             thread.start()
-        except RuntimeError:  # no other thread is allowed: then the main one waits
+        except (RuntimeError, MemoryError):  # no other thread is allowed: then the main one waits
             attend()
 
     def _ask_stuck(self) -> dict[str, str]:
