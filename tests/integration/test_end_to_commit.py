@@ -286,8 +286,17 @@ async def test_a_tool_that_replaces_modules_and_functions_wherever_they_are_impo
     assert outcome.checkpoint is not None
 
 
+async def test_clocks_that_freezegun_has_stopped_stop_no_timeout_and_no_checkpoint(session):
+    frozen = "from freezegun import freeze_time\nimport datetime, time\nfr = freeze_time('2020-01-01'); fr.start()\n"
+    assert (await session.run(f"{frozen}datetime.date.today().isoformat()")).value == "2020-01-01"
+    assert (await session.run(f"import asyncio; await asyncio.sleep(0.01); time.sleep(0.01)\n{LARGE}")).ok
+    assert (await session.run("time.sleep(3600)", timeout=0.5)).status is skep.CellStatus.TIMED_OUT
+    hanging = "class Hangs:\n    def __getstate__(self): time.sleep(3600)\nhangs = Hangs()"
+    assert (await session.run(hanging)).checkpoint is not None  # after its deadline, without that variable
+    assert (await session.run("del hangs; fr.stop(); datetime.date.today().year > 2020")).value is True
+
+
 async def test_an_interrupt_ends_a_cell_under_gevent(session):
-    pytest.importorskip("gevent", reason="the greenlets are gevent's")
     assert (await session.run("import gevent.monkey; gevent.monkey.patch_all(); 1")).value == 1
     assert (await session.run("import asyncio; await asyncio.sleep(0); 2")).value == 2
     assert (await session.run(f"{LARGE}\n3")).value == 3
