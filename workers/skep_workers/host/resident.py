@@ -27,7 +27,7 @@ from skep_workers.host.journal import Journal
 from skep_workers.host.live_fork import NotLive
 from skep_workers.host.operations import HostOperations, OperationRequest
 from skep_workers.host.process import SessionProcess
-from skep_workers.host.reporter import CellRun, Reporter
+from skep_workers.host.reporter import CellRun, Reporter, last_time_ms
 from skep_workers.host.runs import CellRuns
 from skep_workers.host.session_processes import SessionProcesses
 from skep_workers.host.state_keeping import StateKeeping
@@ -134,7 +134,7 @@ class Resident:
                     group.create_task(self._keeping.prune(), name=f"shelf of {self.session_id}"),
                 ]
                 await self._keeping.load()
-                self._introduce()
+                await self._introduce()
                 self.intake.expect(self.claim.seq)
                 pending = await self._stay()
                 self._operations.waiting += self._requests.take_all()
@@ -236,7 +236,10 @@ class Resident:
         """End a drain: interrupt what runs, and leave to the next owner what doesn't end by that."""
         self._departure.hurry()
 
-    def _introduce(self) -> None:
+    async def _introduce(self) -> None:
+        if told := [seq for seq, _ in self.claim.said]:
+            events = self._host.scripts.keys.events(self.session_id)
+            self._reporter.go_on_after(told, await last_time_ms(self._host.reads, events))
         previous = self.claim.previous_owner
         if previous and previous != self._host.worker_id:
             reason = "the worker that had it died" if self.claim.losses else "it was released there"
