@@ -30,6 +30,7 @@ from skep_shared.limits import (
 )
 from skep_shared.models import CellSpec, SessionInfo, SessionOptions
 from skep_shared.script_replies import ControlStatus
+from skep_shared.states import PAGE_OF_VARIABLES
 from skep_shared.submission import append_cells, build_cell
 from skep_shared.values import encode_value
 
@@ -167,8 +168,12 @@ class Session:
 
     async def answer(self, text: str | None) -> bool:
         """Answer the running cell's input(); None is EOF. False if nothing runs. Raises NotFound, InvalidArgument."""
-        if text is not None and (not isinstance(text, str) or len(text.encode()) > MAX_ANSWER_BYTES):
-            raise InvalidArgument("text", text, f"a str of at most {MAX_ANSWER_BYTES} bytes, or None, is needed")
+        if text is not None:
+            # A lone surrogate becomes `?`, which the comparison finds: it can't be sent.
+            sent = text.encode("utf-8", "replace") if isinstance(text, str) else b""
+            if len(sent) > MAX_ANSWER_BYTES or sent.decode() != text:
+                limit = f"a str of valid Unicode and at most {MAX_ANSWER_BYTES} bytes, or None, is needed"
+                raise InvalidArgument("text", text, limit)
         return await self._control("answer", {} if text is None else {"x": text})
 
     async def complete(self, code: str, cursor: int | None = None) -> Completion:
@@ -179,17 +184,22 @@ class Session:
         check_code(code)
         place = len(code) if cursor is None else int(check_number("cursor", cursor, low=0, high=len(code)))
         found = await self._operate("complete", {"code": code, "cursor": place})
-        return Completion(tuple(found["matches"]), found["start"], found["end"])
+        return Completion(tuple(found["matches"]), found["start"], found["end"], found["left_out"])
 
     async def inspect(self, name: str) -> Inspection:
         """Give what is known of a dotted name, also while a cell runs. Raises as `complete` does."""
         found = await self._operate("inspect", {"name": check_code(name)})
         known = {field.name: found.get(field.name) for field in fields(Inspection)}
-        return Inspection(**known)
+        return Inspection(**known | {"cut": tuple(found.get("cut", ()))})
 
     async def variables(self) -> list[Variable]:
         """Give the names that cells have bound, also while a cell runs. Raises as `complete` does."""
-        return [Variable(**found) for found in await self._operate("variables", {})]
+        variables: list[Variable] = []
+        while True:
+            page = await self._operate("variables", {"start": len(variables)} if variables else {})
+            variables += [Variable(**found) for found in page]
+            if len(page) < PAGE_OF_VARIABLES:
+                return variables
 
     async def _control(self, kind: str, extra: dict[str, str | bytes | int]) -> bool:
         status = await self._link.request(self.id, kind, fields=extra)
