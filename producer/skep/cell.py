@@ -144,7 +144,7 @@ class Cell:
         return await self._control("cancel")
 
     async def _control(self, kind: str) -> bool:
-        status = await self._link.request(self.session_id, kind, cell_id=self.id)
+        status = (await self._link.request(self.session_id, kind, cell_id=self.id)).status
         if status is ControlStatus.UNKNOWN:
             raise NotFound("cell", self.id)
         return status in {ControlStatus.OK, ControlStatus.KEPT}

@@ -1,12 +1,12 @@
 """A handle on one session: what a service does with it."""
 
 import asyncio
-import contextlib
+import itertools
 import os
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import fields
 from datetime import datetime, timedelta
-from typing import Any, Final, TypedDict, Unpack
+from typing import Any, Final, Literal, TypedDict, Unpack
 
 from skep.cell import Cell
 from skep.checkpoints import Checkpoint, find_checkpoint, fork_session, list_checkpoints, name_checkpoint
@@ -37,7 +37,12 @@ from skep_shared.values import encode_value
 MAX_DEFER_SECONDS: Final = 366 * 86_400.0
 CLOSE_SECONDS: Final = 30.0
 OPERATION_SECONDS: Final = 20.0
-MAX_MOVES: Final = 5  # of a session, while it is asked for something
+LOOK_SECONDS: Final = 1.0  # between two looks whether the worker that is to answer still has the session
+MOVE_DELAYS: Final = (0.0, 0.005, 0.02, 0.05, 0.1, 0.25)  # before something is asked again that met a session leaving
+LEAVE_SECONDS: Final = 120.0  # that a session's process may take to save its state and leave
+HIBERNATE: Final = "hibernate"
+ROLLBACK: Final = "rollback"
+_ABOUT: Final[dict[str, Literal["stay"]]] = {HIBERNATE: "stay"}  # what no worker is to be found for
 
 
 class CellOptions(TypedDict, total=False):
@@ -202,37 +207,54 @@ class Session:
                 return variables
 
     async def _control(self, kind: str, extra: dict[str, str | bytes | int]) -> bool:
-        status = await self._link.request(self.id, kind, fields=extra)
+        status = (await self._link.request(self.id, kind, fields=extra)).status
         if status is ControlStatus.UNKNOWN:
             raise NotFound("session", self.id)
         return status is ControlStatus.OK
 
     async def _operate(self, kind: str, question: dict[str, object]) -> Any:
-        """Ask the session's owner for something that it answers."""
-        for _ in range(MAX_MOVES):
-            with contextlib.suppress(Moved):
-                return await self._operate_once(kind, question)
-        raise OperationFailed(f"the session was leaving its worker each of {MAX_MOVES} times that it was asked")
+        """Ask the session's owner for something that it answers; whoever it is by then, if it changes hands meanwhile.
 
-    async def _operate_once(self, kind: str, question: dict[str, object]) -> Any:
+        Raises NotFound, SessionClosed, OperationFailed, WaitTimeout, RedisUnavailable.
+        """
+        loop = asyncio.get_running_loop()
+        seconds = LEAVE_SECONDS if kind in {HIBERNATE, ROLLBACK} else OPERATION_SECONDS
+        ends_at = loop.time() + seconds
+        for delay in itertools.chain(MOVE_DELAYS, itertools.repeat(MOVE_DELAYS[-1])):
+            try:
+                return await self._operate_once(kind, question, seconds, ends_at)
+            except Moved:
+                if loop.time() + delay >= ends_at:
+                    reason = f"the session went from worker to worker for {seconds:g} s, and none answered"
+                    raise OperationFailed(f"{kind} of session {self.id!r}: {reason}") from None
+                await asyncio.sleep(delay)
+        raise AssertionError("the delays never end")
+
+    async def _operate_once(self, kind: str, question: dict[str, object], seconds: float, ends_at: float) -> Any:
+        loop, link = asyncio.get_running_loop(), self._link
         operation = self._replies.operation()
         extra: dict[str, str | bytes | int] = {
             "c": self._replies.client_id,
             "o": operation.id,
             "m": kind,
             "p": encode_value(question),
-            "d": str(OPERATION_SECONDS),
+            "d": str(max(0.0, round(ends_at - loop.time(), 3))),
         }
-        status = await self._link.request(self.id, "operate", about="process", fields=extra)
-        if status is ControlStatus.UNKNOWN:
+        sent = await link.request(self.id, "operate", about=_ABOUT.get(kind, "process"), fields=extra)
+        if sent.status is ControlStatus.UNKNOWN:
             raise NotFound("session", self.id)
-        if status is ControlStatus.IDLE:
+        if sent.status is ControlStatus.IDLE:
+            if kind == HIBERNATE:
+                return None  # no live worker has it
             raise SessionClosed(self.id)
-        try:
-            async with asyncio.timeout(OPERATION_SECONDS):
-                return await operation.result()
-        except TimeoutError:
-            raise WaitTimeout(f"{kind} of session {self.id!r}", OPERATION_SECONDS) from None
+        while not await operation.is_answered_within(min(LOOK_SECONDS, max(0.0, ends_at - loop.time()))):
+            if loop.time() >= ends_at:
+                raise WaitTimeout(f"{kind} of session {self.id!r}", seconds)
+            if not await link.is_owner(self.id, sent.owner):
+                if operation.reply.done():
+                    break
+                raise Moved  # with its worker: nobody is left to answer
+        return operation.result()
 
     async def checkpoints(self) -> AsyncIterator[Checkpoint]:
         """Yield the checkpoints that are kept, oldest first. Raises RedisUnavailable."""
@@ -252,7 +274,7 @@ class Session:
         Raises InvalidArgument, NotFound, OperationFailed, RedisUnavailable.
         """
         checkpoint = await find_checkpoint(self._link, self.id, checkpoint_id)
-        await self._operate("rollback", {"checkpoint": str(checkpoint)})
+        await self._operate(ROLLBACK, {"checkpoint": str(checkpoint)})
 
     async def fork(self, new_id: str, at: str | None = None) -> "Session":
         """Make a new session from a checkpoint of this one, by its id or name, by default the latest.
@@ -269,9 +291,11 @@ class Session:
         return [Session(self._link, self._replies, new_id) for new_id in ids]
 
     async def hibernate(self) -> None:
-        """Give the session's process up now; its next cell restores it. Raises as `rollback` does."""
-        if (await self.info()).owner_alive:
-            await self._operate("hibernate", {})
+        """Give the session's process up now; its next cell restores it. No worker has it when this returns.
+
+        Nothing may be running or waiting. Raises NotFound, OperationFailed, WaitTimeout, RedisUnavailable.
+        """
+        await self._operate(HIBERNATE, {})
 
     async def info(self) -> SessionInfo:
         """Give the session's state, owner, epoch, seq and cursor. Raises NotFound, RedisUnavailable."""

@@ -7,7 +7,7 @@ from skep_shared.frames import Done, Output
 from skep_shared.models import CellSpec
 from skep_workers.host.clock import RedisClock
 from skep_workers.host.intake import QueuedCell
-from skep_workers.host.reporter import CellRun, Reporter, last_time_ms
+from skep_workers.host.reporter import CellRun, Reporter, time_of_event
 
 
 class Journal:
@@ -98,4 +98,4 @@ async def test_the_time_of_the_last_event_is_read(page, time):
         async def execute_command(self, *_command):
             return page
 
-    assert await last_time_ms(Reads(), "events") == time
+    assert await time_of_event(Reads(), "events", 1) == time

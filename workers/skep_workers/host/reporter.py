@@ -50,9 +50,10 @@ class _Ended:
     last_at: int
 
 
-async def last_time_ms(reads: Commands, key: str) -> int:
-    """Return when the last event of a stream was, 0 if there is none that can be read."""
-    page = await persist(lambda: reads.execute_command("XREVRANGE", key, "+", "-", "COUNT", 1), "events")
+async def time_of_event(reads: Commands, key: str, number: int) -> int:
+    """Return when an event of a stream was, in ms; 0 if it is not there, or can't be read."""
+    event_id = f"{number}-0"
+    page = await persist(lambda: reads.execute_command("XRANGE", key, event_id, event_id, "COUNT", 1), "events")
     with contextlib.suppress(ValueError, KeyError, TypeError, msgpack.UnpackException):
         return int(msgpack.unpackb(page[0][1][1], unicode_errors="replace")["at"]) if page else 0
     return 0
