@@ -77,10 +77,14 @@ class Session:
         self._link = link
         self._replies = replies
         self._packed_options = (options or SessionOptions()).pack()
-        self.files: Final = SessionFiles(self.submit_many, self._operate)
+        self.files: Final = SessionFiles(link, self.submit_many, self._operate, self._create)
 
     def __repr__(self) -> str:
         return f"<Session {self.id!r}>"
+
+    async def _create(self) -> bool:
+        """Make the session if there is none of this id: there are files before its first cell."""
+        return await self._link.persist(lambda: self._link.scripts.open(self.id, self._packed_options))
 
     def cell(self, cell_id: str) -> Cell:
         """Give a handle on a cell that somebody submitted; no I/O."""

@@ -26,7 +26,7 @@ INLINE_CELLS: Final = 16  # of one submit
 class ClientScripts(ScriptCalls):
     """What whoever has a session's id may ask of it. All methods raise what the driver raises when Redis is away."""
 
-    sources = load_scripts("submit", "watch", "control", "close", "purge", "name", "fork")
+    sources = load_scripts("submit", "watch", "control", "close", "purge", "name", "fork", "open")
 
     async def submit(
         self,
@@ -85,6 +85,12 @@ class ClientScripts(ScriptCalls):
         status = ControlStatus(reply[0].decode())
         owner = reply[1].decode() if status is ControlStatus.OK else ""
         return Controlled(status, needs_activation=reply[1:] == [1], owner=owner)
+
+    async def open(self, session_id: str, options: bytes) -> bool:
+        """Make a session without cells; False if there is one of this id."""
+        k = self.keys
+        reply = await self._call("open", (k.session(session_id), k.sessions), (session_id, options))
+        return bool(reply[0] == b"OK")
 
     async def close(self, session_id: str) -> Closed:
         """Take no more cells, and end the session at once if nothing is pending and nobody owns it."""

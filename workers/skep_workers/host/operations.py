@@ -8,17 +8,23 @@ import asyncio
 import contextlib
 import itertools
 from collections import deque
-from collections.abc import Iterator
-from typing import Final
+from collections.abc import Callable, Iterator
+from typing import Any, Final
 
+from skep_shared.errors import OperationFailed
 from skep_shared.frames import Reply, Request
 from skep_shared.states import AnswerKind
-from skep_shared.values import encode_value
+from skep_shared.values import decode_value, encode_value
 from skep_workers.host.answers import Answers, OperationRequest
 
 MOST_WAITING: Final = 1000
 MOST_OPEN: Final = 32  # that a process is asked at a time; it refuses more than twice as many
+ANSWER_SECONDS: Final = 2.0  # for the process to say that it is late
 REMEMBERED: Final = 1000  # requests that are known should they come twice: their sender had lost the connection
+
+
+class ProcessGone(Exception):
+    """The process has ended before it answered."""
 
 
 class HostOperations:
@@ -30,6 +36,7 @@ class HostOperations:
         self._open: dict[int, OperationRequest] = {}
         self._settled = asyncio.Event()
         self._settled.set()
+        self._calls: dict[int, asyncio.Future[Reply]] = {}
         self._known: deque[str] = deque(maxlen=REMEMBERED)
         self.waiting: deque[OperationRequest] = deque()  # for a process, or for room there
 
@@ -58,11 +65,31 @@ class HostOperations:
 
     def end(self, reply: Reply) -> None:
         """Take the process's answer."""
+        call = self._calls.pop(reply.operation, None)
+        if call is not None and not call.done():
+            call.set_result(reply)
         request = self._open.pop(reply.operation, None)
         if request is not None:
             self._answers.add(request, AnswerKind.ERROR if reply.is_error else AnswerKind.RESULT, reply.payload)
         if not self._open:
             self._settled.set()
+
+    async def call(self, send: Callable[[Request], None], kind: str, question: object, seconds: float) -> Any:
+        """Ask the process for something of the host's own. Raises OperationFailed, ProcessGone."""
+        number = next(self._numbers)
+        answer: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+        self._calls[number] = answer
+        send(Request(number, kind, encode_value(question), seconds))
+        try:
+            async with asyncio.timeout(seconds + ANSWER_SECONDS):
+                reply = await answer
+        except TimeoutError:
+            raise OperationFailed(f"{kind}: the session's process has not answered for {seconds:g} s") from None
+        finally:
+            self._calls.pop(number, None)
+        if reply.is_error:
+            raise OperationFailed(str(decode_value(reply.payload)))
+        return decode_value(reply.payload)
 
     def answer(self, request: OperationRequest, result: object) -> None:
         """Answer an operation that the host has done itself."""
@@ -99,6 +126,9 @@ class HostOperations:
                 await self._settled.wait()
 
     def _take_open(self) -> list[OperationRequest]:
+        for call in self._calls.values():
+            if not call.done():
+                call.set_exception(ProcessGone)
         requests, self._open = self._open, {}
         self._settled.set()
         return list(requests.values())

@@ -33,6 +33,8 @@ from skep_workers.host.runs import CellRuns
 from skep_workers.host.session_processes import SessionProcesses
 from skep_workers.host.state_keeping import StateKeeping
 from skep_workers.host.stay_requests import KINDS, StayRequests
+from skep_workers.host.uploads import KIND as UPLOAD_KIND
+from skep_workers.host.uploads import Uploads
 
 log = structlog.get_logger()
 
@@ -80,6 +82,7 @@ class Resident:
             self.intake, self._runs, self._journal, self._reporter, self._keeping, self._processes, self._changed
         )
         self._departure = Departure(host, claim, parts)
+        self._uploads = Uploads(host, parts, self._operations, self._changed.set)
         self._requests = StayRequests(claim, host.scripts, parts, self._operations, self._departure, self.hibernate)
         for seq, kind in claim.requests:
             (self.interrupt if kind == "interrupt" else self.cancel)(seq)
@@ -108,7 +111,8 @@ class Resident:
     @property
     def is_idle(self) -> bool:
         """Tell whether no cell runs, waits, is still to come in, or is being saved and committed."""
-        return not self._requests.has_cells and not self._requests and self._journal.unwritten_bytes == 0
+        is_asked = bool(self._requests) or bool(self._uploads)
+        return not self._requests.has_cells and not is_asked and self._journal.unwritten_bytes == 0
 
     async def works(self, patience_seconds: float) -> bool:
         """Return whether the process works while no cell runs; one that does not answer in time counts as working."""
@@ -131,6 +135,7 @@ class Resident:
                 self._writers = [
                     group.create_task(self._journal.run(), name=f"journal of {self.session_id}"),
                     group.create_task(self.intake.run(), name=f"intake of {self.session_id}"),
+                    group.create_task(self._uploads.run(), name=f"uploads of {self.session_id}"),
                     group.create_task(self._keeping.store(), name=f"checkpoints of {self.session_id}"),
                     group.create_task(self._keeping.prune(), name=f"shelf of {self.session_id}"),
                 ]
@@ -154,6 +159,7 @@ class Resident:
                 await self._leave()
             finally:
                 self._is_over = True
+                self._operations.waiting += self._uploads.take_all()
                 self._requests.end(is_released=self._state is ResidentState.RELEASED)
                 self._operations.send_back()
         return pending
@@ -179,6 +185,8 @@ class Resident:
             self._operations.send_back()
         elif request.kind in KINDS:
             self._requests.add(request, is_leaving=self.is_leaving)
+        elif request.kind == UPLOAD_KIND and not self.is_leaving:
+            self._uploads.add(request)
         else:
             self._operations.add(request)
             self._hand_over()
@@ -282,7 +290,8 @@ class Resident:
                 continue
             if self._state is ResidentState.DRAINING:
                 return self._released(await self._departure.release_when_quiet())
-            if self._state is ResidentState.CLAIMED and (self.intake.waiting or self._operations.waiting):
+            is_wanted = self.intake.waiting or self._operations.waiting or self._uploads
+            if self._state is ResidentState.CLAIMED and is_wanted:
                 try:
                     await self._start_process()
                     failed_starts = 0
@@ -305,6 +314,7 @@ class Resident:
             raise
         self._step(ResidentStep.HELLO)
         self._runs.attach(process)
+        self._uploads.attach(process)
         self._hand_over()
         self._on_cells()
 
@@ -322,7 +332,7 @@ class Resident:
         return process
 
     def _on_saved(self, state: SavedState) -> None:
-        self._runs.on_saved(self._departure.numbered(state))
+        self._runs.on_saved(self._departure.numbered(self._uploads.amend(state)))
         self._changed.set()
 
     def _on_checkpoint(self, checkpoint: CheckpointId, manifest: bytes) -> None:
@@ -334,6 +344,7 @@ class Resident:
         if self.intake.waiting:
             self._runs.refuse_next(CellStatus.CRASHED, "StartError", reason)
         self._operations.give_up(reason)
+        self._uploads.fail(reason)
 
     def _on_frame(self, frame: Frame) -> None:
         if isinstance(frame, Reply):
@@ -364,6 +375,7 @@ class Resident:
         self._keeping.ended(cause)
         if self._runs.is_saving and not is_wanted:
             self._keeping.drop()  # what it sent last belongs to cells that will run again
+        self._uploads.detach()
         if is_wanted or self.is_leaving:
             self._operations.take_back()
         self._operations.abandon(f"the session process ended: {cause}")

@@ -118,7 +118,7 @@ class StayRequests:
         if before is None:
             self._operations.refuse(request, refusal)
             return
-        self._journal.head = checkpoint
+        self._journal.head = self._keeping.head = checkpoint
         self._reporter.session_event(
             "session.rolled_back", checkpoint=str(checkpoint), from_checkpoint=str(before), **ended.fields
         )

@@ -301,7 +301,11 @@ class Engine:
         detected, self._router.counters = dict(self._router.counters), Counter()
         done = Done(cell.seq, cell.attempt, ending.status, run_us, mode, detected)
         saved = self._keeper.after_cell(cell.seq, _uses(prepared, ending)) if self._keeper is not None else []
-        self._link.send(*(() if ending.frame is None else (ending.frame,)), done, *saved)
+        lost = self._keeper.files_not_saved() if self._keeper is not None else ""
+        said = () if ending.frame is None else (ending.frame,)
+        if lost:
+            said = (*said, Notice(cell.seq, cell.attempt, "files.not_saved", lost))
+        self._link.send(*said, done, *saved)
         self._link.end_cell()
 
 
