@@ -151,3 +151,30 @@ async def test_an_operation_on_a_session_that_is_closed_meanwhile_says_so(sessio
     assert {type(result) for result in results[1:]} <= {list, skep.SessionClosed}
     with pytest.raises(skep.SessionClosed):
         await session.variables()
+
+
+async def test_none_of_a_thousand_operations_hangs_while_workers_come_and_go(shard, start_worker):
+    workers = [await start_worker(), await start_worker()]
+    sessions = [shard.session(f"s{number}") for number in range(10)]
+    await asyncio.gather(*(session.run("x = 1") for session in sessions))
+    kinds = [
+        lambda session: session.variables(),
+        lambda session: session.files.list(),
+        lambda session: session.inspect("x"),
+        lambda session: session.files.put("f", b"kept"),
+        lambda session: session.hibernate(),
+        lambda session: session.rollback("1-0"),
+    ]
+
+    async def operate(first):
+        for number in range(first, 1000, 50):
+            await kinds[number % len(kinds)](sessions[number % len(sessions)])
+
+    async def replace_workers():
+        for end in ("stop", "kill", "stop"):
+            workers.append(await start_worker())
+            await getattr(workers.pop(0), end)()
+
+    await asyncio.gather(replace_workers(), *(operate(first) for first in range(50)))
+    for session in sessions:
+        assert (await session.run("x")).value == 1
