@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final
 from redis.exceptions import ResponseError
 
 from skep.link import ShardLink
+from skep.operations import PUT
 from skep_shared.connection import is_out_of_memory
 from skep_shared.errors import InvalidArgument, NotFound, OperationFailed, RedisFull
 from skep_shared.states import PAGE_OF_FILES
@@ -94,10 +95,10 @@ class SessionFiles:
                     "size": len(data),
                 }
                 try:
-                    answer = await self._operate("files.put", question)
+                    answer = await self._operate(PUT, question)
                 except NotFound:
                     await self._create()
-                    answer = await self._operate("files.put", question)
+                    answer = await self._operate(PUT, question)
                 offset += len(data)
                 if answer != offset:
                     return False

@@ -1,24 +1,24 @@
 """A handle on one session: what a service does with it."""
 
 import asyncio
-import itertools
 import os
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import fields
 from datetime import datetime, timedelta
-from typing import Any, Final, Literal, TypedDict, Unpack
+from typing import Final, TypedDict, Unpack
 
 from skep.cell import Cell
 from skep.checkpoints import Checkpoint, find_checkpoint, fork_session, list_checkpoints, name_checkpoint
 from skep.files import SessionFiles
 from skep.inspection import Completion, Inspection, Variable
 from skep.link import ShardLink
+from skep.operations import HIBERNATE, ROLLBACK, Operations
 from skep.outcome import CellFold, Outcome
 from skep.reader import check_event_id, followed_events, stored_events
-from skep.replies import Moved, ReplyReader
+from skep.replies import ReplyReader
 from skep_shared.activation import enqueue_cell
 from skep_shared.connection import CONNECTION_ERRORS, unavailable
-from skep_shared.errors import InvalidArgument, NotFound, OperationFailed, SessionClosed, WaitTimeout
+from skep_shared.errors import InvalidArgument, NotFound, WaitTimeout
 from skep_shared.events import CellQueued, Event, ResetEvent, SessionClosedEvent, TrimmedEvent
 from skep_shared.limits import (
     MAX_ANSWER_BYTES,
@@ -32,17 +32,9 @@ from skep_shared.models import CellSpec, SessionInfo, SessionOptions
 from skep_shared.script_replies import ControlStatus
 from skep_shared.states import PAGE_OF_VARIABLES
 from skep_shared.submission import append_cells, build_cell
-from skep_shared.values import encode_value
 
 MAX_DEFER_SECONDS: Final = 366 * 86_400.0
 CLOSE_SECONDS: Final = 30.0
-OPERATION_SECONDS: Final = 20.0
-LOOK_SECONDS: Final = 1.0  # between two looks whether the worker that is to answer still has the session
-MOVE_DELAYS: Final = (0.0, 0.005, 0.02, 0.05, 0.1, 0.25)  # before something is asked again that met a session leaving
-LEAVE_SECONDS: Final = 120.0  # that a session's process may take to save its state and leave
-HIBERNATE: Final = "hibernate"
-ROLLBACK: Final = "rollback"
-_ABOUT: Final[dict[str, Literal["stay"]]] = {HIBERNATE: "stay"}  # what no worker is to be found for
 
 
 class CellOptions(TypedDict, total=False):
@@ -77,6 +69,7 @@ class Session:
         self._link = link
         self._replies = replies
         self._packed_options = (options or SessionOptions()).pack()
+        self._operate = Operations(link, replies, self.id).ask
         self.files: Final = SessionFiles(link, self.submit_many, self._operate, self._create)
 
     def __repr__(self) -> str:
@@ -215,50 +208,6 @@ class Session:
         if status is ControlStatus.UNKNOWN:
             raise NotFound("session", self.id)
         return status is ControlStatus.OK
-
-    async def _operate(self, kind: str, question: dict[str, object]) -> Any:
-        """Ask the session's owner for something that it answers; whoever it is by then, if it changes hands meanwhile.
-
-        Raises NotFound, SessionClosed, OperationFailed, WaitTimeout, RedisUnavailable.
-        """
-        loop = asyncio.get_running_loop()
-        seconds = LEAVE_SECONDS if kind in {HIBERNATE, ROLLBACK} else OPERATION_SECONDS
-        ends_at = loop.time() + seconds
-        for delay in itertools.chain(MOVE_DELAYS, itertools.repeat(MOVE_DELAYS[-1])):
-            try:
-                return await self._operate_once(kind, question, seconds, ends_at)
-            except Moved:
-                if loop.time() + delay >= ends_at:
-                    reason = f"the session went from worker to worker for {seconds:g} s, and none answered"
-                    raise OperationFailed(f"{kind} of session {self.id!r}: {reason}") from None
-                await asyncio.sleep(delay)
-        raise AssertionError("the delays never end")
-
-    async def _operate_once(self, kind: str, question: dict[str, object], seconds: float, ends_at: float) -> Any:
-        loop, link = asyncio.get_running_loop(), self._link
-        operation = self._replies.operation()
-        extra: dict[str, str | bytes | int] = {
-            "c": self._replies.client_id,
-            "o": operation.id,
-            "m": kind,
-            "p": encode_value(question),
-            "d": str(max(0.0, round(ends_at - loop.time(), 3))),
-        }
-        sent = await link.request(self.id, "operate", about=_ABOUT.get(kind, "process"), fields=extra)
-        if sent.status is ControlStatus.UNKNOWN:
-            raise NotFound("session", self.id)
-        if sent.status is ControlStatus.IDLE:
-            if kind == HIBERNATE:
-                return None  # no live worker has it
-            raise SessionClosed(self.id)
-        while not await operation.is_answered_within(min(LOOK_SECONDS, max(0.0, ends_at - loop.time()))):
-            if loop.time() >= ends_at:
-                raise WaitTimeout(f"{kind} of session {self.id!r}", seconds)
-            if not await link.is_owner(self.id, sent.owner):
-                if operation.reply.done():
-                    break
-                raise Moved  # with its worker: nobody is left to answer
-        return operation.result()
 
     async def checkpoints(self) -> AsyncIterator[Checkpoint]:
         """Yield the checkpoints that are kept, oldest first. Raises RedisUnavailable."""
