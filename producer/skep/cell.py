@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from skep.link import ShardLink
 from skep.outcome import Outcome
-from skep.reader import followed_events, stored_events
+from skep.reader import check_event_id, followed_events, stored_events
 from skep.replies import ReplyReader, Ticket
 from skep_shared.errors import EventsTrimmed, NotFound, WaitTimeout
 from skep_shared.events import CellFinished, CellQueued, Event, ResetEvent, TrimmedEvent, event_number
@@ -71,11 +71,14 @@ class Cell:
         except TimeoutError as exc:
             raise WaitTimeout(f"the end of cell {self.id!r} of session {self.session_id!r}", seconds) from exc
 
-    async def events(self) -> AsyncIterator[Event]:
-        """Yield the cell's events from its first one on, live; ends after its cell.finished.
+    async def events(self, after: str = "0-0") -> AsyncIterator[Event]:
+        """Yield the cell's events behind the id `after`, live; ends after its cell.finished.
 
-        Where Redis went back, `events.reset` says so. Raises NotFound, CellForgotten, EventsTrimmed, RedisUnavailable.
+        `after` is the id of an event that was read before, of this cell or another of its session: a reader that comes
+        back goes on there. Where Redis went back, `events.reset` says so. Raises InvalidArgument, NotFound,
+        CellForgotten, EventsTrimmed (of those behind `after`), RedisUnavailable.
         """
+        seen = check_event_id("after", after)
         await self._locate()
         if self._is_deferred:  # not in the session yet: where its events will begin isn't known
             await self._ticket.wait()
@@ -83,14 +86,17 @@ class Cell:
         if self._ticket.reply.done() and not self._ticket.reply.cancelled():
             placed = self._ticket.reply.result().placed
         if placed is not None and placed.first_event is not None:
-            source = stored_events(self._link, self.session_id, placed.first_event - 1, placed.final_event)
+            if placed.final_event is not None and seen >= placed.final_event:
+                return
+            start = max(placed.first_event - 1, seen)
+            source = stored_events(self._link, self.session_id, start, placed.final_event)
         else:
-            source = self._followed(await self._first_look(placed))
+            source = self._followed(max(await self._first_look(placed), seen))
         while True:
             reset: ResetEvent | None = None
             async for event in source:
                 if isinstance(event, TrimmedEvent):
-                    await self._check_floor(event_number(event.floor))
+                    await self._check_floor(event_number(event.floor), seen)
                 elif isinstance(event, ResetEvent):
                     reset = event
                     break
@@ -103,6 +109,7 @@ class Cell:
             self._ticket.reopen()  # it may be pending again
             await self._make_sure()
             yield reset
+            seen = min(seen, event_number(reset.last))
             source = self._followed(event_number(reset.last))
 
     def _followed(self, after: int) -> AsyncIterator[Event]:
@@ -115,12 +122,14 @@ class Cell:
         if self._ticket.has_failed:
             self._ticket.reply.result()
 
-    async def _check_floor(self, floor: int) -> None:
-        """Make sure that none of this cell's events are among those that are trimmed."""
+    async def _check_floor(self, floor: int, seen: int) -> None:
+        """Make sure that none of this cell's events behind `seen` are among those that are trimmed."""
         await self._make_sure()
         if self._ticket.reply.done():
-            first = self._ticket.reply.result().placed.first_event
-            if first is not None and first < floor:
+            placed = self._ticket.reply.result().placed
+            first = placed.first_event
+            is_wanted = placed.final_event is None or seen < placed.final_event
+            if first is not None and is_wanted and max(first, seen + 1) < floor:
                 raise EventsTrimmed(self.session_id, self.id, first, floor)
 
     async def interrupt(self) -> bool:
@@ -135,7 +144,7 @@ class Cell:
         return await self._control("cancel")
 
     async def _control(self, kind: str) -> bool:
-        status = await self._link.request(self.session_id, kind, cell_id=self.id)
+        status = (await self._link.request(self.session_id, kind, cell_id=self.id)).status
         if status is ControlStatus.UNKNOWN:
             raise NotFound("cell", self.id)
         return status in {ControlStatus.OK, ControlStatus.KEPT}

@@ -18,7 +18,7 @@ from skep_shared.script_replies import ForkSource, ForkStatus, NameStatus
 
 PAGE_CHECKPOINTS: Final = 100
 MAX_TRIES: Final = 3
-_CHECKPOINT_ID: Final = re.compile(r"[1-9][0-9]{0,15}-[0-9]{1,9}")
+_CHECKPOINT_ID: Final = re.compile(r"[1-9][0-9]{0,15}-[0-9]{1,9}|0-[1-9][0-9]{0,8}")
 
 
 @dataclass(frozen=True, slots=True)

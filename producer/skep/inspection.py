@@ -5,16 +5,17 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """What could stand between `start` and `end` (in characters)."""
+    """What could stand between `start` and `end` (in characters). left_out: how many more there are than were sent."""
 
     matches: tuple[str, ...]
     start: int
     end: int
+    left_out: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Inspection:
-    """What is known of a name; what there isn't is None."""
+    """What is known of a name; what there isn't is None. cut: which of these texts are not whole."""
 
     found: bool
     name: str
@@ -24,6 +25,7 @@ class Inspection:
     file: str | None = None
     source: str | None = None
     repr: str | None = None
+    cut: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,7 @@ from skep_shared.connection import (
 from skep_shared.errors import SkepError, WaitTimeout
 from skep_shared.keys import Keys
 from skep_shared.lane import Lane
-from skep_shared.script_replies import ControlStatus
+from skep_shared.script_replies import Controlled, ControlStatus
 from skep_shared.settings import Settings
 
 T = TypeVar("T")
@@ -102,9 +102,9 @@ class ShardLink:
         kind: str,
         *,
         cell_id: str = "",
-        about: Literal["cell", "process"] = "cell",
+        about: Literal["cell", "process", "stay"] = "cell",
         fields: Mapping[str, str | bytes | int] | None = None,
-    ) -> ControlStatus:
+    ) -> Controlled:
         """Send a request to the session's owner; if it has none, have one found and ask again.
 
         Raises WaitTimeout after OWNER_SECONDS without an owner, RedisUnavailable.
@@ -120,10 +120,16 @@ class ShardLink:
                     if sent.needs_activation:
                         await self.activate(session_id)
                     if sent.status is not ControlStatus.ABSENT:
-                        return sent.status
+                        return sent
         except TimeoutError:
             raise WaitTimeout(f"an owner of session {session_id!r}", OWNER_SECONDS) from None
         raise AssertionError("the delays never end")
+
+    async def is_owner(self, session_id: str, worker_id: str) -> bool:
+        """Return whether this worker lives and has the session. Raises RedisUnavailable."""
+        session, marker = self.keys.session(session_id), self.keys.worker(worker_id)
+        owner = await self.persist(lambda: self.redis.execute_command("HGET", session, "owner"))
+        return owner == worker_id.encode() and bool(await self.persist(lambda: self.redis.exists(marker)))
 
     def follow_stream(self, key: str, after: str, *, owned_by: str) -> AsyncGenerator[Page, None]:
         """Yield pages of (id, [field, value, …]) behind `after`, for ever.

@@ -26,7 +26,6 @@ from skep_shared.events import (
     WarningEvent,
 )
 from skep_shared.states import CellStatus
-from skep_shared.values import decode_value
 
 _ERROR_CLASSES: Final[dict[CellStatus, type[CellError]]] = {
     CellStatus.FAILED: CellFailed,
@@ -53,7 +52,8 @@ class CellFault:
 class Outcome:
     """How a cell ended and what it gave.
 
-    value: the last expression's value if it is plain data, else its repr; None if there was none.
+    value: the last expression's value if it is plain data, else its repr (`value_is_repr`); None if there was none. A
+    NumPy scalar is a number. warnings name a limit that the value was over.
     result: its MIME bundle. display: the bundles of display(), in order. text: stdout and stderr as written.
     checkpoint: the id of the state after it; None if none is kept, or none could be made, which `warnings` tells.
     queued_ms: submit to start. run_ms: the code itself. commit_ms: the end of the code to the sending of the commit.
@@ -74,6 +74,7 @@ class Outcome:
     queued_ms: float = 0.0
     run_ms: float = 0.0
     commit_ms: float = 0.0
+    value_is_repr: bool = False
 
     @property
     def ok(self) -> bool:
@@ -149,10 +150,8 @@ class CellFold:
         end = self.finished
         if end is None or end.seq is None:
             raise ValueError(f"cell {self.cell_id!r} has not finished")
-        value: Any = None
         result = self._result
-        if result is not None:
-            value = decode_value(result.data) if result.data is not None else result.bundle.get("text/plain")
+        value, is_repr = result.decoded() if result is not None else (None, False)
         error = self._error
         return Outcome(
             session_id=self.session_id,
@@ -170,6 +169,7 @@ class CellFold:
             queued_ms=end.queued_ms,
             run_ms=end.run_ms,
             commit_ms=end.commit_ms,
+            value_is_repr=is_repr,
         )
 
 

@@ -110,9 +110,14 @@ class Operation:
             self.reply.set_exception(exc)
             self.reply.exception()  # seen: nobody may be waiting
 
-    async def result(self) -> Any:
-        """Wait for the result. Raises OperationFailed, Moved."""
-        kind, payload = await self.reply
+    async def is_answered_within(self, seconds: float) -> bool:
+        """Wait for the answer, at most so long."""
+        await asyncio.wait([self.reply], timeout=seconds)
+        return self.reply.done()
+
+    def result(self) -> Any:
+        """Return the result, once it is answered. Raises OperationFailed, Moved."""
+        kind, payload = self.reply.result()
         if kind is AnswerKind.MOVED:
             raise Moved
         if kind is AnswerKind.ERROR:

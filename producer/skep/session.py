@@ -1,24 +1,24 @@
 """A handle on one session: what a service does with it."""
 
 import asyncio
-import contextlib
 import os
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import fields
 from datetime import datetime, timedelta
-from typing import Any, Final, TypedDict, Unpack
+from typing import Final, TypedDict, Unpack
 
 from skep.cell import Cell
 from skep.checkpoints import Checkpoint, find_checkpoint, fork_session, list_checkpoints, name_checkpoint
 from skep.files import SessionFiles
 from skep.inspection import Completion, Inspection, Variable
 from skep.link import ShardLink
+from skep.operations import HIBERNATE, ROLLBACK, Operations
 from skep.outcome import CellFold, Outcome
 from skep.reader import check_event_id, followed_events, stored_events
-from skep.replies import Moved, ReplyReader
+from skep.replies import ReplyReader
 from skep_shared.activation import enqueue_cell
 from skep_shared.connection import CONNECTION_ERRORS, unavailable
-from skep_shared.errors import InvalidArgument, NotFound, OperationFailed, SessionClosed, WaitTimeout
+from skep_shared.errors import InvalidArgument, NotFound, WaitTimeout
 from skep_shared.events import CellQueued, Event, ResetEvent, SessionClosedEvent, TrimmedEvent
 from skep_shared.limits import (
     MAX_ANSWER_BYTES,
@@ -30,13 +30,11 @@ from skep_shared.limits import (
 )
 from skep_shared.models import CellSpec, SessionInfo, SessionOptions
 from skep_shared.script_replies import ControlStatus
+from skep_shared.states import PAGE_OF_VARIABLES
 from skep_shared.submission import append_cells, build_cell
-from skep_shared.values import encode_value
 
 MAX_DEFER_SECONDS: Final = 366 * 86_400.0
 CLOSE_SECONDS: Final = 30.0
-OPERATION_SECONDS: Final = 20.0
-MAX_MOVES: Final = 5  # of a session, while it is asked for something
 
 
 class CellOptions(TypedDict, total=False):
@@ -71,10 +69,15 @@ class Session:
         self._link = link
         self._replies = replies
         self._packed_options = (options or SessionOptions()).pack()
-        self.files: Final = SessionFiles(self.submit_many, self._operate)
+        self._operate = Operations(link, replies, self.id).ask
+        self.files: Final = SessionFiles(link, self.submit_many, self._operate, self._create)
 
     def __repr__(self) -> str:
         return f"<Session {self.id!r}>"
+
+    async def _create(self) -> bool:
+        """Make the session if there is none of this id: there are files before its first cell."""
+        return await self._link.persist(lambda: self._link.scripts.open(self.id, self._packed_options))
 
     def cell(self, cell_id: str) -> Cell:
         """Give a handle on a cell that somebody submitted; no I/O."""
@@ -167,8 +170,12 @@ class Session:
 
     async def answer(self, text: str | None) -> bool:
         """Answer the running cell's input(); None is EOF. False if nothing runs. Raises NotFound, InvalidArgument."""
-        if text is not None and (not isinstance(text, str) or len(text.encode()) > MAX_ANSWER_BYTES):
-            raise InvalidArgument("text", text, f"a str of at most {MAX_ANSWER_BYTES} bytes, or None, is needed")
+        if text is not None:
+            # A lone surrogate becomes `?`, which the comparison finds: it can't be sent.
+            sent = text.encode("utf-8", "replace") if isinstance(text, str) else b""
+            if len(sent) > MAX_ANSWER_BYTES or sent.decode() != text:
+                limit = f"a str of valid Unicode and at most {MAX_ANSWER_BYTES} bytes, or None, is needed"
+                raise InvalidArgument("text", text, limit)
         return await self._control("answer", {} if text is None else {"x": text})
 
     async def complete(self, code: str, cursor: int | None = None) -> Completion:
@@ -179,50 +186,28 @@ class Session:
         check_code(code)
         place = len(code) if cursor is None else int(check_number("cursor", cursor, low=0, high=len(code)))
         found = await self._operate("complete", {"code": code, "cursor": place})
-        return Completion(tuple(found["matches"]), found["start"], found["end"])
+        return Completion(tuple(found["matches"]), found["start"], found["end"], found["left_out"])
 
     async def inspect(self, name: str) -> Inspection:
         """Give what is known of a dotted name, also while a cell runs. Raises as `complete` does."""
         found = await self._operate("inspect", {"name": check_code(name)})
         known = {field.name: found.get(field.name) for field in fields(Inspection)}
-        return Inspection(**known)
+        return Inspection(**known | {"cut": tuple(found.get("cut", ()))})
 
     async def variables(self) -> list[Variable]:
         """Give the names that cells have bound, also while a cell runs. Raises as `complete` does."""
-        return [Variable(**found) for found in await self._operate("variables", {})]
+        variables: list[Variable] = []
+        while True:
+            page = await self._operate("variables", {"start": len(variables)} if variables else {})
+            variables += [Variable(**found) for found in page]
+            if len(page) < PAGE_OF_VARIABLES:
+                return variables
 
     async def _control(self, kind: str, extra: dict[str, str | bytes | int]) -> bool:
-        status = await self._link.request(self.id, kind, fields=extra)
+        status = (await self._link.request(self.id, kind, fields=extra)).status
         if status is ControlStatus.UNKNOWN:
             raise NotFound("session", self.id)
         return status is ControlStatus.OK
-
-    async def _operate(self, kind: str, question: dict[str, object]) -> Any:
-        """Ask the session's owner for something that it answers."""
-        for _ in range(MAX_MOVES):
-            with contextlib.suppress(Moved):
-                return await self._operate_once(kind, question)
-        raise OperationFailed(f"the session was leaving its worker each of {MAX_MOVES} times that it was asked")
-
-    async def _operate_once(self, kind: str, question: dict[str, object]) -> Any:
-        operation = self._replies.operation()
-        extra: dict[str, str | bytes | int] = {
-            "c": self._replies.client_id,
-            "o": operation.id,
-            "m": kind,
-            "p": encode_value(question),
-            "d": str(OPERATION_SECONDS),
-        }
-        status = await self._link.request(self.id, "operate", about="process", fields=extra)
-        if status is ControlStatus.UNKNOWN:
-            raise NotFound("session", self.id)
-        if status is ControlStatus.IDLE:
-            raise SessionClosed(self.id)
-        try:
-            async with asyncio.timeout(OPERATION_SECONDS):
-                return await operation.result()
-        except TimeoutError:
-            raise WaitTimeout(f"{kind} of session {self.id!r}", OPERATION_SECONDS) from None
 
     async def checkpoints(self) -> AsyncIterator[Checkpoint]:
         """Yield the checkpoints that are kept, oldest first. Raises RedisUnavailable."""
@@ -242,7 +227,7 @@ class Session:
         Raises InvalidArgument, NotFound, OperationFailed, RedisUnavailable.
         """
         checkpoint = await find_checkpoint(self._link, self.id, checkpoint_id)
-        await self._operate("rollback", {"checkpoint": str(checkpoint)})
+        await self._operate(ROLLBACK, {"checkpoint": str(checkpoint)})
 
     async def fork(self, new_id: str, at: str | None = None) -> "Session":
         """Make a new session from a checkpoint of this one, by its id or name, by default the latest.
@@ -259,9 +244,11 @@ class Session:
         return [Session(self._link, self._replies, new_id) for new_id in ids]
 
     async def hibernate(self) -> None:
-        """Give the session's process up now; its next cell restores it. Raises as `rollback` does."""
-        if (await self.info()).owner_alive:
-            await self._operate("hibernate", {})
+        """Give the session's process up now; its next cell restores it. No worker has it when this returns.
+
+        Nothing may be running or waiting. Raises NotFound, OperationFailed, WaitTimeout, RedisUnavailable.
+        """
+        await self._operate(HIBERNATE, {})
 
     async def info(self) -> SessionInfo:
         """Give the session's state, owner, epoch, seq and cursor. Raises NotFound, RedisUnavailable."""

@@ -1,8 +1,8 @@
 """The ids of checkpoints.
 
 The checkpoint after the cell of seq 17 is `17-0`. A process that leaves its worker saves what tasks and threads have
-done since that cell as `17-1`, and the next process that leaves before cell 18 as `17-2`. A checkpoint never changes:
-names and forks refer to it.
+done since that cell as `17-1`, and the next process that leaves before cell 18 as `17-2`. A file that is put into the
+session makes one, too: `0-1` before the first cell. A checkpoint never changes: names and forks refer to it.
 
 In Redis a head, a name or a pin is `17` or `17-1`: without the part where that is 0, as versions before wrote it.
 """
@@ -24,7 +24,7 @@ class CheckpointId(NamedTuple):
 
     def __bool__(self) -> bool:
         """Return False for `NO_CHECKPOINT`."""
-        return self.seq > 0
+        return self.seq > 0 or self.part > 0
 
     @property
     def stored(self) -> str:

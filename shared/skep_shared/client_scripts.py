@@ -26,7 +26,7 @@ INLINE_CELLS: Final = 16  # of one submit
 class ClientScripts(ScriptCalls):
     """What whoever has a session's id may ask of it. All methods raise what the driver raises when Redis is away."""
 
-    sources = load_scripts("submit", "watch", "control", "close", "purge", "name", "fork")
+    sources = load_scripts("submit", "watch", "control", "close", "purge", "name", "fork", "open")
 
     async def submit(
         self,
@@ -72,17 +72,25 @@ class ClientScripts(ScriptCalls):
         kind: str,
         *,
         cell_id: str = "",
-        about: Literal["cell", "process"] = "cell",
+        about: Literal["cell", "process", "stay"] = "cell",
         fields: Mapping[str, str | bytes | int] | None = None,
     ) -> Controlled:
-        """Send a request to the session's owner: about a cell ('' = the one that runs then) or its process."""
+        """Send a request to the session's owner: about a cell ('' = the one that runs), its process or its stay."""
         k = self.keys
         keys = (k.session(session_id), k.ids(session_id), k.waiting)
         args: list[str | bytes | int] = [k.prefix, session_id, kind, cell_id, about]
         for name, value in (fields or {}).items():
             args += (name, value)
         reply = await self._call("control", keys, args)
-        return Controlled(ControlStatus(reply[0].decode()), needs_activation=reply[1:] == [1])
+        status = ControlStatus(reply[0].decode())
+        owner = reply[1].decode() if status is ControlStatus.OK else ""
+        return Controlled(status, needs_activation=reply[1:] == [1], owner=owner)
+
+    async def open(self, session_id: str, options: bytes) -> bool:
+        """Make a session without cells; False if there is one of this id."""
+        k = self.keys
+        reply = await self._call("open", (k.session(session_id), k.sessions), (session_id, options))
+        return bool(reply[0] == b"OK")
 
     async def close(self, session_id: str) -> Closed:
         """Take no more cells, and end the session at once if nothing is pending and nobody owns it."""

@@ -16,12 +16,13 @@ import msgspec
 from pydantic import BaseModel, TypeAdapter
 
 from skep_shared.events import BaseEvent, Event
+from skep_shared.json_form import without_surrogates
 
 EVENT_FIELD: Final = b"e"
 OF_STREAM: Final = ("id", "session_id")  # known from where the event is, whatever its bytes say
 _adapter: Final[TypeAdapter[Event]] = TypeAdapter(Event)
 _time_of: Final = lru_cache(maxsize=64)(lambda at_ms: datetime.fromtimestamp(at_ms / 1000, UTC))  # many share theirs
-_packer: Final = msgpack.Packer(unicode_errors="surrogatepass")
+_packer: Final = msgpack.Packer(unicode_errors="backslashreplace")  # a lone surrogate would be no valid UTF-8
 
 # How pydantic's own `model_construct` fills an object, without its loop over the fields.
 _set_values: Final = BaseModel.__dict__["__dict__"].__set__
@@ -109,9 +110,21 @@ def _event(session_id: str, event_id: str, plain: Any) -> Event:
 
 def _validated(session_id: str, event_id: str, packed: bytes) -> Event:
     try:
-        fields = msgpack.unpackb(packed, unicode_errors="surrogatepass", strict_map_key=False)
+        fields = _whole_text(msgpack.unpackb(packed, unicode_errors="surrogatepass", strict_map_key=False))
         fields["id"], fields["session_id"] = event_id, session_id
         fields["at"] = _time_of(fields["at"])
     except (KeyError, TypeError, OverflowError, OSError) as exc:  # no map, a list for a key, no time
         raise ValueError(f"event {event_id} of session {session_id!r} is no event ({exc!r})") from exc
     return _adapter.validate_python(fields)
+
+
+def _whole_text(value: Any) -> Any:
+    """Escape lone surrogates, which versions before let into the stream: readers could not encode such text."""
+    kind = type(value)
+    if kind is str:
+        return without_surrogates(value)
+    if kind is dict:
+        return {_whole_text(key): _whole_text(item) for key, item in value.items()}
+    if kind is list:
+        return [_whole_text(item) for item in value]
+    return value

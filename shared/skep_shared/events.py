@@ -2,20 +2,25 @@
 
 In the stream an event is one field `e`: a msgpack map of `kind`, `cell_id`, `seq`, `attempt`, `epoch`, `at`
 (milliseconds, Redis time) and what its kind adds. Its id and session id are the stream's own. See event_codec.py.
+
+Every event dumps to JSON, with `model_dump_json()` as with `model_dump(mode="json")`: bytes as URL-safe base64, NaN and
+infinities as null. Text has no lone surrogates: they are escaped where they enter, see frame_codec.py.
 """
 
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, computed_field
 
+from skep_shared.json_form import json_form
 from skep_shared.states import CellStatus
+from skep_shared.values import decode_value
 
 
 class BaseEvent(BaseModel):
     """What every event has; the cell's fields are None on events of the session."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(frozen=True, extra="ignore", ser_json_bytes="base64", val_json_bytes="base64")
 
     id: str
     session_id: str
@@ -185,11 +190,35 @@ class InputAnswered(BaseEvent):
 
 
 class ResultEvent(BaseEvent):
-    """The last expression's value: MIME type -> representation, and the encoded value where it travels as data."""
+    """The last expression's value: MIME type -> representation, and the encoded value where it travels as data.
+
+    `value` is the value itself where it travelled as data, else its repr, which `value_is_repr` tells.
+    """
 
     kind: Literal["result"] = "result"
     bundle: dict[str, Any]
     data: bytes | None = None
+
+    @computed_field(repr=False)  # type: ignore[prop-decorator]  # pydantic's own way
+    @property
+    def value(self) -> Annotated[Any, PlainSerializer(json_form, when_used="json")]:
+        """Return the value, or its text/plain. In JSON tuples are lists, bytes base64, and keys text."""
+        return self.decoded()[0]
+
+    @computed_field(repr=False)  # type: ignore[prop-decorator]
+    @property
+    def value_is_repr(self) -> bool:
+        """Return whether the value did not travel as data: it is too large, too deep, or not of plain types."""
+        return self.decoded()[1]
+
+    def decoded(self) -> tuple[Any, bool]:
+        """Return `value` and `value_is_repr`."""
+        if self.data is not None:
+            try:
+                return decode_value(self.data), False
+            except ValueError:  # no worker of ours wrote it
+                pass
+        return self.bundle.get("text/plain"), True
 
 
 class ErrorEvent(BaseEvent):

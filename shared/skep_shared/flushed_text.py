@@ -10,6 +10,8 @@ from collections.abc import Iterable
 from struct import Struct
 from typing import Final
 
+from skep_shared.json_form import without_surrogates
+
 FLUSHED_OFFSET: Final = mmap.PAGESIZE  # the page before is the interrupts'
 FLUSHED_BYTES: Final = 64 * 1024
 STREAMS: Final = ("stdout", "stderr")
@@ -48,7 +50,11 @@ class FlushedText:
         # The process may have written anything here.
         if frames_sent != frames_received or stream >= len(STREAMS) or not 0 < size <= CAPACITY_BYTES:
             return None
-        text = self._memory[_HEAD.size : _HEAD.size + size].decode("utf-8", "replace")
+        data = self._memory[_HEAD.size : _HEAD.size + size]
+        try:
+            text = without_surrogates(data.decode("utf-8", "surrogatepass"))
+        except UnicodeDecodeError:
+            text = data.decode("utf-8", "replace")
         return STREAMS[stream], text
 
     def close(self) -> None:

@@ -48,7 +48,8 @@ def _build_schemas() -> dict[int, _Schema]:
 
 
 _SCHEMAS: Final = _build_schemas()
-_packb = msgpack.Packer(unicode_errors="surrogatepass").pack
+# Text enters here: a lone surrogate becomes its escape, since no reader could encode it as UTF-8, or dump it to JSON.
+_packb = msgpack.Packer(unicode_errors="backslashreplace").pack
 
 
 def encode_frame(frame: Frame, *, max_bytes: int = MAX_FRAME_BYTES) -> bytes:

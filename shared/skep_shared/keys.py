@@ -20,6 +20,7 @@
 | `P:worker:WID:sessions` | set | what it owns |
 | `P:waiting` | zset | sessions with pending cells and no live owner -> since when (ms) |
 | `P:client:CID:replies` | stream + TTL | outcomes for one client process |
+| `P:upload:UID` | string + TTL | the piece of a file that is on its way into a session |
 | `P:arq`, `P:arq:wake` | zset, list | arq's queue, and the list that makes a worker poll it at once |
 """
 
@@ -109,6 +110,10 @@ class Keys:
     def replies(self, client_id: str) -> str:
         """Stream of outcomes for one client process."""
         return f"{self.prefix}:client:{client_id}:replies"
+
+    def upload(self, upload_id: str) -> str:
+        """Piece of a file on its way into a session."""
+        return f"{self.prefix}:upload:{upload_id}"
 
     @property
     def arq_queue(self) -> str:

@@ -1,6 +1,6 @@
 """What the Lua scripts are told and answer, as objects."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
@@ -182,10 +182,11 @@ class ControlStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Controlled:
-    """Where a request went."""
+    """Where a request went. owner: the worker that has it now."""
 
     status: ControlStatus
     needs_activation: bool = False
+    owner: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -89,6 +89,10 @@ class OperationState(StrEnum):
     DONE = "done"
 
 
+PAGE_OF_VARIABLES: Final = 5000  # names in one answer; a client asks for the next ones after a full page
+PAGE_OF_FILES: Final = 10_000
+
+
 class AnswerKind(IntEnum):
     """What an answer to an operation is: its result, the reason why there is none, or that it has to be sent again.
 

@@ -1,11 +1,14 @@
 """Python values that travel as data: None, bool, int, float, str, bytes, list, tuple and dict, nested.
 
 msgpack with two extension types, so that what comes out equals what went in: tuples stay tuples and integers have no
-bound. Only these exact types are taken: a subclass (an Enum, a NamedTuple) would come back as something else.
+bound. Only these exact types are taken: a subclass (an Enum, a NamedTuple) would come back as something else. NumPy's
+scalars travel as the Python number, text or bytes that equals them; one that equals none (a longdouble, a complex, a
+datetime64) does not travel.
 
 Source of the format: https://github.com/msgpack/msgpack/blob/master/spec.md
 """
 
+import sys
 from typing import Any, NamedTuple
 
 import msgpack
@@ -16,7 +19,14 @@ MAX_DEPTH = 100
 
 
 class ValueEncodingError(ValueError):
-    """The value, or something inside it, can't travel as data."""
+    """The value, or something inside it, can't travel as data.
+
+    is_limit: its types could, but it is nested too deeply.
+    """
+
+    def __init__(self, message: str, *, is_limit: bool = False) -> None:
+        super().__init__(message)
+        self.is_limit = is_limit
 
 
 def encode_value(value: object) -> bytes:
@@ -55,17 +65,35 @@ def _prepared(value: Any, depth: int) -> object:
         size = value.bit_length() // 8 + 1
         return msgpack.ExtType(EXT_BIG_INT, value.to_bytes(size, "big", signed=True))
     if depth >= MAX_DEPTH:
-        raise ValueEncodingError(f"nested over {MAX_DEPTH} levels, or in a cycle")
+        raise ValueEncodingError(f"nested over {MAX_DEPTH} levels, or in a cycle", is_limit=True)
     if kind is list:
         return [_prepared(item, depth + 1) for item in value]
     if kind is tuple:
         return msgpack.ExtType(EXT_TUPLE, _packb([_prepared(item, depth + 1) for item in value]))
     if kind is dict:
         return {_prepared(key, depth + 1): _prepared(item, depth + 1) for key, item in value.items()}
+    plain = _plain_scalar(value)
+    if plain is not value:
+        return _prepared(plain, depth)
     raise ValueEncodingError(
         f"{type(value).__module__}.{type(value).__qualname__} can't travel as data; "
         "None, bool, int, float, str, bytes, list, tuple and dict can"
     )
+
+
+def _plain_scalar(value: Any) -> Any:
+    """Return a NumPy scalar as a value of a plain type that equals it; anything else as it is."""
+    kind = type(value)
+    if kind.__module__ != "numpy" or (numpy := sys.modules.get("numpy")) is None:
+        return value
+    try:
+        kinds = (numpy.bool_, numpy.integer, numpy.floating, numpy.str_, numpy.bytes_)
+        if not issubclass(kind, kinds) or issubclass(kind, numpy.timedelta64):  # a number without its unit is another
+            return value
+        plain = value.item()
+    except (AttributeError, TypeError):  # a module of the user's that has the name
+        return value
+    return plain if type(plain) in _PLAIN or type(plain) is int else value
 
 
 def _packb(prepared: object) -> bytes:

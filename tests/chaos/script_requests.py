@@ -39,7 +39,7 @@ class RequestScripts(ScriptBase):
             r.hset(session, {b"requests": kept + wanted})
         marker = prefix + b":worker:" + (owner or b"")
         if not owner or not r.exists(marker):
-            if (about == b"cell" and not cell) or state == b"closed":
+            if (about == b"cell" and not cell) or about == b"stay" or state == b"closed":
                 return [b"IDLE"]
             return [b"KEPT" if is_kept else b"ABSENT", r.zadd(waiting, r.clock(), sid, "NX")]
         self._post(marker, b"k", kind, b"s", sid, b"q", seq, *args[5:])

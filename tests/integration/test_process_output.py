@@ -62,8 +62,8 @@ async def test_characters_cut_between_writes_are_whole(session):
     assert (await session.run(code)).text == "häß€😀\n"
 
 
-async def test_lone_surrogates_get_through(session):
-    assert (await session.run("print('a\\udcffb')")).text == "a\udcffb\n"
+async def test_lone_surrogates_come_escaped(session):
+    assert (await session.run("print('a\\udcffb')")).text == "a\\udcffb\n"
 
 
 async def test_output_comes_while_the_cell_runs(session, first_output, gate):

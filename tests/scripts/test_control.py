@@ -162,3 +162,15 @@ async def test_a_closed_session_is_not_activated(shard):
 
     assert await shard.scripts.control("s", "inspect", about="process") == Controlled(ControlStatus.IDLE)
     assert await shard.dump() == before
+
+
+async def test_a_request_about_the_stay_needs_an_owner_that_there_is(shard):
+    await shard.submit("a")
+    before = await shard.dump()
+    assert await shard.scripts.control("s", "operate", about="stay") == Controlled(ControlStatus.IDLE)
+    assert await shard.dump() == before
+
+    await shard.claim("w1")
+    sent = await shard.scripts.control("s", "operate", about="stay")
+    assert (sent.status, sent.owner) == (ControlStatus.OK, "w1")
+    assert [mail["k"] for mail in await shard.mail("w1")] == ["operate"]

@@ -167,7 +167,7 @@ async def test_a_character_cut_between_two_writes_comes_whole(session):
 
 
 async def test_lone_surrogates_and_null_characters_can_be_printed(session):
-    assert (await session.run("print('\\ud800', 'a\\0b')")).text == "\ud800 a\0b\n"
+    assert (await session.run("print('\\ud800', 'a\\0b')")).text == "\\ud800 a\0b\n"
 
 
 async def test_carriage_returns_are_kept(session):

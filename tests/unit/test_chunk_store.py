@@ -2,7 +2,7 @@
 
 import pytest
 
-from skep_workers.session.checkpoint.chunks import CHUNK_BYTES, split
+from skep_shared.content_chunks import CHUNK_BYTES, split
 from skep_workers.session.checkpoint.restoring.chunk_store import LARGE_BYTES, ChunkStore, DamagedCheckpoint
 
 LARGE = b"".join(bytes([number]) * CHUNK_BYTES for number in range(LARGE_BYTES // CHUNK_BYTES)) + b"the end"

@@ -1,6 +1,7 @@
 """Events: every kind survives the stream, and bytes of nobody's are a ValueError."""
 
 import inspect
+import json
 from datetime import UTC, datetime
 from types import UnionType
 from typing import Any, Literal, get_args, get_origin
@@ -9,10 +10,12 @@ import msgpack
 import pytest
 from pydantic import ValidationError
 
+import skep
 from skep_shared import events
 from skep_shared.event_codec import pack_event, unpack_event
 from skep_shared.events import event_number
 from skep_shared.states import CellStatus
+from skep_shared.values import encode_value
 
 EXAMPLES = {
     bool: True,
@@ -90,10 +93,69 @@ def test_the_id_and_session_are_the_streams_whatever_the_bytes_say(kind):
     assert (event.id, event.session_id) == ("7-0", "s")
 
 
-def test_text_with_lone_surrogates_survives():
-    event = unpack_event("s", "1-0", pack_event(stored(events.OutputEvent, text="a\ud800b")))
+@pytest.mark.parametrize("pack", [pack_event, lambda event: msgpack.packb(event, unicode_errors="surrogatepass")])
+def test_lone_surrogates_are_escaped(pack):
+    """Those that an earlier version has written are, too."""
+    event = unpack_event("s", "1-0", pack(stored(events.OutputEvent, text="é\ud800b")))
 
-    assert event.text == "a\ud800b"
+    assert event.text == "é\\ud800b"
+    assert event.text.encode()
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.model_fields["kind"].default)
+def test_every_event_dumps_to_json(kind):
+    event = unpack_event("s", "7-0", pack_event(stored(kind)))
+
+    assert json.loads(event.model_dump_json()) == event.model_dump(mode="json")
+    json.dumps(event.model_dump(mode="json"), allow_nan=False, ensure_ascii=False).encode()
+
+
+def result(value):
+    return unpack_event("s", "1-0", pack_event(stored(events.ResultEvent, data=encode_value(value))))
+
+
+@pytest.mark.parametrize(
+    ("value", "in_json"),
+    [
+        (42, 42),
+        (3.14, 3.14),
+        (10**30, 10**30),
+        (float("nan"), None),
+        (float("-inf"), None),
+        (b"\xff", "/w=="),
+        ((1, [True, None]), [1, [True, None]]),
+        ("\udcff", "\\udcff"),
+        ({1: "a", "b": {(1, 2): 0}}, {"1": "a", "b": {"(1, 2)": 0}}),
+        ({1: "a", "1": "b"}, {"1": "a", "'1'": "b"}),
+    ],
+    ids=repr,
+)
+def test_a_result_has_its_value_and_dumps_it_to_json(value, in_json):
+    event = result(value)
+
+    assert repr(event.value) == repr(value)
+    assert not event.value_is_repr
+    for dumped in (json.loads(event.model_dump_json()), event.model_dump(mode="json")):
+        assert (dumped["value"], dumped["value_is_repr"]) == (in_json, False)
+    json.dumps(event.model_dump(mode="json"), allow_nan=False, ensure_ascii=False).encode()
+
+
+@pytest.mark.parametrize("data", [None, b"\xc1"])
+def test_a_result_without_readable_data_has_its_text_for_a_value(data):
+    event = unpack_event("s", "1-0", pack_event(stored(events.ResultEvent, bundle={"text/plain": "<x>"}, data=data)))
+
+    assert (event.value, event.value_is_repr) == ("<x>", True)
+    assert json.loads(event.model_dump_json())["value"] == "<x>"
+
+
+def test_a_result_comes_back_from_its_json():
+    event = result([3.14, b"\xff"])
+
+    assert events.ResultEvent.model_validate_json(event.model_dump_json()).value == [3.14, b"\xff"]
+
+
+def test_every_event_class_is_exported():
+    assert {getattr(skep, kind.__name__) for kind in ALL_KINDS} == set(ALL_KINDS)
 
 
 def test_a_field_of_a_newer_version_is_ignored():

@@ -7,7 +7,7 @@ import random
 
 import pytest
 
-from skep_workers.session.checkpoint.chunks import CHUNK_BYTES, split
+from skep_shared.content_chunks import CHUNK_BYTES, split
 from skep_workers.session.checkpoint.unchanged import page_watch, unchanged_buffers
 from skep_workers.session.checkpoint.unchanged.page_watch import PAGE, PageWatch
 from skep_workers.session.checkpoint.unchanged.unchanged_buffers import StillBuffers, place_of

@@ -116,3 +116,26 @@ def test_of_a_cell_with_several_checkpoints_the_last_one_counts_for_every_so_man
         made.add(checkpoint, 1, [])
 
     assert made.to_remove(rule(latest=1, every=5), NOBODY) == [CheckpointId(5), CheckpointId(5, 1)]
+
+
+def with_uploads(*checkpoints):
+    made = History()
+    for seq, part in checkpoints:
+        made.add(CheckpointId(seq, part), 1, [], is_upload=part > 0)
+    return made
+
+
+def test_files_that_are_put_push_no_checkpoint_out():
+    made = with_uploads((1, 0), (2, 0), (3, 0), (3, 1), (3, 2), (3, 3))
+
+    assert made.to_remove(rule(latest=3), NOBODY) == [CheckpointId(3, 1), CheckpointId(3, 2)]
+
+
+def test_a_file_that_was_put_is_kept_with_its_cells_checkpoint():
+    made = with_uploads((0, 1), (1, 0), (1, 1), (2, 0), (2, 1), (3, 0))
+
+    assert made.to_remove(rule(latest=2), NOBODY) == [CheckpointId(0, 1), CheckpointId(1), CheckpointId(1, 1)]
+
+
+def test_the_latest_checkpoint_stays_also_if_a_file_made_it():
+    assert with_uploads((0, 1), (0, 2)).to_remove(rule(latest=1), NOBODY) == [CheckpointId(0, 1)]

@@ -51,7 +51,7 @@ def print_json(record: dict[str, Any]) -> None:
 
 def as_record(model: BaseModel) -> dict[str, Any]:
     """Give a model's fields as JSON has them; times are ISO 8601."""
-    return model.model_dump(mode="json", exclude={"data"})
+    return model.model_dump(mode="json", exclude={"data", "value", "value_is_repr"})
 
 
 def print_event_json(event: Event) -> None:

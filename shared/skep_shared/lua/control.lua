@@ -2,7 +2,8 @@
 --
 -- KEYS 1 session (hash)  2 ids (hash)  3 waiting (zset)
 -- ARGV 1 prefix  2 session id  3 kind of request  4 cell id ('' = the running one)
---      5 what it is about: 'cell' needs one that has not ended, 'process' only an owner
+--      5 what it is about: 'cell' needs one that has not ended, 'process' an owner, who is found if there is none,
+--      'stay' an owner that there is
 --      then fields and values of the request
 -- Also touches the owner's alive marker and mailbox.
 -- Returns {'OK', owner} or {'UNKNOWN'} (no such session or cell) or {'IDLE'} (nothing runs: done, or no live owner)
@@ -34,7 +35,7 @@ if is_kept then
 end
 local marker = ARGV[1] .. ':worker:' .. h[2]
 if h[2] == '' or redis.call('EXISTS', marker) == 0 then
-  if (ARGV[5] == 'cell' and ARGV[4] == '') or h[1] == 'closed' then return {'IDLE'} end
+  if (ARGV[5] == 'cell' and ARGV[4] == '') or ARGV[5] == 'stay' or h[1] == 'closed' then return {'IDLE'} end
   local t = redis.call('TIME')
   return {is_kept and 'KEPT' or 'ABSENT', redis.call('ZADD', KEYS[3], 'NX', t[1] * 1000 + math.floor(t[2] / 1000), ARGV[2])}
 end

@@ -9,6 +9,7 @@ from skep_shared.lane import Commands
 from skep_shared.scripts import Scripts
 from skep_shared.settings import WorkerSettings
 from skep_workers.host.accounting import Accounting
+from skep_workers.host.answers import Answers
 from skep_workers.host.clock import RedisClock
 from skep_workers.host.session_places import SessionPlaces
 from skep_workers.host.zygote import Zygote
@@ -27,4 +28,5 @@ class Host:
     zygote: Zygote
     places: SessionPlaces
     accounting: Accounting
+    answers: Answers
     store: ObjectBlobs | None = None

@@ -70,6 +70,11 @@ class Holdings:
         self._arriving.clear()
         self._has_orphans = True
 
+    def release(self, names: Iterable[bytes]) -> None:
+        """Keep no longer what was expected, and comes with no snapshot."""
+        self._arriving -= Counter(names)
+        self._has_orphans = True
+
     def find_left(self, chunks: Iterable[Chunk]) -> None:
         """Note chunks that are there, perhaps of snapshots which an owner that died never committed."""
         for chunk in chunks:

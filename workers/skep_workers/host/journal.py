@@ -18,7 +18,7 @@ from typing import Final
 import structlog
 
 from skep_shared.checkpoint_ids import CheckpointId
-from skep_shared.errors import SkepError
+from skep_shared.errors import OperationFailed, SkepError
 from skep_shared.script_replies import HOLDS_AGAIN, NONE_MADE, CellCommit, Claim
 from skep_shared.scripts import Scripts
 from skep_shared.settings import WorkerSettings
@@ -73,6 +73,7 @@ class Journal:
         self._ended: deque[_Chunk] = deque()
         self._ready = 0  # how many of these, the first ones, are complete
         self._apart: deque[SavedState] = deque()
+        self._amendments: deque[tuple[Callable[[], Awaitable[SavedState]], asyncio.Future[None]]] = deque()
         self._open = _Chunk()
         self._written = claim.last_event
         self._added = claim.last_event
@@ -166,6 +167,19 @@ class Journal:
         self._idle.clear()
         self._work.set()
 
+    async def amend(self, make_state: Callable[[], Awaitable[SavedState]]) -> None:
+        """Write a checkpoint that is made of the latest one, whichever that is when no commit is ready to be written.
+
+        Raises what `make_state` raises, and Fenced or EventGap if the journal ends instead.
+        """
+        if self.failure is not None:
+            raise self.failure
+        written: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._amendments.append((make_state, written))
+        self._idle.clear()
+        self._work.set()
+        await written
+
     def reopen(self, make_event: Callable[[int], bytes]) -> list[int]:
         """Take back the ends of cells whose checkpoint will never come; gives their seqs.
 
@@ -234,16 +248,21 @@ class Journal:
                 while (
                     self._can_commit()
                     or self._can_save()
+                    or self._amendments
                     or (self._flush_now and not self._ended and self._open.events)
                 ):
                     await self._write_some()
                 if not self._ended:
                     self._flush_now = False
-                    if not self._open.events and not self._apart:
+                    if not self._open.events and not self._apart and not self._amendments:
                         self._idle.set()
         except SkepError as exc:
             self.failure = exc
             self._idle.set()
+            for _, written in self._amendments:
+                if not written.done():
+                    written.set_exception(exc)
+                    written.exception()  # seen: nobody may be waiting
             raise
         finally:
             for timer in (self._timer, self._group_timer):
@@ -267,6 +286,9 @@ class Journal:
     async def _write_some(self) -> None:
         if self._can_save():
             await self._save(self._apart.popleft())
+        elif self._amendments and not self._ready:  # what is ready was made before: it must not come after
+            await self._amend(*self._amendments[0])
+            self._amendments.popleft()
         elif self._ended:
             await self._commit()
         else:
@@ -326,6 +348,20 @@ class Journal:
         await self._persist(lambda: save(self._claim, state.checkpoint, state.manifest, state.blobs, kind=state.kind))
         if state.manifest:
             self._on_checkpoint(state.checkpoint, state.manifest)
+
+    async def _amend(self, make_state: Callable[[], Awaitable[SavedState]], written: asyncio.Future[None]) -> None:
+        try:
+            state = await make_state()
+        except OperationFailed as exc:
+            if not written.done():
+                written.set_exception(exc)
+            return
+        is_ahead = self.head.seq > self.cursor  # a cell's checkpoint is stored, and about to be committed
+        await self._save(state)
+        if not is_ahead:
+            self.head = state.checkpoint
+        if not written.done():
+            written.set_result(None)
 
     async def _emit(self) -> None:
         chunk = self._open

@@ -18,6 +18,7 @@ from skep_shared.errors import EventGap, Fenced, StartError
 from skep_shared.frames import Blob, Done, Frame, Reply, Restored, Saved
 from skep_shared.script_replies import Claim, Mark
 from skep_shared.states import CellStatus, ResidentState, ResidentStep, next_resident
+from skep_workers.host.answers import OperationRequest
 from skep_workers.host.awaited import all_awaited
 from skep_workers.host.checkpoints import SavedState
 from skep_workers.host.departure import Departure, StayParts
@@ -25,13 +26,15 @@ from skep_workers.host.facilities import Host
 from skep_workers.host.intake import CellIntake, QueuedCell
 from skep_workers.host.journal import Journal
 from skep_workers.host.live_fork import NotLive
-from skep_workers.host.operations import HostOperations, OperationRequest
+from skep_workers.host.operations import HostOperations
 from skep_workers.host.process import SessionProcess
-from skep_workers.host.reporter import CellRun, Reporter
+from skep_workers.host.reporter import CellRun, Reporter, time_of_event
 from skep_workers.host.runs import CellRuns
 from skep_workers.host.session_processes import SessionProcesses
 from skep_workers.host.state_keeping import StateKeeping
 from skep_workers.host.stay_requests import KINDS, StayRequests
+from skep_workers.host.uploads import KIND as UPLOAD_KIND
+from skep_workers.host.uploads import Uploads
 
 log = structlog.get_logger()
 
@@ -51,6 +54,7 @@ class Resident:
         self._changed = asyncio.Event()
         self._is_closing = claim.closing
         self._is_lost = False
+        self._is_over = False
         self._gap: EventGap | None = None
         self._idle_since: float | None = None
         self._writers: list[asyncio.Task[None]] = []
@@ -59,7 +63,7 @@ class Resident:
         self.intake: Final = CellIntake(
             host.reads, host.scripts.keys, claim.session_id, after=claim.cursor, on_cells=self._on_cells
         )
-        self._operations = HostOperations(host.redis, host.scripts.keys, host.settings.reply_ttl_seconds)
+        self._operations = HostOperations(host.answers)
         self._unresponsive: CellRun | None = None
         self._runs = CellRuns(
             claim,
@@ -78,6 +82,7 @@ class Resident:
             self.intake, self._runs, self._journal, self._reporter, self._keeping, self._processes, self._changed
         )
         self._departure = Departure(host, claim, parts)
+        self._uploads = Uploads(host, parts, self._operations, self._changed.set)
         self._requests = StayRequests(claim, host.scripts, parts, self._operations, self._departure, self.hibernate)
         for seq, kind in claim.requests:
             (self.interrupt if kind == "interrupt" else self.cancel)(seq)
@@ -106,7 +111,8 @@ class Resident:
     @property
     def is_idle(self) -> bool:
         """Tell whether no cell runs, waits, is still to come in, or is being saved and committed."""
-        return not self._requests.has_cells and not self._requests and self._journal.unwritten_bytes == 0
+        is_asked = bool(self._requests) or bool(self._uploads)
+        return not self._requests.has_cells and not is_asked and self._journal.unwritten_bytes == 0
 
     async def works(self, patience_seconds: float) -> bool:
         """Return whether the process works while no cell runs; one that does not answer in time counts as working."""
@@ -129,17 +135,14 @@ class Resident:
                 self._writers = [
                     group.create_task(self._journal.run(), name=f"journal of {self.session_id}"),
                     group.create_task(self.intake.run(), name=f"intake of {self.session_id}"),
-                    group.create_task(self._operations.run(), name=f"operations of {self.session_id}"),
+                    group.create_task(self._uploads.run(), name=f"uploads of {self.session_id}"),
                     group.create_task(self._keeping.store(), name=f"checkpoints of {self.session_id}"),
                     group.create_task(self._keeping.prune(), name=f"shelf of {self.session_id}"),
                 ]
                 await self._keeping.load()
-                self._introduce()
+                await self._introduce()
                 self.intake.expect(self.claim.seq)
                 pending = await self._stay()
-                self._operations.waiting += self._requests.take_all()
-                self._operations.send_back()
-                await self._operations.sent()
                 for writer in self._writers:
                     writer.cancel()
         except* Fenced as group_exc:
@@ -152,7 +155,13 @@ class Resident:
             with contextlib.suppress(Fenced):
                 pending = self._released(await self._departure.release())
         finally:
-            await self._leave()
+            try:
+                await self._leave()
+            finally:
+                self._is_over = True
+                self._operations.waiting += self._uploads.take_all()
+                self._requests.end(is_released=self._state is ResidentState.RELEASED)
+                self._operations.send_back()
         return pending
 
     def interrupt(self, seq: int) -> None:
@@ -169,15 +178,29 @@ class Resident:
 
     def operate(self, request: OperationRequest) -> None:
         """Start an operation, and a process for it if there is none."""
-        if request.kind in KINDS:
+        if not self._operations.is_new(request):
+            return
+        if self._is_over:
+            self._operations.waiting.append(request)
+            self._operations.send_back()
+        elif request.kind in KINDS:
             self._requests.add(request, is_leaving=self.is_leaving)
-        elif self.is_leaving:
-            self._operations.waiting.append(request)
-        elif self._processes.current is not None and not self._processes.current.is_ending:
-            self._processes.current.control(self._operations.begin(request))
+        elif request.kind == UPLOAD_KIND and not self.is_leaving:
+            self._uploads.add(request)
         else:
-            self._operations.waiting.append(request)
+            self._operations.add(request)
+            self._hand_over()
+
+    def _hand_over(self) -> None:
+        """Ask the process what waits to be asked, or see to it that there is one."""
+        process = self._processes.current
+        if self.is_leaving:
+            return
+        if process is None or process.is_ending or self._state is not ResidentState.READY:
             self._changed.set()
+            return
+        for frame in self._operations.begin():
+            process.control(frame)
 
     def hibernate(self, reason: str) -> None:
         """Let the session go while it is idle; its next cell brings it back."""
@@ -236,7 +259,10 @@ class Resident:
         """End a drain: interrupt what runs, and leave to the next owner what doesn't end by that."""
         self._departure.hurry()
 
-    def _introduce(self) -> None:
+    async def _introduce(self) -> None:
+        if told := [seq for seq, _ in self.claim.said]:
+            events = self._host.scripts.keys.events(self.session_id)
+            self._reporter.go_on_after(told, await time_of_event(self._host.reads, events, self.claim.last_event))
         previous = self.claim.previous_owner
         if previous and previous != self._host.worker_id:
             reason = "the worker that had it died" if self.claim.losses else "it was released there"
@@ -257,13 +283,15 @@ class Resident:
                 self._state = ResidentState.RELEASED
                 self._log.info("session.closed")
                 return 0
-            if self._requests and self._state is not ResidentState.DRAINING:
+            is_asked_before = self._state is ResidentState.CLAIMED and self._operations.waiting  # than what is to leave
+            if self._requests and self._state is not ResidentState.DRAINING and not is_asked_before:
                 await self._requests.answer_next()
                 self._changed.set()
                 continue
             if self._state is ResidentState.DRAINING:
                 return self._released(await self._departure.release_when_quiet())
-            if self._state is ResidentState.CLAIMED and (self.intake.waiting or self._operations.waiting):
+            is_wanted = self.intake.waiting or self._operations.waiting or self._uploads
+            if self._state is ResidentState.CLAIMED and is_wanted:
                 try:
                     await self._start_process()
                     failed_starts = 0
@@ -286,9 +314,8 @@ class Resident:
             raise
         self._step(ResidentStep.HELLO)
         self._runs.attach(process)
-        waiting, self._operations.waiting = self._operations.waiting, []
-        for request in waiting:
-            self.operate(request)
+        self._uploads.attach(process)
+        self._hand_over()
         self._on_cells()
 
     def live_process(self, checkpoint: CheckpointId) -> SessionProcess:
@@ -305,7 +332,7 @@ class Resident:
         return process
 
     def _on_saved(self, state: SavedState) -> None:
-        self._runs.on_saved(self._departure.numbered(state))
+        self._runs.on_saved(self._departure.numbered(self._uploads.amend(state)))
         self._changed.set()
 
     def _on_checkpoint(self, checkpoint: CheckpointId, manifest: bytes) -> None:
@@ -316,14 +343,13 @@ class Resident:
     def _give_up_starting(self, reason: str) -> None:
         if self.intake.waiting:
             self._runs.refuse_next(CellStatus.CRASHED, "StartError", reason)
-        for request in self._operations.waiting:
-            self._operations.begin(request)
-        self._operations.waiting = []
-        self._operations.abandon(reason)
+        self._operations.give_up(reason)
+        self._uploads.fail(reason)
 
     def _on_frame(self, frame: Frame) -> None:
         if isinstance(frame, Reply):
             self._operations.end(frame)
+            self._hand_over()
         elif isinstance(frame, Blob | Saved):
             self._runs.on_snapshot_part()
             self._keeping.take(frame, self._processes.current)
@@ -350,7 +376,8 @@ class Resident:
         self._keeping.ended(cause)
         if self._runs.is_saving and not is_wanted:
             self._keeping.drop()  # what it sent last belongs to cells that will run again
-        if is_wanted:
+        self._uploads.detach()
+        if is_wanted or self.is_leaving:
             self._operations.take_back()
         self._operations.abandon(f"the session process ended: {cause}")
         if self._state in {ResidentState.RELEASED, ResidentState.FENCED}:

@@ -11,12 +11,12 @@ import structlog
 
 from skep_shared.errors import Fenced
 from skep_shared.script_replies import Claim, ClaimStatus
+from skep_workers.host.answers import OperationRequest
 from skep_workers.host.awaited import all_awaited, awaited
 from skep_workers.host.backoff import RETRIABLE, backoff_delays, persist
 from skep_workers.host.facilities import Host
 from skep_workers.host.idleness import Idleness
 from skep_workers.host.intake import cell_of_entry
-from skep_workers.host.operations import OperationRequest
 from skep_workers.host.placement import Placement
 from skep_workers.host.resident import Resident
 
@@ -166,7 +166,9 @@ class Residents:
 
     def _forget_claim(self, session_id: str) -> None:
         self._claiming.pop(session_id, None)
-        self._early.pop(session_id, None)
+        for fields in self._early.pop(session_id, []):
+            if fields[b"k"] == b"operate":  # the claim was not granted: the session is somebody else's, or nobody's
+                self.on_entry(fields)
         self._look_who_is_left()
 
     def _look_who_is_left(self) -> None:
@@ -175,7 +177,7 @@ class Residents:
             self._all_gone.set()
 
     def on_entry(self, fields: dict[bytes, Any]) -> None:
-        """Take a mailbox entry; one for a session that isn't here is passed over, its stream has the cell."""
+        """Take a mailbox entry. Of those for a session that isn't here an operation goes back to its client."""
         try:
             self._hand_on(fields)
         except (KeyError, ValueError) as exc:  # of another version, or nobody of ours wrote it; a hint at most
@@ -193,6 +195,8 @@ class Residents:
             elif fields[b"k"] in {b"cell", b"wake", b"close"}:
                 # It was given back meanwhile; or Redis went back to when it was here, and nobody else will take it.
                 self._begin_arrival(session_id)
+            elif fields[b"k"] == b"operate":
+                self._host.answers.send_back(OperationRequest.of_entry(fields))
             return
         if fields[b"k"] in {b"cell", b"wake"} and int(fields[b"q"]) <= resident.intake.known:
             self._begin_look(session_id)  # it comes late; or Redis went back, and the number is another cell's now

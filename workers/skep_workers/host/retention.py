@@ -28,6 +28,7 @@ class History:
     def __init__(self) -> None:
         self._chunks: dict[CheckpointId, dict[bytes, int]] = {}  # own chunks and their stored sizes
         self._manifests: dict[CheckpointId, int] = {}
+        self._uploads: set[CheckpointId] = set()  # made of the one before, with another file
         self._users: Counter[bytes] = Counter()
         self.stored_bytes = 0
 
@@ -47,10 +48,17 @@ class History:
         """The session's own chunks that a kept checkpoint names."""
         return self._users.keys()
 
-    def add(self, checkpoint: CheckpointId, manifest_bytes: int, chunks: Iterable[Chunk]) -> None:
-        """Take a checkpoint that is there; one that is known already is not counted again."""
+    def add(
+        self, checkpoint: CheckpointId, manifest_bytes: int, chunks: Iterable[Chunk], *, is_upload: bool = False
+    ) -> None:
+        """Take a checkpoint that is there; one that is known already is not counted again.
+
+        is_upload: it is the one before with another file, and takes no other one's place among those that are kept.
+        """
         if checkpoint in self._manifests:
             return
+        if is_upload:
+            self._uploads.add(checkpoint)
         own = {name: stored for name, _, stored, home, _ in chunks if home == 0}
         self._chunks[checkpoint], self._manifests[checkpoint] = own, manifest_bytes
         new = own.keys() - self._users.keys()  # mostly few: what a cell leaves as it was is not looked at one by one
@@ -60,6 +68,7 @@ class History:
     def remove(self, checkpoints: Iterable[CheckpointId]) -> None:
         """Forget checkpoints that have been removed."""
         for checkpoint in checkpoints:
+            self._uploads.discard(checkpoint)
             own = self._chunks.pop(checkpoint)
             self._users.subtract(own.keys())
             freed = [name for name in own if not self._users[name]]
@@ -77,10 +86,15 @@ class History:
     def to_remove(self, rule: Rule, protected: frozenset[CheckpointId]) -> list[CheckpointId]:
         """Give the checkpoints that go, oldest first."""
         there = self.checkpoints
-        kept = set(there[-rule.keep_latest :]) | (protected & self._manifests.keys())
+        counted = [checkpoint for checkpoint in there if checkpoint not in self._uploads]
+        kept = set(counted[-rule.keep_latest :]) | set(there[-1:]) | (protected & self._manifests.keys())
         if rule.keep_every:
-            last_of_each = {(checkpoint.seq - 1) // rule.keep_every: checkpoint for checkpoint in there}
+            last_of_each = {(checkpoint.seq - 1) // rule.keep_every: checkpoint for checkpoint in counted}
             kept |= set(sorted(last_of_each.values())[-rule.every_count :])
+        # Of those with another file the last one of each cell, as long as the cell's own is there.
+        kept_cells = {checkpoint.seq for checkpoint in kept}
+        last_uploads = {checkpoint.seq: checkpoint for checkpoint in there if checkpoint in self._uploads}
+        kept |= {checkpoint for seq, checkpoint in last_uploads.items() if seq in kept_cells}
         gone = [checkpoint for checkpoint in there if checkpoint not in kept]
         staying = [checkpoint for checkpoint in there if checkpoint in kept]
         return sorted(gone + self._over_budget(rule.budget_bytes, gone, staying, protected))

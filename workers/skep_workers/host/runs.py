@@ -110,6 +110,11 @@ class CellRuns:
         """The cell that runs."""
         return self._runs[0] if self._runs else None
 
+    @property
+    def ended_seq(self) -> int:
+        """Return the last cell that has ended, committed or not."""
+        return self._next_seq - 1
+
     def configuration(self) -> Configure:
         """Give the frame that tells a new process the session's options."""
         return Configure(session_configuration(self._options, self._settings))

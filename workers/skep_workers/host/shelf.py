@@ -19,6 +19,7 @@ from skep_shared.settings import WorkerSettings
 from skep_workers.host.backoff import persist
 from skep_workers.host.chunk_places import ChunkPlaces
 from skep_workers.host.holdings import Holdings
+from skep_workers.host.manifest_files import UPLOAD
 from skep_workers.host.retention import History, Rule
 
 log = structlog.get_logger()
@@ -74,8 +75,10 @@ class CheckpointShelf:
 
     def add(self, checkpoint: CheckpointId, manifest: bytes) -> None:
         """Take a checkpoint that has been committed; of one that can't be read no chunk is known."""
+        is_upload = False
         try:
-            chunks = chunks_of(read_manifest(manifest))
+            read = read_manifest(manifest)
+            chunks, is_upload = chunks_of(read), bool(read.get(UPLOAD))
         except (ValueError, TypeError) as exc:
             log.error(
                 "checkpoint.unreadable",
@@ -84,7 +87,7 @@ class CheckpointShelf:
                 error=repr(exc),
             )
             chunks = []
-        self._history.add(checkpoint, len(manifest), chunks)
+        self._history.add(checkpoint, len(manifest), chunks, is_upload=is_upload)
         self._holdings.commit(checkpoint.seq, chunks)
 
     @property
@@ -141,14 +144,15 @@ class CheckpointShelf:
                         await began.stop()
 
     async def _begin(self, checkpoint: CheckpointId) -> "_Reading | None":
-        manifest = await self._read_manifest(checkpoint)
+        manifest = await self.read_manifest(checkpoint)
         if manifest is None:
             return None
         with suppress(ValueError, TypeError):  # whoever needs it will be told
             return _Reading(manifest, self._places.get)
         return None
 
-    async def _read_manifest(self, checkpoint: CheckpointId) -> bytes | None:
+    async def read_manifest(self, checkpoint: CheckpointId) -> bytes | None:
+        """Read a manifest, None if it is not there."""
         key, entry_id = self._scripts.keys.checkpoints(self._claim.session_id), str(checkpoint)
         found = await persist(lambda: self._redis.xrange(key, entry_id, entry_id), "checkpoint")
         return next((fields[b"m"] for _, fields in found), None)
@@ -161,7 +165,7 @@ class CheckpointShelf:
                 manifest = None if reading is None else reading.manifest
             else:
                 manifest = None
-            manifest = manifest or await self._read_manifest(checkpoint)
+            manifest = manifest or await self.read_manifest(checkpoint)
             if manifest is not None:
                 yield checkpoint, manifest
 

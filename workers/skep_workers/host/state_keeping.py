@@ -1,19 +1,21 @@
 """The state of one session between its process and Redis: snapshots that come, checkpoints that fill a new process."""
 
 import asyncio
+import platform
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import Final
+from dataclasses import replace
+from typing import Any, Final
 
 import structlog
 
 from skep_shared.blobs import RedisBlobs
 from skep_shared.checkpoint_ids import CheckpointId
-from skep_shared.errors import StartError, StoreUnavailable
+from skep_shared.errors import OperationFailed, StartError, StoreUnavailable
 from skep_shared.frames import Blob, Hello, Restore, Restored, Saved
-from skep_shared.manifests import plain_manifest
+from skep_shared.manifests import IN_REDIS, chunks_of, plain_manifest, read_manifest, with_chunks
 from skep_shared.script_replies import Claim
 from skep_workers.host.backoff import persist
 from skep_workers.host.checkpoints import CheckpointWriter, SavedState
@@ -21,6 +23,7 @@ from skep_workers.host.chunk_places import ChunkPlaces
 from skep_workers.host.facilities import Host
 from skep_workers.host.holdings import Holdings
 from skep_workers.host.journal import Journal
+from skep_workers.host.manifest_files import UPLOAD, FilesChange, pack_empty
 from skep_workers.host.process import SessionProcess
 from skep_workers.host.reporter import Reporter
 from skep_workers.host.shelf import CheckpointShelf, retention_rule
@@ -47,10 +50,12 @@ class StateKeeping:
         self._journal = journal
         self._reporter = reporter
         holdings, redis_blobs = Holdings(), RedisBlobs(host.redis, host.scripts.keys)
-        places = ChunkPlaces(redis_blobs, host.store, claim, host.settings.store_outage_seconds)
+        self._holdings = holdings
+        self._places = places = ChunkPlaces(redis_blobs, host.store, claim, host.settings.store_outage_seconds)
         self._writer = CheckpointWriter(places, holdings, on_saved, self._failed, self._go_on)
         rule = retention_rule(host.settings)
         self._shelf = CheckpointShelf(host.scripts, host.redis, claim, places, holdings, rule)
+        self.head = claim.head  # the one that Redis has; the journal's may be on its way
         self._process: SessionProcess | None = None
         self._prune = asyncio.Event()
         self._restored: asyncio.Future[Restored] | None = None
@@ -85,8 +90,60 @@ class StateKeeping:
 
     def committed(self, checkpoint: CheckpointId, manifest: bytes) -> None:
         """A checkpoint is there for good; older ones may go."""
+        self.head = checkpoint
         self._shelf.add(checkpoint, manifest)
         self._prune.set()
+
+    async def store_chunks(self, chunks: Mapping[bytes, bytes]) -> None:
+        """Store chunks that come with no snapshot, and keep them until one names them, or `release`.
+
+        Raises StoreUnavailable; they are to be released then, too.
+        """
+        for name in chunks:
+            self._holdings.expect(name)
+        await self._holdings.settled(chunks)
+        new = [(name, data) for name, data in chunks.items() if not self._holdings.is_stored(name)]
+        if new:
+            for chunk in await self._places.put(new):
+                self._holdings.store(chunk)
+
+    def release(self, names: Iterable[bytes]) -> None:
+        """Keep chunks no longer that `store_chunks` has stored."""
+        self._holdings.release(names)
+        self._prune.set()
+
+    def with_files(self, state: SavedState, change: FilesChange) -> SavedState:
+        """Return a snapshot that is about to be committed with its files changed. Raises ValueError."""
+        manifest = self._with_files(read_manifest(state.manifest), change)
+        self._holdings.snapshot(state.seq, read_manifest(manifest)["blobs"], ())
+        return replace(state, manifest=manifest)
+
+    def _with_files(self, manifest: dict[str, Any], change: FilesChange) -> bytes:
+        known = {chunk.name: chunk for chunk in chunks_of(manifest)}
+        changed = change.applied(manifest)
+        return with_chunks(changed, [known.get(name) or self._holdings.find(name) for name in changed["blobs"]])
+
+    async def amended(self, change: FilesChange, brought: Sequence[bytes]) -> tuple[SavedState, FilesChange]:
+        """Return the latest checkpoint with its files changed, to be saved as the next one, and what undoes that.
+
+        brought: the chunks that were stored for it. Raises OperationFailed if the latest one can't be read.
+        """
+        packed = await self._shelf.read_manifest(self.head) if self.head else pack_empty(platform.python_version())
+        try:
+            if packed is None:
+                raise ValueError("it is not there")
+            before = read_manifest(packed)
+            manifest = self._with_files(before | {UPLOAD: True}, change)
+            read = read_manifest(manifest)
+        except (ValueError, TypeError, KeyError) as exc:
+            raise OperationFailed(f"the latest checkpoint, {self.head}, can't be read: {exc}") from exc
+        checkpoint = self.newest.after(self.newest.seq)
+        self._holdings.snapshot(checkpoint.seq, read["blobs"], brought)
+        riding = [chunk.name for chunk in chunks_of(read) if chunk.name in brought and chunk.epoch == IN_REDIS]
+        blobs = tuple((name, b"") for name in riding)
+        lost = tuple(sorted(read["lost"].items()))
+        state = SavedState(checkpoint.seq, manifest, blobs, lost, kind="last", part=checkpoint.part)
+        return state, change.undone(before)
 
     @property
     def newest(self) -> CheckpointId:

@@ -13,11 +13,13 @@ from skep_shared.checkpoint_ids import CheckpointId
 from skep_shared.script_replies import Claim
 from skep_shared.scripts import Scripts
 from skep_shared.values import decode_value
+from skep_workers.host.answers import OperationRequest
 from skep_workers.host.departure import Departure, StayParts
-from skep_workers.host.operations import HostOperations, OperationRequest
+from skep_workers.host.operations import HostOperations
 
 KINDS: Final = frozenset({"hibernate", "rollback"})
 TRAILING_SECONDS: Final = 10.0
+ANSWER_SECONDS: Final = 2.0
 MOST_WAITING: Final = 100
 UNSAVED: Final = "what its last cells did is in its process alone; run a cell to try saving it again, or close it"
 BUSY: Final = "cells are running or waiting: await them, or interrupt and cancel them"
@@ -45,6 +47,7 @@ class StayRequests:
         self._departure = departure
         self._hibernate = hibernate
         self._waiting: deque[OperationRequest] = deque()
+        self._hibernations: list[OperationRequest] = []  # to be answered when the session has been released
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -52,7 +55,7 @@ class StayRequests:
     def add(self, request: OperationRequest, *, is_leaving: bool) -> None:
         """Take a request; it is answered later, or at once."""
         if is_leaving and request.kind == "hibernate":
-            self._operations.answer(request, None)  # it gives its process up as it is
+            self._hibernations.append(request)  # it gives its process up as it is
         elif is_leaving:
             self._operations.waiting.append(request)
         elif self.has_cells:
@@ -68,28 +71,34 @@ class StayRequests:
         """Return whether a cell runs, waits, is still to come in, or waits for its checkpoint."""
         return not self._runs.is_settled or bool(self._intake.waiting) or not self._intake.is_complete
 
-    def take_all(self) -> list[OperationRequest]:
-        """Return what has not been answered: the stay ends."""
-        left, self._waiting = list(self._waiting), deque()
-        return left
+    def end(self, *, is_released: bool) -> None:
+        """Answer what has not been answered: the stay has ended. What it doesn't answer has to be sent again."""
+        left = [*self._waiting]
+        if is_released:
+            for request in self._hibernations:
+                self._operations.answer(request, None)
+        else:
+            left += self._hibernations
+        self._operations.waiting += left
+        self._waiting.clear()
+        self._hibernations.clear()
 
     async def answer_next(self) -> None:
         """Do what the first request asks for. Raises Fenced, EventGap."""
         request = self._waiting[0]
-        try:
-            if refusal := await self._settle():
-                self._operations.refuse(request, refusal)
-            elif request.kind == "hibernate" and (reason := self._journal.unsaved):
-                self._operations.refuse(request, f"{UNSAVED}: {reason}")
-            elif request.kind == "hibernate":
-                self._operations.answer(request, None)
-                self._hibernate("it was asked for")
-            else:
-                self._runs.hold()
-                await self._roll_back(request)
-                self._runs.hold(held=False)
-        finally:
-            self._waiting.popleft()
+        await self._operations.settled(ANSWER_SECONDS)  # what was asked before
+        if refusal := await self._settle():
+            self._operations.refuse(request, refusal)
+        elif request.kind == "hibernate" and (reason := self._journal.unsaved):
+            self._operations.refuse(request, f"{UNSAVED}: {reason}")
+        elif request.kind == "hibernate":
+            self._hibernations.append(request)
+            self._hibernate("it was asked for")
+        else:
+            self._runs.hold()
+            await self._roll_back(request)
+            self._runs.hold(held=False)
+        self._waiting.popleft()  # not if this raises: the stay ends, and its client sends it again
 
     async def _settle(self) -> str:
         """Wait until everything that the session has to say is written; return why that can't be awaited, or ''."""
@@ -112,7 +121,7 @@ class StayRequests:
         if before is None:
             self._operations.refuse(request, refusal)
             return
-        self._journal.head = checkpoint
+        self._journal.head = self._keeping.head = checkpoint
         self._journal.go_on_without()
         self._reporter.session_event(
             "session.rolled_back", checkpoint=str(checkpoint), from_checkpoint=str(before), **ended.fields

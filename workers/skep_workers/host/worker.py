@@ -32,6 +32,7 @@ from skep_shared.scripts import Scripts
 from skep_shared.settings import WorkerSettings
 from skep_shared.submission import append_cells, cell_from_options
 from skep_workers.host.accounting import Accounting
+from skep_workers.host.answers import Answers
 from skep_workers.host.backoff import RETRIABLE
 from skep_workers.host.cancelling import cancel_until_ended
 from skep_workers.host.clock import RedisClock
@@ -78,6 +79,7 @@ class WorkerHost:
         self._residents: Residents | None = None
         self._stopping = asyncio.Event()
         self._accounting = Accounting()
+        self._answers = Answers(self._redis, self._keys, settings.reply_ttl_seconds)
         self._reminders = Reminders()
 
     async def run(self) -> None:
@@ -139,6 +141,7 @@ class WorkerHost:
             zygote,
             places,
             self._accounting,
+            self._answers,
             self._store,
         )
         residents = self._residents = Residents(host, group, self._activate_elsewhere)
@@ -166,6 +169,7 @@ class WorkerHost:
             group.create_task(self._lease.run(on_lapse), name="lease"),
             group.create_task(self._lease.look(self._recover), name="recovery"),
             group.create_task(mailbox.run(residents.on_entry), name="mailbox"),
+            group.create_task(self._answers.run(), name="answers"),
             group.create_task(self._sweep(residents), name="sweep"),
             group.create_task(self._ping(residents), name="pings"),
             group.create_task(zygote.keep(), name="zygote"),
@@ -182,6 +186,7 @@ class WorkerHost:
                 await self._lease.beat()  # the others hear that there is no room here, before sessions come to them
         log.info("worker.draining", resident=len(residents), grace_seconds=self._settings.grace_seconds)
         await residents.drain(self._settings.grace_seconds)
+        await self._answers.sent()
         await cancel_until_ended([dispatching, *services])
         with contextlib.suppress(*RETRIABLE):
             await self._scripts.leave(self.worker_id)

@@ -10,9 +10,9 @@ from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Any
 
-from skep_shared.frames import Cleared, Display
+from skep_shared.frames import Cleared, Display, Notice
 from skep_workers.session.link import CellLink
-from skep_workers.session.rendering import figure_png, mime_bundle, raw_bundle
+from skep_workers.session.rendering import Shown, figure_png, mime_bundle, raw_bundle
 
 
 class DisplayHandle:
@@ -54,8 +54,8 @@ class DisplayPublisher:
         """
         place = uuid.uuid4().hex if display_id is True else (str(display_id) if display_id else None)
         for value in values:
-            bundle = raw_bundle(value) if raw and isinstance(value, dict) else mime_bundle(value)
-            self._put(bundle, place, updates=update)
+            shown = raw_bundle(value) if raw and isinstance(value, dict) else mime_bundle(value)
+            self._put(shown, place, updates=update)
         return DisplayHandle(self, place) if place is not None else None
 
     def update_display(self, value: object, *, display_id: str, raw: bool = False, **_ignored: Any) -> None:
@@ -82,11 +82,13 @@ class DisplayPublisher:
         finally:
             pyplot.close("all")  # one that can't be drawn fails this cell, not the later ones
 
-    def _put(self, bundle: dict[str, Any], display_id: str | None, *, updates: bool) -> None:
+    def _put(self, shown: Shown, display_id: str | None, *, updates: bool) -> None:
         writer, diversion = self._link.writer, self._link.diversion
-        if diversion is not None and diversion.takes_bundle(writer, bundle):
+        if diversion is not None and diversion.takes_bundle(writer, shown.bundle):
             return
-        self._link.put(Display(writer.seq, writer.attempt, bundle, display_id, updates))
+        self._link.put(Display(writer.seq, writer.attempt, shown.bundle, display_id, updates))
+        for cut in shown.cut:
+            self._link.put(Notice(writer.seq, writer.attempt, "display.cut", f"a display is not whole: {cut}"))
 
 
 class FiguresAtEnd(AbstractContextManager[None]):

@@ -260,13 +260,23 @@ class Engine:
             self._magics.stop_timer()
         if compiled.last is not None and value is not None:
             if compiled.shows_value:
-                bundle, diversion = mime_bundle(value), self._link.diversion
-                if diversion is None or not diversion.takes_bundle(prepared.writer, bundle):
-                    frame = Result(cell.seq, cell.attempt, bundle, value_as_data(value))
+                shown, diversion = mime_bundle(value), self._link.diversion
+                if diversion is None or not diversion.takes_bundle(prepared.writer, shown.bundle):
+                    data, limit = value_as_data(value)
+                    if limit or shown.cut:
+                        self._tell_of_limits(cell, limit, shown.cut)
+                    frame = Result(cell.seq, cell.attempt, shown.bundle, data)
             self.namespace.push_result(value)
         for change in compiled.rewrites:
             self._link.put(Notice(cell.seq, cell.attempt, "rewritten", change))
         return frame
+
+    def _tell_of_limits(self, cell: Execute, limit: str, cut: tuple[str, ...]) -> None:
+        if limit:
+            message = f"the result's value does not travel as data, outcome.value is its repr: {limit}"
+            self._link.put(Notice(cell.seq, cell.attempt, "value.is_repr", message))
+        for each in cut:
+            self._link.put(Notice(cell.seq, cell.attempt, "result.cut", f"the result is not whole: {each}"))
 
     def _fault(self, prepared: Prepared, exc: BaseException) -> Ending:
         cell = prepared.cell
@@ -321,6 +331,9 @@ class Engine:
         done = Done(cell.seq, cell.attempt, ending.status, run_us, mode, detected)
         self._link.begin_end(*(() if ending.frame is None else (ending.frame,)), done)
         saved = self._keeper.after_cell(cell.seq, _uses(prepared, ending)) if self._keeper is not None else []
+        lost = self._keeper.files_not_saved() if self._keeper is not None else ""
+        if lost:
+            self._link.add_to_end(Notice(cell.seq, cell.attempt, "files.not_saved", lost))
         self._link.send(*saved)
         self._link.end_cell()
 

@@ -12,6 +12,8 @@ from collections.abc import Callable
 from types import FunctionType, ModuleType
 from typing import Any, Final
 
+from skep_shared.json_form import without_surrogates
+from skep_shared.states import PAGE_OF_VARIABLES
 from skep_workers.session.looking import (
     FUNCTION_KINDS,
     MISSING,
@@ -29,7 +31,6 @@ from skep_workers.session.looking import (
 from skep_workers.session.namespace import NamespaceManager
 
 MAX_MATCHES: Final = 500
-MAX_VARIABLES: Final = 5000
 MAX_TEXT_CHARS: Final = 64 * 1024
 MAX_ITEMS_LOOKED_AT: Final = 1000
 _STEM: Final = re.compile(r"\w*$")
@@ -47,7 +48,7 @@ class Inspector:
         self.handlers: Final[dict[str, Callable[[dict[str, Any]], Any]]] = {
             "complete": lambda q: self.complete(str(q["code"]), int(q["cursor"])),
             "inspect": lambda q: self.inspect(str(q["name"])),
-            "variables": lambda _: self.variables(),
+            "variables": lambda q: self.variables(int(q.get("start", 0))),
         }
 
     def complete(self, code: str, cursor: int) -> dict[str, Any]:
@@ -65,7 +66,12 @@ class Inspector:
             found = {*self._user_names(), *keyword.kwlist, *dir(builtins)} if bare else set()
             found |= self._found_by_jedi(code, before)
         matches = sorted(name for name in found if name.startswith(stem) and (stem or not name.startswith("_")))
-        return {"matches": matches[:MAX_MATCHES], "start": cursor - len(stem), "end": cursor}
+        return {
+            "matches": matches[:MAX_MATCHES],
+            "start": cursor - len(stem),
+            "end": cursor,
+            "left_out": max(0, len(matches) - MAX_MATCHES),
+        }
 
     def inspect(self, name: str) -> dict[str, Any]:
         """Give {found, name, type, signature, doc, file, source, repr} of a dotted name; what there isn't is None."""
@@ -75,26 +81,32 @@ class Inspector:
         # Of an instance, its class is told: its own attributes may be computed.
         definition = subject if _is_definition(subject) else type(subject)
         is_quiet = not is_class(definition) or module_name(type(definition)) in _QUIET_METACLASSES
+        texts = {
+            "signature": attempt(lambda: str(inspect.signature(_called(subject, is_quiet=is_quiet)))),
+            "doc": attempt(lambda: inspect.getdoc(definition)) if is_quiet else None,
+            "file": attempt(lambda: inspect.getfile(definition)) if is_quiet else None,
+            "source": attempt(lambda: inspect.getsource(definition)) if is_quiet else None,
+        }
+        whole = {name: without_surrogates(text) for name, text in texts.items() if isinstance(text, str)}
         return {
             "found": True,
             "name": name,
             "type": type_name(subject),
-            "signature": _text(lambda: str(inspect.signature(_called(subject, is_quiet=is_quiet)))),
-            "doc": _text(lambda: inspect.getdoc(definition)) if is_quiet else None,
-            "file": _text(lambda: inspect.getfile(definition)) if is_quiet else None,
-            "source": _text(lambda: inspect.getsource(definition)) if is_quiet else None,
+            **dict.fromkeys(texts),
+            **{name: text[:MAX_TEXT_CHARS] for name, text in whole.items()},
             "repr": short_repr(subject),
+            "cut": [name for name, text in whole.items() if len(text) > MAX_TEXT_CHARS],
         }
 
-    def variables(self) -> list[dict[str, Any]]:
-        """Give {name, type, shape, length, bytes, repr} of each of the user's names; what isn't known is None."""
+    def variables(self, start: int = 0) -> list[dict[str, Any]]:
+        """Give a page of the user's names, from the one of that number on; a full one may have others behind it.
+
+        Each has {name, type, shape, length, bytes, repr}; what isn't known is None.
+        """
         names = self._namespace.names
-        found = [(name, names.get(name, MISSING)) for name in self._user_names()[:MAX_VARIABLES]]
-        return [
-            {"name": name, **describe_variable(value)}
-            for name, value in found
-            if value is not MISSING and not name.startswith("__")
-        ]
+        found = [(name, names.get(name, MISSING)) for name in self._user_names() if not name.startswith("__")]
+        there = [(name, value) for name, value in found if value is not MISSING]
+        return [{"name": name, **describe_variable(value)} for name, value in there[start : start + PAGE_OF_VARIABLES]]
 
     def _user_names(self) -> list[str]:
         return [name for name in self._namespace.user_names() if type(name) is str]
@@ -152,8 +164,3 @@ def _is_quiet(value: Any) -> bool:
     if is_class(value):
         return module_name(kind) in _QUIET_METACLASSES
     return module_name(kind) != "__main__"
-
-
-def _text(read: Callable[[], Any]) -> str | None:
-    text = attempt(read)
-    return text[:MAX_TEXT_CHARS] if isinstance(text, str) else None

@@ -304,6 +304,14 @@ class CellLink:
         """Have these frames, a cell's last ones, sent with the next `send`, which may be another thread's."""
         self._ending = frames
 
+    def add_to_end(self, frame: Frame) -> None:
+        """Say something before a cell's last frame, or right behind that where it has been sent already."""
+        with self._sending:
+            if self._ending:
+                self._ending = (*self._ending[:-1], frame, self._ending[-1])
+                return
+        self.send(frame)
+
     def send_late_end(self) -> None:
         """Send the end of a cell whose snapshot takes long: what is asked of the cell from then on finds it ended."""
         if self._ending:

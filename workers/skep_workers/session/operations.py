@@ -11,6 +11,7 @@ from threading import Lock  # bound early: user code may patch threading
 from typing import Any, Final
 
 from skep_shared.frames import Reply, Request
+from skep_shared.json_form import without_surrogates
 from skep_shared.states import OperationState, OperationStep, next_operation
 from skep_shared.values import decode_value, encode_value
 from skep_workers.session.clock import monotonic
@@ -106,5 +107,5 @@ class Operations:
                 raise ValueError(f"the answer has {len(payload)} bytes, over the limit of {MAX_ANSWER_BYTES}")
             return Reply(request.operation, is_error=False, payload=payload)
         except BaseException as exc:  # noqa: BLE001 - the session's objects may raise anything when looked at
-            reason = encode_value(f"{type(exc).__name__}: {exc}"[:1000])
+            reason = encode_value(without_surrogates(f"{type(exc).__name__}: {exc}"[:1000]))
             return Reply(request.operation, is_error=True, payload=reason)

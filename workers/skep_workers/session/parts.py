@@ -61,6 +61,7 @@ class Parts:
         self.engine.keep_with(self.keeper)
         self._control = ControlThread(ends.control, self.link, self.reader)
         self._files = WorkspaceCalls(self.engine.namespace)
+        self._files.on_put = self.keeper.note_put
         self._handlers = {**Inspector(self.engine.namespace).handlers, **self._files.handlers}
         self.operations = Operations(self._handlers, self._control.answer)
         self._directory = ""
@@ -86,6 +87,7 @@ class Parts:
         self._asker.deadline_seconds = float(options.get("input_timeout") or DEFAULT_DEADLINE_SECONDS)
         self._ladder.grace_seconds = float(options.get("interrupt_grace") or DEFAULT_GRACE_SECONDS)
         self.keeper.configure(options)
+        self._files.quota_bytes = self.keeper.quota_bytes
         self.link.output_limit_bytes = int(options.get("output_limit") or DEFAULT_OUTPUT_LIMIT_BYTES)
 
     def prepare(self) -> None:

@@ -10,7 +10,7 @@ import sys
 from asyncio import CancelledError
 from collections.abc import Callable
 from json import dumps, loads
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from msgpack import packb
 
@@ -39,10 +39,17 @@ _PLAIN_KINDS: Final = frozenset(
 )  # no methods
 
 
-def mime_bundle(value: object) -> dict[str, Any]:
+class Shown(NamedTuple):
+    """A MIME bundle, and what of it was cut to limits, each in a few words."""
+
+    bundle: dict[str, Any]
+    cut: tuple[str, ...] = ()
+
+
+def mime_bundle(value: object) -> Shown:
     """Give the representations of a value, MIME type -> str (bytes as base64), text/plain always."""
     if type(value) in _PLAIN_KINDS:
-        return _bounded({"text/plain": safe_repr(value)})
+        return _bounded({"text/plain": _full_repr(value)})
     bundle: dict[str, Any] = {}
     if not issubclass(type(value), type):  # a class has the methods too, but nothing to show
         bundle.update(_own_bundle(value))
@@ -52,11 +59,11 @@ def mime_bundle(value: object) -> dict[str, Any]:
         if "image/png" not in bundle:
             bundle["image/png"] = _contained(lambda: figure_png(value))
     plain = bundle.get("text/plain")
-    bundle["text/plain"] = plain if isinstance(plain, str) else safe_repr(value)
+    bundle["text/plain"] = plain if isinstance(plain, str) else _full_repr(value)
     return _bounded({mime: _as_text(shown) for mime, shown in bundle.items() if shown is not None})
 
 
-def raw_bundle(data: dict[str, Any]) -> dict[str, Any]:
+def raw_bundle(data: dict[str, Any]) -> Shown:
     """Give a bundle that user code put together, made safe to send."""
     return _bounded({str(mime): _as_text(shown) for mime, shown in data.items()})
 
@@ -90,26 +97,33 @@ def _as_text(shown: object) -> Any:
     if isinstance(shown, str):
         return shown
     try:
-        plain = loads(dumps(shown))
+        # NaN and infinities are null, as JavaScript's own JSON has them: no reader could parse `NaN`.
+        plain = loads(dumps(shown), parse_constant=lambda _: None)
         packb(plain, unicode_errors="surrogatepass")  # as its frame will; numbers may still be too large for that
     except Exception:  # noqa: BLE001 - what is no JSON says so in many ways
         return safe_repr(shown)
     return plain
 
 
-def _bounded(bundle: dict[str, Any]) -> dict[str, Any]:
+def _bounded(bundle: dict[str, Any]) -> Shown:
     """Leave out what makes a bundle too large to send, the largest first, and put a word on its size in its place."""
-    sizes = {mime: len(mime) + _size(shown) for mime, shown in bundle.items()}
-    total, kept, notes = sum(sizes.values()), dict(bundle), []
+    kept, cut = dict(bundle), []
+    plain = kept.get("text/plain")
+    if isinstance(plain, str) and len(plain) > MAX_REPR_CHARS:
+        cut.append(f"its text of {len(plain)} characters is shortened to the limit of {MAX_REPR_CHARS}")
+        kept["text/plain"] = shortened(plain, MAX_REPR_CHARS)
+    sizes = {mime: len(mime) + _size(shown) for mime, shown in kept.items()}
+    total, notes = sum(sizes.values()), []
     for mime in sorted(sizes, key=sizes.__getitem__, reverse=True):
         if total <= MAX_BUNDLE_BYTES:
             break
         total -= sizes[mime]
-        notes.append(f"<{mime} of {_size(kept.pop(mime))} bytes left out, over the limit of {MAX_BUNDLE_BYTES}>")
+        notes.append(f"{mime} of {_size(kept.pop(mime))} bytes left out, over the limit of {MAX_BUNDLE_BYTES}")
     if notes:
         own = kept.get("text/plain")
-        kept["text/plain"] = shortened("\n".join([*([own] if isinstance(own, str) else []), *notes]), MAX_REPR_CHARS)
-    return kept
+        marks = [f"<{note}>" for note in notes]
+        kept["text/plain"] = shortened("\n".join([*([own] if isinstance(own, str) else []), *marks]), MAX_REPR_CHARS)
+    return Shown(kept, (*cut, *notes))
 
 
 def _size(shown: Any) -> int:
@@ -120,13 +134,17 @@ def _size(shown: Any) -> int:
 
 def safe_repr(value: object, limit: int = MAX_REPR_CHARS) -> str:
     """Give repr(value), shortened; a `__repr__` that raises, or gives no str, is named instead."""
+    return shortened(_full_repr(value), limit)
+
+
+def _full_repr(value: object) -> str:
     try:
         text = repr(value)
     except _ENDS_THE_CELL:
         raise
     except BaseException as exc:  # noqa: BLE001 - user code, even SystemExit
         return f"<{type(value).__qualname__} object whose __repr__ raised {type(exc).__name__}>"
-    return shortened(text, limit)
+    return text
 
 
 def figure_png(value: object) -> str | None:
@@ -139,10 +157,17 @@ def figure_png(value: object) -> str | None:
     return base64.b64encode(buffer.getvalue()).decode()
 
 
-def value_as_data(value: object) -> bytes | None:
-    """Give the value encoded, or None if it, or something in it, isn't plain data or is too large."""
+def value_as_data(value: object) -> tuple[bytes | None, str]:
+    """Give the value encoded, or None if it, or something in it, isn't plain data or is over a limit.
+
+    Second, the limit that it is over, '' for none: a value of other types says what it is by its repr.
+    """
     try:
         data = encode_value(value)
-    except (ValueEncodingError, RecursionError):
-        return None
-    return data if len(data) <= MAX_DATA_BYTES else None
+    except ValueEncodingError as exc:
+        return None, str(exc) if exc.is_limit else ""
+    except RecursionError:
+        return None, "nested too deeply"
+    if len(data) > MAX_DATA_BYTES:
+        return None, f"it has {len(data)} bytes, over the limit of {MAX_DATA_BYTES}"
+    return data, ""

@@ -1,24 +1,29 @@
 """What a service does with a session's files.
 
-Writing is a cell's doing, so that it has its place among the others and is saved with the commit; looking and reading
-are operations, also while a cell runs. Paths are below the session's directory: a cell could go elsewhere anyway, so
-this is no wall; it tells a slip.
+Looking, reading and writing are operations, also while a cell runs; removing is a cell's doing, so that it has its
+place among the others. Paths are below the session's directory: a cell could go elsewhere anyway, so this is no wall;
+it tells a slip.
+
+A file comes in pieces, into a part that no checkpoint takes; it gets its name when all of it is saved already. The host
+asks for these steps, see host/uploads.py.
 """
 
 import builtins
 import shutil
 import stat
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Final
 
 from skep_shared.originals import open_file, os
+from skep_shared.states import PAGE_OF_FILES
+from skep_workers.session.checkpoint.surroundings.workspace import DEFAULT_QUOTA_BYTES, MAX_ENTRIES, PART_PREFIX
 from skep_workers.session.namespace import NamespaceManager
 
 BUILTIN: Final = "__skep_files__"
-DATA: Final = "__skep_data__"  # the input that a writing cell brings
-PART_SUFFIX: Final = ".skep-part"
-MAX_LISTED: Final = 10_000
 MAX_READ_BYTES: Final = 1024 * 1024
+FORGOTTEN_SECONDS: Final = 600.0  # after which a part counts as one that nobody goes on with
 
 
 class WorkspaceCalls:
@@ -27,9 +32,15 @@ class WorkspaceCalls:
     def __init__(self, namespace: NamespaceManager) -> None:
         self._namespace = namespace
         self._directory = ""
+        self.quota_bytes = DEFAULT_QUOTA_BYTES
+        self.on_put: Callable[[list[list[Any]]], int] = lambda _files: 0
         self.handlers: Final[dict[str, Callable[[dict[str, Any]], Any]]] = {
             "files.list": self._list,
             "files.read": self._read,
+            "files.write": self._write,
+            "files.prepare": self._prepare,
+            "files.place": self._put_in_place,
+            "files.drop": self._drop,
         }
 
     def begin(self, directory: str) -> None:
@@ -40,19 +51,6 @@ class WorkspaceCalls:
         """Make it known to cells, without a name in the user's namespace."""
         setattr(builtins, BUILTIN, self)
 
-    def put(self, path: str, offset: int = 0, *, is_last: bool = True) -> None:
-        """Write the cell's data at this place of a file, which gets its name with the last piece."""
-        data = self._namespace.names.pop(DATA)
-        place = self._place(path)
-        os.makedirs(os.path.dirname(place), exist_ok=True)
-        part = place + PART_SUFFIX
-        with open_file(part, "r+b" if offset else "wb") as file:
-            file.seek(offset)
-            file.write(data)
-            file.truncate()
-        if is_last:
-            os.replace(part, place)
-
     def remove(self, path: str) -> None:
         """Remove a file, or a directory with all that is in it."""
         place = self._place(path)
@@ -61,16 +59,115 @@ class WorkspaceCalls:
         else:
             os.remove(place)
 
-    def _list(self, _question: dict[str, Any]) -> list[dict[str, Any]]:
+    def _write(self, question: dict[str, Any]) -> None:
+        """Add a piece to a part."""
+        part, offset = self._part(question["upload"]), question["offset"]
+        if not offset:
+            self._check_room(question["path"], question["bytes"])  # before megabytes are sent for nothing
+            self._forget_parts()
+        handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+        try:
+            if os.fstat(handle).st_size < offset:
+                raise ValueError("what came before of it is not there any more")
+            view = memoryview(question["data"])
+            while view:
+                written = os.pwrite(handle, view, offset)
+                view, offset = view[written:], offset + written
+            os.ftruncate(handle, offset)
+        except BaseException:
+            with suppress(OSError):
+                os.unlink(part)
+            raise
+        finally:
+            os.close(handle)
+
+    def _prepare(self, question: dict[str, Any]) -> dict[str, Any]:
+        """Make sure that a part can get its name; gives its mode, and its directories with theirs."""
+        path, part = question["path"], self._part(question["upload"])
+        place = self._place(path)
+        self._check_room(path, question["bytes"])
+        if os.path.isdir(place) and not os.path.islink(place):
+            raise IsADirectoryError(f"{path!r} is a directory")
+        above = path.split("/")[:-1]
+        directories = ["/".join(above[: depth + 1]) for depth in range(len(above))]
+        made: list[str] = []
+        try:
+            for directory in directories:
+                whole = os.path.join(self._directory, directory)
+                if not os.path.isdir(whole):
+                    os.mkdir(whole)
+                    made.append(directory)
+            home = os.path.realpath(self._directory)
+            if not (os.path.realpath(os.path.dirname(place)) + os.sep).startswith(home + os.sep):
+                raise ValueError(f"a link leads from {path!r} out of the session's directory")
+            modes = [stat.S_IMODE(os.lstat(os.path.join(self._directory, each)).st_mode) for each in directories]
+            status = os.lstat(part)
+            if status.st_size != question["bytes"]:
+                raise ValueError(f"{question['bytes']} bytes were expected, {status.st_size} are there")
+        except BaseException:
+            self._unmake(made)
+            raise
+        found = [[each, mode] for each, mode in zip(directories, modes, strict=True)]
+        return {"mode": stat.S_IMODE(status.st_mode), "directories": found, "made": made}
+
+    def _put_in_place(self, question: dict[str, Any]) -> int:
+        """Give a part its name; gives the last cell whose state may be without it."""
+        part, place = self._part(question["upload"]), self._place(question["path"])
+        os.utime(part, ns=(question["modified_ns"], question["modified_ns"]))
+        os.replace(part, place)
+        return self.on_put(question["files"]) if question["files"] else 0
+
+    def _drop(self, question: dict[str, Any]) -> None:
+        """Take back what was made for a file that doesn't come."""
+        with suppress(FileNotFoundError):
+            os.unlink(self._part(question["upload"]))
+        self._unmake(question["made"])
+
+    def _unmake(self, directories: list[str]) -> None:
+        with suppress(OSError):  # something is in it by now
+            for directory in reversed(directories):
+                os.rmdir(os.path.join(self._directory, directory))
+
+    def _check_room(self, path: str, size: int) -> None:
+        others = [found for found in self._files() if found["path"] != path]
+        left = self.quota_bytes - sum(found["bytes"] for found in others)
+        if size > left:
+            limit = f"the quota of {self.quota_bytes} bytes has {max(left, 0)} left"
+            raise OSError(f"{path!r} has {size} bytes, {limit}: remove files, or raise workspace_quota_bytes")
+        if len(others) >= MAX_ENTRIES:
+            raise OSError(f"there are {len(others)} files already, and {MAX_ENTRIES} can be saved")
+
+    def _forget_parts(self) -> None:
+        for name in os.listdir(self._directory):
+            if name.startswith(PART_PREFIX):
+                part = os.path.join(self._directory, name)
+                with suppress(OSError):
+                    if os.lstat(part).st_mtime < time.time() - FORGOTTEN_SECONDS:
+                        os.unlink(part)
+
+    def _part(self, upload: str) -> str:
+        return os.path.join(self._directory, PART_PREFIX + upload)
+
+    def _list(self, question: dict[str, Any]) -> list[dict[str, Any]]:
+        """Give a page of the files, by path, from the one of that number on; a full one may have others behind it."""
+        start = question.get("start", 0)
+        return sorted(self._files(), key=lambda each: each["path"])[start : start + PAGE_OF_FILES]
+
+    def _files(self) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = []
         for directory, _, names in os.walk(self._directory):
-            for name in sorted(names):
+            for name in names:
                 place = os.path.join(directory, name)
-                status = os.lstat(place)
-                if len(found) < MAX_LISTED and (stat.S_ISREG(status.st_mode) or stat.S_ISLNK(status.st_mode)):
+                if name.startswith(PART_PREFIX) and directory == self._directory:
+                    continue
+                try:
+                    status = os.lstat(place)
+                except FileNotFoundError:
+                    continue  # removed meanwhile, by the cell that runs
+                if stat.S_ISREG(status.st_mode) or stat.S_ISLNK(status.st_mode):
                     path = os.path.relpath(place, self._directory).encode("utf-8", "backslashreplace").decode()
                     found.append({"path": path, "bytes": status.st_size, "modified_ns": status.st_mtime_ns})
-        return sorted(found, key=lambda each: each["path"])
+        return found
 
     def _read(self, question: dict[str, Any]) -> dict[str, Any] | None:
         place, offset = self._place(question["path"]), question["offset"]

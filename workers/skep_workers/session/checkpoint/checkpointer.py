@@ -28,7 +28,7 @@ from skep_workers.session.checkpoint.state import (
 )
 from skep_workers.session.checkpoint.surroundings.ambient import FUTURE_FLAGS, Ambient
 from skep_workers.session.checkpoint.surroundings.imports import SUBMODULES, Imports
-from skep_workers.session.checkpoint.surroundings.workspace import DEFAULT_QUOTA_BYTES, Workspace
+from skep_workers.session.checkpoint.surroundings.workspace import DEFAULT_QUOTA_BYTES, Workspace, unpack_entries
 from skep_workers.session.clock import monotonic
 from skep_workers.session.compiling import CompiledCell
 from skep_workers.session.internals import RESULT_NAMES
@@ -37,6 +37,7 @@ from skep_workers.session.relief import relief
 from skep_workers.session.uses import Uses, reads_plain_values
 
 SEND_BYTES: Final = 4 * 1024 * 1024
+MOST_FILES_TOLD: Final = 5
 JOIN_SECONDS: Final = 2.0
 _KEPT_INTERNALS: Final = (*RESULT_NAMES, "__annotations__")
 RELAXED_SECONDS: Final = 1.0  # between two snapshots where no outcome waits for them
@@ -59,6 +60,7 @@ class Keeper:
         self._hidden: dict[str, Any] = {}  # of the latest state, what is saved beside variables
         self._is_wanted = False
         self._latest_seq = 0
+        self._read_seq = 0  # the last cell whose state has begun to be read
         self._taken_at = 0.0
         self._interval_seconds = 0.0
         self._workspace = Workspace()
@@ -118,6 +120,29 @@ class Keeper:
             int(options.get("state_bytes", DEFAULT_STATE_BYTES)),
         )
 
+    def files_not_saved(self) -> str:
+        """Tell, after `after_cell`, which files are not saved with the session, unless that has been told; or ''."""
+        if not self.is_on:
+            return ""
+        lost = self._workspace.new_losses(looks=self._is_wanted)
+        if not lost:
+            return ""
+        shown, more = "; ".join(lost[:MOST_FILES_TOLD]), len(lost) - MOST_FILES_TOLD
+        return f"not saved with the session: {shown}" + (f"; and {more} more files" if more > 0 else "")
+
+    def note_put(self, packed: list[list[Any]]) -> int:
+        """Note a file that the host has saved and that is in the directory now, after its directories; from any thread.
+
+        Returns the last cell whose state may have been read before: without the file.
+        """
+        self._snapshots.note_put(unpack_entries(packed))
+        return self._read_seq
+
+    @property
+    def quota_bytes(self) -> int:
+        """Return how much the files below the session's directory may have."""
+        return self._workspace.quota_bytes
+
     def after_cell(self, seq: int, uses: Uses | None = None) -> list[Frame]:
         """Save the state after a cell; returns the frames to send now. Those of a child come later, by themselves.
 
@@ -144,6 +169,7 @@ class Keeper:
             return []
         self._is_wanted = False
         self._taken_at = monotonic() if self._interval_seconds else 0.0
+        self._read_seq = seq
         return self._snapshots.take(seq) or []
 
     @property
@@ -172,6 +198,7 @@ class Keeper:
         """
         if not self.is_on:
             return []
+        self._read_seq = seq
         return self._snapshots.take_last(seq, has_run=self._is_wanted)
 
     def leave_files(self, seq: int) -> list[Frame]:

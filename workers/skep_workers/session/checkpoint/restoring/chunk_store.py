@@ -10,7 +10,7 @@ import mmap
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
-from skep_workers.session.checkpoint.chunks import Digest, digest
+from skep_shared.content_chunks import Digest, digest
 
 LARGE_BYTES: Final = 4 * 1024 * 1024
 HUGE_PAGE: Final = 2 * 1024 * 1024

@@ -153,5 +153,5 @@ def _stream(group: Group, store: ChunkStore) -> Stream:
 
 
 def _load_plain(stream: Stream) -> Any:
-    """Return what a stream of plain values holds."""
-    return pickle.loads(stream.data, buffers=stream.buffers)
+    """Return what a stream of plain values holds; nothing, where a file was put into a session that had no state."""
+    return pickle.loads(stream.data, buffers=stream.buffers) if stream.data else {}

@@ -10,7 +10,7 @@ from functools import partial
 from pickle import dumps  # bound early: user code may patch pickle
 from typing import Any
 
-from skep_workers.session.checkpoint.chunks import CHUNK_BYTES, Digest, split
+from skep_shared.content_chunks import CHUNK_BYTES, Digest, split
 from skep_workers.session.checkpoint.hidden_names import MODULE, told
 from skep_workers.session.checkpoint.manifest import Buffer, Group, Manifest
 from skep_workers.session.checkpoint.restoring.trial import TRIAL_SECONDS

@@ -13,10 +13,10 @@ from typing import Final
 
 from msgpack import packb, unpackb
 
+from skep_shared.content_chunks import Digest, joined_names
 from skep_shared.frame_codec import encode_frame
 from skep_shared.frames import Blob, Saved
 from skep_shared.originals import gc, open_file, os, resource, signal
-from skep_workers.session.checkpoint.chunks import Digest, joined_names
 from skep_workers.session.checkpoint.lost_names import describe
 from skep_workers.session.checkpoint.manifest import Manifest
 from skep_workers.session.checkpoint.reducers.torch_tensors import compute_in_one_thread

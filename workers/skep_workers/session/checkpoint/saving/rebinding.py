@@ -5,7 +5,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from typing import Any
 
-from skep_workers.session.checkpoint.chunks import split
+from skep_shared.content_chunks import split
 from skep_workers.session.checkpoint.manifest import Group, Manifest
 from skep_workers.session.checkpoint.saving.pickling import dumps_plain
 from skep_workers.session.uses import SCALARS

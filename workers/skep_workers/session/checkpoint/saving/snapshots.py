@@ -12,6 +12,7 @@ and no cell runs: they commit together.
 """
 
 import sys
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -32,7 +33,7 @@ from skep_workers.session.checkpoint.saving.pickling import Untrusted, early_red
 from skep_workers.session.checkpoint.saving.rebinding import rebind
 from skep_workers.session.checkpoint.saving.trials import Trials
 from skep_workers.session.checkpoint.state import SnapshotLimits, State
-from skep_workers.session.checkpoint.surroundings.workspace import LOST_PREFIX, Entry
+from skep_workers.session.checkpoint.surroundings.workspace import LOST_PREFIX, Entry, with_files
 from skep_workers.session.checkpoint.unchanged.fingerprints import Fingerprint, fingerprint, is_immutable, same
 from skep_workers.session.checkpoint.unchanged.unchanged_buffers import Known, StillBuffers
 from skep_workers.session.internals import RESULT_NAMES
@@ -87,6 +88,7 @@ class Snapshots:
         self._last_state = State({}, {}, [], {}, {}, is_final=False)
         self._last_ids: dict[str, int] = {}  # of the values, which it doesn't hold
         self._stored: frozenset[bytes] = frozenset()
+        self._put: deque[list[Entry]] = deque()
         self._skipped: dict[str, tuple[Any, str]] = {}
         self._failed: dict[str, tuple[int, str]] = {}  # what the last child failed at: ids, and reasons, '' if it hung
         self._stuck: dict[str, Any] = {}  # variables that hang in a child, with their values
@@ -132,6 +134,7 @@ class Snapshots:
         A value that can change is the same object as then; that nothing has changed it since is for the caller to know,
         but for what was left to run when the checkpoint was taken.
         """
+        self._take_in_what_was_put()
         if not self.is_at(manifest):
             return "its process is not at that checkpoint"
         if self.has_failed:
@@ -169,6 +172,26 @@ class Snapshots:
         """Tell whether this is the checkpoint that was taken last."""
         return self._last is not None and self._last.pack() == manifest.pack()
 
+    def note_put(self, files: list[Entry]) -> None:
+        """Note a file that the host has put into the directory and saved already, after its directories.
+
+        From any thread; it counts from the next snapshot on.
+        """
+        self._put.append(files)
+
+    def _take_in_what_was_put(self) -> None:
+        """Have the latest checkpoint be as the host has made it: what it has needs no saving."""
+        while self._put:
+            files = self._put.popleft()
+            for name in ("_last", "_restored"):
+                manifest: Manifest | None = getattr(self, name)
+                if manifest is not None:
+                    lost = {key: why for key, why in manifest.lost.items() if key != LOST_PREFIX + files[-1].path}
+                    setattr(self, name, replace(manifest, files=with_files(manifest.files, files), lost=lost))
+            self._last_state = self._last_state._replace(files=with_files(self._last_state.files, files))
+            if self._base is not None:
+                self._know_stored(self._base)
+
     def note(self, uses: Uses | None) -> None:
         """Note what a cell of plain values has bound; None: it may have changed anything."""
         self._uses = None if self._uses is None else self._uses.joined(uses)
@@ -196,6 +219,8 @@ class Snapshots:
         return frames
 
     def _take(self, seq: int) -> list[Frame] | None:
+        if self._put:
+            self._take_in_what_was_put()
         uses, self._uses = self._uses, Uses()
         collected, self._collected = self._collected, _collected()
         if uses is not None and self._collected == collected:
@@ -225,6 +250,7 @@ class Snapshots:
         A state that turns out to be what is saved already is not saved again.
         """
         self.join()
+        self._take_in_what_was_put()
         self._omits_same = True
         state = self._read_state(None)
         if not has_run and not self.has_failed and self._has_kept_names(state):
@@ -244,6 +270,7 @@ class Snapshots:
 
     def take_files(self, seq: int) -> list[Frame]:
         """Save the files as they are now, beside the names of the last snapshot, if that has others."""
+        self._take_in_what_was_put()
         return self._with_files(seq, self._read_state(None)) if self._base is not None else []
 
     @property

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final, NamedTuple, Self
 
-from skep_workers.session.checkpoint.chunks import digest
+from skep_shared.content_chunks import digest
 from skep_workers.session.checkpoint.reducers.definitions import registry
 from skep_workers.session.checkpoint.restoring import loading
 from skep_workers.session.checkpoint.restoring.trial import NO_TIME, Failures, Trial

@@ -15,13 +15,14 @@ from collections.abc import Iterator
 from time import time_ns  # bound early: user code may patch time
 from typing import Any, Final, NamedTuple
 
+from skep_shared.content_chunks import Digest, split
 from skep_shared.originals import open_file, os
-from skep_workers.session.checkpoint.chunks import Digest, split
 
 DEFAULT_QUOTA_BYTES: Final = 64 * 1024 * 1024
 MAX_ENTRIES: Final = 10_000
 RACY_NS: Final = 20_000_000  # file times come from the timer tick, at most 10 ms apart
 _NEW_FILE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+PART_PREFIX: Final = ".skep-part-"  # of what is on its way into the session's directory
 LOST_PREFIX: Final = "./"  # in a manifest's `lost`; no variable's name begins like this
 
 
@@ -53,11 +54,13 @@ class Workspace:
         self._stored: frozenset[Digest] = frozenset()
         self.unstored: dict[Digest, bytes] = {}  # content that no saved checkpoint has yet
         self.lost: dict[str, str] = {}
+        self._told: dict[str, tuple[int, int]] = {}  # of what is lost, the files as they were when that was told
+        self._found: dict[str, tuple[int, int]] = {}
         self.quota_bytes = DEFAULT_QUOTA_BYTES
 
     def read(self) -> list[Entry]:
         """Give what is there now, in order of path; what can't be kept is in `lost`, with the reason."""
-        self.lost = {}
+        self.lost, self._found = {}, {}
         seen, self._seen = self._seen, {}
         entries: list[Entry] = []
         directory = self._look_at_directory()
@@ -74,6 +77,37 @@ class Workspace:
                 room -= entry.size
         self._empty = None if entries or self.lost else directory
         return entries
+
+    def new_losses(self, *, looks: bool) -> list[str]:
+        """Tell, once for each file as it is now, what of the directory is not saved, and why; mostly nothing.
+
+        looks: the directory has not been read since the last cell.
+        """
+        if looks:
+            self._look_for_losses()
+        if not self.lost and not self._told:
+            return []
+        told, self._told = self._told, self._found
+        return [f"{path}: {reason}" for path, reason in self.lost.items() if told.get(path) != self._found.get(path)]
+
+    def _look_for_losses(self) -> None:
+        """Find out what `read` would lose, without the content of files."""
+        self.lost, self._found = {}, {}
+        room = self.quota_bytes
+        for count, (path, found) in enumerate(self._walk(self._directory, "")):
+            try:
+                status = found.stat(follow_symlinks=False)
+            except OSError:
+                continue
+            if count >= MAX_ENTRIES:
+                self._lose(path, f"there are more than {MAX_ENTRIES} files")
+                return
+            if not stat.S_ISREG(status.st_mode):
+                continue
+            if status.st_size > room:
+                self._lose_for_want_of_room(path, status, room)
+            else:
+                room -= status.st_size
 
     def _look_at_directory(self) -> tuple[int, ...] | None:
         """Give what changes when something comes into the session's directory; None if that can't be said for sure."""
@@ -152,6 +186,8 @@ class Workspace:
                 self._lose(prefix.rstrip("/"), f"it can't be read: {exc.strerror}")
             return
         for entry in found:
+            if not prefix and entry.name.startswith(PART_PREFIX):
+                continue
             yield prefix + entry.name, entry
             if entry.is_dir(follow_symlinks=False):
                 yield from self._walk(entry.path, f"{prefix}{entry.name}/")
@@ -168,8 +204,7 @@ class Workspace:
                 self._lose(path, "it is neither a file nor a directory nor a link")
                 return None
             if status.st_size > room:
-                limit = f"the quota of {self.quota_bytes} bytes has {max(room, 0)} left"
-                self._lose(path, f"it has {status.st_size} bytes, {limit}")
+                self._lose_for_want_of_room(path, status, room)
                 return None
             chunks = self._chunks(path, found.path, status, seen.get(path))
             return Entry(path, "file", mode, status.st_mtime_ns, status.st_size, chunks, "")
@@ -193,9 +228,14 @@ class Workspace:
         self._seen[path] = _Seen(signature, tuple(names), is_racy)
         return tuple(names)
 
-    def _lose(self, path: str, reason: str) -> None:
+    def _lose_for_want_of_room(self, path: str, status: os.stat_result, room: int) -> None:
+        limit = f"the quota of {self.quota_bytes} bytes has {max(room, 0)} left"
+        self._lose(path, f"it has {status.st_size} bytes, {limit}", (status.st_size, status.st_mtime_ns))
+
+    def _lose(self, path: str, reason: str, found: tuple[int, int] = (0, 0)) -> None:
         # File names are bytes; the reason travels as text.
-        self.lost[LOST_PREFIX + path.encode("utf-8", "backslashreplace").decode()] = reason
+        told = LOST_PREFIX + path.encode("utf-8", "backslashreplace").decode()
+        self.lost[told], self._found[told] = reason, found
 
     def _write(self, entry: Entry, place: str, contents: dict[str, bytearray]) -> None:
         if not _is_inside(entry.path):
@@ -214,6 +254,15 @@ class Workspace:
                 os.fchmod(handle, entry.mode)
                 os.utime(handle, ns=(entry.modified_ns, entry.modified_ns))
                 self._seen[entry.path] = _Seen(_signature(os.fstat(handle)), entry.chunks, is_racy=True)
+
+
+def with_files(entries: list[Entry], files: list[Entry]) -> list[Entry]:
+    """Return entries, in the order in which they are read, with a file in its place, given after its directories."""
+    there = {entry.path: entry for entry in entries}
+    *directories, file = files
+    there |= {entry.path: entry for entry in directories if entry.path not in there}
+    there[file.path] = file
+    return [there[path] for path in sorted(there, key=lambda path: path.split("/"))]
 
 
 def _content(place: str) -> bytes:

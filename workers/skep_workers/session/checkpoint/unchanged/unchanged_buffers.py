@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from skep_shared.content_chunks import CHUNK_BYTES, Digest
 from skep_shared.originals import os
-from skep_workers.session.checkpoint.chunks import CHUNK_BYTES, Digest
 from skep_workers.session.checkpoint.unchanged.page_watch import PAGE, PageWatch, Range, may_miss_writes
 
 WATCHED_BYTES: Final = 4 * 1024 * 1024  # hashing less takes less than looking would save

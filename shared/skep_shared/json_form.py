@@ -1,0 +1,42 @@
+"""Values as JSON has them, for events that go on as JSON; it never fails, and what JSON can't say is told apart."""
+
+import base64
+import math
+from typing import Any, Final
+
+_AS_THEY_ARE: Final = frozenset({type(None), bool, int})
+
+
+def json_form(value: Any) -> Any:
+    """Return what stands for a value of plain types in JSON.
+
+    Tuples are lists, bytes base64, NaN and infinities None; lone surrogates are escaped. A key that is no str is its
+    repr, as is one that would then be there twice.
+    """
+    kind = type(value)
+    if kind in _AS_THEY_ARE:
+        return value
+    if kind is str:
+        return without_surrogates(value)
+    if kind is float:
+        return value if math.isfinite(value) else None
+    if kind is bytes:
+        return base64.b64encode(value).decode()
+    if kind is list or kind is tuple:
+        return [json_form(item) for item in value]
+    if kind is dict:
+        form: dict[str, Any] = {}
+        for key, item in value.items():
+            name = without_surrogates(key) if type(key) is str else repr(key)
+            while name in form:
+                name = repr(name)
+            form[name] = json_form(item)
+        return form
+    return without_surrogates(repr(value))
+
+
+def without_surrogates(text: str) -> str:
+    """Return the text with each lone surrogate as its escape, as UTF-8 has none for it."""
+    if text.isascii():
+        return text
+    return text.encode("utf-8", "backslashreplace").decode()
