@@ -86,8 +86,8 @@ class Claim:
 
     requests: (seq, "interrupt" or "cancel") that came for a cell, before or during an earlier stay. created_at: in ms,
     which tells the session from an earlier one of its id. origins: whose chunks it reads besides its own. said: (seq,
-    attempt) that earlier owners have told of in events. idle_losses: those losses whose owners were dead before there
-    was a cell for them.
+    attempt) that earlier owners have told of in events. idle_losses: those losses whose owners had begun none
+    of the cells that are pending.
     """
 
     session_id: str

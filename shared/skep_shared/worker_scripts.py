@@ -25,7 +25,7 @@ class WorkerScripts(ScriptCalls):
 
     async def heartbeat(self, worker_id: str, lease_ms: int, facts: bytes, *, patience_ms: int) -> Heartbeat:
         """Live another lease, and hear whether others don't."""
-        keys = (self.keys.worker(worker_id), self.keys.workers, self.keys.waiting)
+        keys = (self.keys.worker(worker_id), self.keys.workers, self.keys.waiting, self.keys.named)
         args = (worker_id, lease_ms, facts, patience_ms)
         now, alive, neglected, next_ms = await self._call("heartbeat", keys, args)
         return Heartbeat(now, bool(alive), neglected, next_ms)

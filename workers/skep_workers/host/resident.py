@@ -280,6 +280,9 @@ class Resident:
         self._step(ResidentStep.START)
         try:
             process = await self._processes.start(self._runs.configuration(), is_lagging=self._runs.is_lagging)
+            await self._runs.note_first()
+            if self._processes.current is not process:
+                raise StartError("session process", "it ended before its first cell")
         except StartError:
             if self._state is ResidentState.STARTING:  # else its end has been told already
                 self._step(ResidentStep.EXIT)

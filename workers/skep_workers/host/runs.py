@@ -131,8 +131,8 @@ class CellRuns:
             is_last = self._attempts.is_last(cell)
             run = verdict[0] if verdict is not None else self._attempts.next_run(cell)
             attempt = run.attempt
-            is_used_up = self._attempts.is_used_up(run)
-            if (verdict is not None or is_used_up or cell.fault) and not self.is_settled:
+            why_lost = self._attempts.why_lost(run)
+            if (verdict is not None or why_lost or cell.fault) and not self.is_settled:
                 if verdict is None:
                     self._attempts.go_on_with(run)
                 waiting.appendleft(cell)  # it ends without running, after those before it
@@ -140,9 +140,8 @@ class CellRuns:
             if verdict is not None:
                 self._end_lost_head(*self._verdicts.pop(cell.seq))
                 continue
-            if is_used_up:
-                reason = f"its worker or its process died {attempt - 1} times while it may have been running"
-                self.refuse(run, CellStatus.LOST, "WorkerLost", reason)
+            if why_lost:
+                self.refuse(run, CellStatus.LOST, "WorkerLost", why_lost)
                 continue
             if cell.fault:
                 self.refuse(run, CellStatus.FAILED, "CellUnreadable", cell.fault)
@@ -153,7 +152,7 @@ class CellRuns:
                 continue
             self._runs.append(run)
             if len(self._runs) == 1:
-                self._begin(run)
+                self._begin(run, is_told=is_last)
             frames.append(Execute(cell.seq, attempt, cell.cell_id, cell.spec.code, cell.spec.inputs, cell.spec.timeout))
             if is_last:  # it has the process for itself until then, see _may_send
                 self._withheld, frames = frames, []
@@ -320,8 +319,19 @@ class CellRuns:
         self._stop_timers()
         self._process = None
 
-    def _begin(self, run: CellRun) -> None:
-        """The cell is the one that runs from now on; readers hear of it soon even if it says nothing."""
+    async def note_first(self) -> None:
+        """Note that the first waiting cell begins, before a new process gets it. Raises Fenced."""
+        waiting = self._intake.waiting
+        if waiting and self.is_settled and not self._attempts.is_last(waiting[0]):
+            await self._journal.note_begin(waiting[0].seq)
+
+    def _begin(self, run: CellRun, *, is_told: bool = False) -> None:
+        """The cell is the one that runs from now on; readers hear of it soon even if it says nothing.
+
+        is_told: an event tells of it before the process gets it.
+        """
+        if not is_told:
+            self._journal.begin(run.cell.seq)
         run.since_ms = self._clock.now_ms()
         self.started_seq = max(self.started_seq, run.cell.seq)
         delay = self._settings.flush_ms / 1000
