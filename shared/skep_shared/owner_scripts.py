@@ -145,17 +145,18 @@ class OwnerScripts(ScriptCalls):
         closing_event: bytes = b"",
         first_event: int = 0,
         was_started: bool = False,
+        shuts_down: bool = False,
     ) -> int:
         """Give the session back, or end it with its closing event; gives the number of cells still pending.
 
-        was_started: the first pending cell has been started here; its next start is another attempt. Raises Fenced,
-        EventGap. With a closing event and pending cells nothing is done.
+        was_started: the first pending cell has been started here; its next start is another attempt. shuts_down: it has
+        not ended because the worker shuts down. Raises Fenced, EventGap. With a closing event and pending cells nothing
+        is done.
         """
         k, sid = self.keys, claim.session_id
         keys = (k.session(sid), k.owned(worker_id), k.waiting, k.events(sid))
-        reply = await self._call(
-            "release", keys, (sid, claim.token, claim.epoch, closing_event, first_event, int(was_started))
-        )
+        args = (sid, claim.token, claim.epoch, closing_event, first_event, int(was_started), int(shuts_down))
+        reply = await self._call("release", keys, args)
         _raise_refusal(reply, sid, first_event)
         return 0 if reply[0] == b"DUP" else reply[1]
 

@@ -178,7 +178,15 @@ class Histories:
         token, epoch = self._ownership(session)
         event = rng.choice((b"", b"", b"closing event"))
         keys = (KEYS.session(session), KEYS.owned(owner), KEYS.waiting, KEYS.events(session))
-        return keys, (session, token, epoch, event, self._near(self._int(session, b"last") + 1), rng.choice((0, 1)))
+        return keys, (
+            session,
+            token,
+            epoch,
+            event,
+            self._near(self._int(session, b"last") + 1),
+            rng.choice((0, 1)),
+            rng.choice((0, 1)),
+        )
 
     def _heartbeat(self, session: str) -> tuple[Any, ...]:
         worker = self._rng.choice(self._workers)

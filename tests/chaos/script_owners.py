@@ -61,6 +61,7 @@ class OwnerScripts(ScriptBase):
         return [
             b"OK", epoch, int_of(cursor), int_of(seq), int_of(last), losses, previous, state, options, head or b"0",
             requests or b"", created or b"0", origins or b"", said or b"", idle_losses,
+            int(int_of(r.hget(session, b"handed")) == epoch - 1),
         ]  # fmt: skip
 
     def _release(self, keys: list[bytes], args: list[bytes]) -> Reply:
@@ -86,6 +87,8 @@ class OwnerScripts(ScriptBase):
             r.hset(session, gone)
             if args[5] == b"1" and pending > 0:
                 r.hset(session, {b"losses": int_of(r.hget(session, b"losses")) + 1})
+                if args[6] == b"1":
+                    r.hset(session, {b"handed": epoch})
             if pending > 0 or h[7] == b"closing":
                 r.zadd(waiting, r.clock(), sid, "NX")
         return [b"OK", pending]

@@ -6,7 +6,7 @@
 -- Also touches P:named, and P:worker:OWNER, its mailbox and its sessions set, for the owner it reads.
 -- Returns {'OK', epoch, cursor, seq, last event, losses, previous owner, state, options,
 --      head (the latest checkpoint, SEQ or SEQ-PART, 0: none), requests (see control.lua), created at (ms), origins (see fork.lua),
---      said (see emit.lua), idle losses}
+--      said (see emit.lua), idle losses, whether the owner before shut down with a cell that was started 0|1}
 --      or {'OWNED', owner} or {'NOT_ALIVE'} or {'UNKNOWN'} or {'CLOSED'}
 -- Invariant: epoch grows by one with every change of owner, in the same step as the owner and its token. Sent again
 --      with the same token it answers the same. `losses` counts owners that died since the last commit; idle losses are
@@ -14,7 +14,7 @@
 local session, waiting, marker, owned = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local prefix, sid, wid, token = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 if redis.call('EXISTS', marker) == 0 then return {'NOT_ALIVE'} end
-local h = redis.call('HMGET', session, 'state', 'owner', 'token', 'epoch', 'cursor', 'seq', 'last', 'losses', 'options', 'previous', 'holder', 'head', 'requests', 'created_at', 'origins', 'said', 'begun', 'idle_losses')
+local h = redis.call('HMGET', session, 'state', 'owner', 'token', 'epoch', 'cursor', 'seq', 'last', 'losses', 'options', 'previous', 'holder', 'head', 'requests', 'created_at', 'origins', 'said', 'begun', 'idle_losses', 'handed')
 local state, owner = h[1], h[2]
 redis.call('ZREM', prefix .. ':named', sid)
 if not state then
@@ -45,4 +45,4 @@ if not (owner == wid and h[3] == token) then
   if ARGV[5] == '1' then redis.call('HSET', session, 'stored', 1) end
 end
 redis.call('SADD', owned, sid) -- also for a claim that is sent again: see recover.lua
-return {'OK', epoch, tonumber(h[5]), tonumber(h[6]), tonumber(h[7]), losses, previous, state, h[9], h[12] or '0', h[13] or '', h[14] or '0', h[15] or '', h[16] or '', idle_losses}
+return {'OK', epoch, tonumber(h[5]), tonumber(h[6]), tonumber(h[7]), losses, previous, state, h[9], h[12] or '0', h[13] or '', h[14] or '0', h[15] or '', h[16] or '', idle_losses, tonumber(h[19] or 0) == epoch - 1 and 1 or 0}

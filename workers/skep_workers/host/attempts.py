@@ -14,6 +14,17 @@ from skep_workers.host.intake import QueuedCell
 from skep_workers.host.reporter import CellRun
 
 MOST_IDLE_LOSSES: Final = 10  # owners that died in a row before they began a cell: the session's start may kill them
+SHUT_DOWN: Final = "worker shut down"
+
+
+def why_not_again(run: CellRun) -> str:
+    """Return why this was the last run that its cell may have, for people; "" if it may have another one."""
+    spec = run.cell.spec
+    if spec.on_worker_loss == "fail":
+        return "on_worker_loss='fail' allows no other start"
+    if run.attempt >= spec.max_attempts:
+        return f"max_attempts={spec.max_attempts} allows no other start"
+    return ""
 
 
 class Attempts:
@@ -42,6 +53,8 @@ class Attempts:
         """Return why the cell may not be run again, with a reason for people; "" if it may."""
         spec, count = run.cell.spec, run.attempt - 1
         if count and (spec.on_worker_loss == "fail" or count >= spec.max_attempts):
+            if self._claim.handed_over:
+                return f"{SHUT_DOWN} while it was running, and {why_not_again(run)}"
             return f"its worker or its process died {count} time{'s' * (count > 1)} while it was running"
         idle = self._claim.idle_losses
         if idle >= MOST_IDLE_LOSSES and run.cell.seq == self._claim.cursor + 1:

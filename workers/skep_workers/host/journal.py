@@ -86,6 +86,7 @@ class Journal:
         self._emitted_from = claim.last_event + 1  # the number of the first event that may be among these
         self._begun = 0  # the cell that the process has begun last, of those that Redis has to know of
         self._begun_noted = 0
+        self._is_running = False
         self.cursor = claim.cursor
         self.head = claim.head
         self.unwritten_bytes = 0
@@ -121,7 +122,7 @@ class Journal:
         self._begun = seq
         if self._ended or seq <= self._begun_noted:
             return  # the next commit tells of it
-        note = self._scripts.post_begin(self._claim, seq)
+        note = self._scripts.post_begin(self._claim, seq) if self._is_running else None
         if note is None:
             self._work.set()
         else:
@@ -242,6 +243,7 @@ class Journal:
 
     async def run(self) -> None:
         """Write until cancelled. Raises Fenced or EventGap."""
+        self._is_running = True
         try:
             while True:
                 await self._work.wait()
@@ -262,6 +264,7 @@ class Journal:
             self._idle.set()
             raise
         finally:
+            self._is_running = False
             for timer in (self._timer, self._group_timer):
                 if timer is not None:
                     timer.cancel()

@@ -18,6 +18,7 @@ from skep_shared.errors import EventGap, Fenced, StartError
 from skep_shared.frames import Blob, Done, Frame, Reply, Restored, Saved
 from skep_shared.script_replies import Claim, Mark
 from skep_shared.states import CellStatus, ResidentState, ResidentStep, next_resident
+from skep_workers.host.attempts import SHUT_DOWN
 from skep_workers.host.awaited import all_awaited
 from skep_workers.host.checkpoints import SavedState
 from skep_workers.host.departure import Departure, StayParts
@@ -55,7 +56,8 @@ class Resident:
         self._idle_since: float | None = None
         self._writers: list[asyncio.Task[None]] = []
         self._journal = Journal(host.scripts, claim, host.settings, self._on_written, self._on_checkpoint)
-        self._reporter = Reporter(self._journal, host.clock, claim.epoch)
+        retry_reason = f"{SHUT_DOWN} before it had ended" if claim.handed_over else "the worker that had it died"
+        self._reporter = Reporter(self._journal, host.clock, claim.epoch, retry_reason=retry_reason)
         self.intake: Final = CellIntake(
             host.reads, host.scripts.keys, claim.session_id, after=claim.cursor, on_cells=self._on_cells
         )
@@ -233,13 +235,15 @@ class Resident:
             self._changed.set()
 
     def hurry(self) -> None:
-        """End a drain: interrupt what runs, and leave to the next owner what doesn't end by that."""
+        """End a drain: leave what runs to the next owner, as another attempt."""
         self._departure.hurry()
 
     def _introduce(self) -> None:
         previous = self.claim.previous_owner
         if previous and previous != self._host.worker_id:
             reason = "the worker that had it died" if self.claim.losses else "it was released there"
+            if self.claim.handed_over:
+                reason = f"it was released there: {SHUT_DOWN}"
             self._reporter.session_event(
                 "session.moved", worker_id=self._host.worker_id, from_worker_id=previous, reason=reason
             )
@@ -362,8 +366,11 @@ class Resident:
             self._step(ResidentStep.EXIT)
             return
         head = self._runs.head
-        self._log.warning("session.crashed", cause=cause, seq=head.cell.seq if head else None)
-        self._runs.on_exit(cause, left, keep_head=self._departure.is_hurried)
+        if self._departure.is_handing_over:
+            self._log.info("session.handed_over", seq=head.cell.seq if head else None)
+        else:
+            self._log.warning("session.crashed", cause=cause, seq=head.cell.seq if head else None)
+        self._runs.on_exit(cause, left, keep_head=self._departure.is_handing_over)
         self._step(ResidentStep.EXIT)
         self._changed.set()
 

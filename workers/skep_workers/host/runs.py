@@ -27,7 +27,7 @@ from skep_shared.models import SessionOptions
 from skep_shared.script_replies import Claim
 from skep_shared.settings import WorkerSettings
 from skep_shared.states import CellStatus
-from skep_workers.host.attempts import Attempts
+from skep_workers.host.attempts import SHUT_DOWN, Attempts, why_not_again
 from skep_workers.host.checkpoints import SavedState
 from skep_workers.host.clock import RedisClock
 from skep_workers.host.intake import CellIntake, QueuedCell
@@ -259,8 +259,20 @@ class CellRuns:
             if self._process is not None:
                 self._process.resume_reading()
 
+    def give_up(self) -> None:
+        """Prepare for the kill that the worker's shutting down is for the running cell: as its worker's death.
+
+        The cell goes to the next owner as another attempt, unless it may have none: then it ends here as lost.
+        """
+        run = self.head
+        if run is not None and run.killed_as is None and why_not_again(run):
+            run.killed_as = CellStatus.LOST
+
     def on_exit(self, cause: str, left: list[tuple[str, str]], *, keep_head: bool) -> None:
-        """The process has ended, leaving this in its pipes; with `keep_head` the running cell may run again."""
+        """The process has ended, leaving this in its pipes; with `keep_head` the running cell may run again.
+
+        One whose process was killed for its own sake ends all the same.
+        """
         self._process = None
         self._withheld = []
         self._early = None
@@ -270,7 +282,7 @@ class CellRuns:
         again = self._journal.reopen(lambda seq: self._reporter.retried(self._unsaved[seq]))
         back = [self._unsaved[seq] for seq in again]
         self._unsaved.clear()
-        if runs and not keep_head:
+        if runs and not (keep_head and runs[0].killed_as is None):
             if not back:
                 self._end_lost_head(runs.popleft(), cause)
             else:  # those before it come first
@@ -361,6 +373,9 @@ class CellRuns:
         elif run.killed_as is CellStatus.TIMED_OUT:
             limit = f"its timeout of {run.cell.spec.timeout:g} s"
             self.refuse(run, run.killed_as, "TimeoutError", f"the cell ran into {limit} and had to be killed")
+        elif run.killed_as is CellStatus.LOST:
+            reason = f"{SHUT_DOWN} before the cell had ended, and {why_not_again(run)}"
+            self.refuse(run, run.killed_as, "WorkerLost", reason)
         else:
             self.refuse(run, run.killed_as, "KeyboardInterrupt", "the cell did not end when interrupted; it was killed")
 
