@@ -153,12 +153,6 @@ class OwnerScripts(ScriptBase):
 
     def _named_now(self, waiting: bytes, named: bytes, page: int, patience: int) -> Reply:
         r, now, told = self.redis, self.redis.clock(), Reply()
-        for sid in r.up_to(named, now - patience)[:page]:
-            if sid in (r.get(waiting) or {}):
-                r.zadd(named, now, sid)
-                told.append(sid)
-            else:
-                r.zrem(named, sid)
         candidates, known = r.up_to(waiting, now - patience), len(r.get(named) or {})
         start, missing = min(known, len(candidates)), len(candidates) - known
         for _ in range(20):
@@ -171,6 +165,12 @@ class OwnerScripts(ScriptBase):
                     told.append(sid)
                     missing -= 1
             start = 0 if len(found) < page else start + page
+        for sid in r.up_to(named, now - patience)[:page]:
+            if sid not in (r.get(waiting) or {}):
+                r.zrem(named, sid)
+            elif len(told) < page and sid not in told:
+                r.zadd(named, now, sid)
+                told.append(sid)
         return told
 
     def _confirm(self, keys: list[bytes], args: list[bytes]) -> Reply:

@@ -8,7 +8,7 @@ from collections.abc import Coroutine
 from enum import IntEnum
 from typing import Any
 
-from skep.cli.screen import terminal_safe
+from skep.cli.screen import plain_text
 from skep.cli.value_origins import with_origin
 from skep_shared.errors import (
     BacklogFull,
@@ -43,7 +43,7 @@ class StepFailed(Exception):
 def complain(text: object) -> None:
     """Say on stderr, in one line, what is wrong; what it has of a session's words can't harm the terminal."""
     line = " ".join(str(text).split())
-    print(f"skep: {terminal_safe(line) if sys.stderr.isatty() else line}", file=sys.stderr, flush=True)
+    print(f"skep: {plain_text(line) if sys.stderr.isatty() else line}", file=sys.stderr, flush=True)
 
 
 def run_to_exit(work: Coroutine[Any, Any, int]) -> int:

@@ -32,6 +32,11 @@ def terminal_safe(text: str) -> str:
     return _ESCAPES.sub(lambda match: "" if match[1] else match[0], text)
 
 
+def plain_text(text: str) -> str:
+    """Give the text without any control sequence, for places where colours and moves make no sense."""
+    return _COLOURS.sub("", terminal_safe(text))
+
+
 class Screen:
     """stdout and stderr of this command.
 
@@ -89,7 +94,7 @@ class Screen:
 
     def note(self, text: str, style: str = "dim") -> None:
         """Say something about the work, beside the output."""
-        self.print(Text(text if self._is_raw else _COLOURS.sub("", terminal_safe(text)), style), error=True)
+        self.print(Text(text if self._is_raw else plain_text(text), style), error=True)
 
     def end_line(self) -> None:
         """End the line that a cell has left open, if there is one."""

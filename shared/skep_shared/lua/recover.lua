@@ -48,14 +48,13 @@ for _, wid in ipairs(suspects) do
 end
 redis.call('ZREM', waiting, '') -- frees first: see emit.lua
 local reply = {dead}
+local told = {}
 local function name(sid)
   redis.call('ZADD', named, now, sid)
   reply[#reply + 1] = sid
+  told[sid] = true
 end
-for _, sid in ipairs(redis.call('ZRANGEBYSCORE', named, '-inf', now - patience, 'LIMIT', 0, page)) do
-  if redis.call('ZSCORE', waiting, sid) then name(sid) else redis.call('ZREM', named, sid) end
-end
--- Those that were never named are mostly the last ones that have begun to wait, so the look begins there.
+-- First those that were never named. They are mostly the last ones that have begun to wait: the look begins there.
 local count, known = redis.call('ZCOUNT', waiting, '-inf', now - patience), redis.call('ZCARD', named)
 local from, missing = math.min(known, count), count - known
 for _ = 1, 20 do
@@ -68,5 +67,9 @@ for _ = 1, 20 do
     end
   end
   from = #found < page and 0 or from + page
+end
+for _, sid in ipairs(redis.call('ZRANGEBYSCORE', named, '-inf', now - patience, 'LIMIT', 0, page)) do
+  if not redis.call('ZSCORE', waiting, sid) then redis.call('ZREM', named, sid)
+  elseif #reply <= page and not told[sid] then name(sid) end
 end
 return reply

@@ -292,6 +292,8 @@ class Resident:
                 self._step(ResidentStep.EXIT)
             raise
         self._step(ResidentStep.HELLO)
+        if self._state is ResidentState.DRAINING:
+            self._runs.hold()  # a cell that began now might be cut off soon; it has not begun yet, and goes elsewhere
         self._runs.attach(process)
         waiting, self._operations.waiting = self._operations.waiting, []
         for request in waiting:
