@@ -9,7 +9,8 @@ from skep.cell import Cell
 from skep.link import ShardLink
 from skep.replies import ReplyReader
 from skep.session import Session
-from skep_shared.errors import InvalidArgument
+from skep.why import Standstill, explain
+from skep_shared.errors import InvalidArgument, NotFound
 from skep_shared.models import SessionInfo, SessionOptions, WorkerInfo
 from skep_shared.settings import Settings
 
@@ -58,6 +59,14 @@ class Cluster:
             for name, (facts, at) in zip(names, markers, strict=True):
                 if facts is not None:
                     yield WorkerInfo.from_marker(name, facts, float(at))
+
+    async def why(self, session_id: str) -> Standstill:
+        """Return why nothing of a session runs. Raises InvalidArgument, NotFound, RedisUnavailable."""
+        try:
+            info = await self.session(session_id).info()
+        except NotFound:
+            info = None
+        return await explain(self._link, session_id, info, self.workers())
 
     async def _index(self, key: str) -> AsyncIterator[list[str]]:
         start = 0

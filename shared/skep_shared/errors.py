@@ -32,6 +32,8 @@ SkepError
 Arguments are fields, so that `args` survives pickling; the text is made from them.
 """
 
+from typing import Final
+
 
 class SkepError(Exception):
     """Base of all of skep's errors."""
@@ -55,6 +57,27 @@ class InvalidArgument(SkepError, ValueError):
         return f"{self.field}: {shown} is refused: {self.limit}"
 
 
+# What a server says that is there and answers: parts of its words, and what to do.
+_CLIENT_REFUSALS: Final = (
+    (
+        (
+            "NOAUTH",
+            "WRONGPASS",
+            "Authentication required",
+            "username-password",
+            "invalid password",
+            "without any password",
+        ),
+        "Check the user name and the password in the URL: redis://USER:PASSWORD@HOST",
+    ),
+    (
+        ("DB index", "Invalid Database", "SELECT is not allowed"),
+        "Check the database's number at the end of the URL: the server must have so many",
+    ),
+    (("NOPERM", "no permissions"), "Give the user the rights that it lacks (ACL SETUSER)"),
+)
+
+
 class RedisUnavailable(SkepError, ConnectionError):
     """Redis at `url` (password removed) can't be reached or stopped answering; `reason` is the driver's word."""
 
@@ -63,7 +86,10 @@ class RedisUnavailable(SkepError, ConnectionError):
         self.url, self.reason = url, reason
 
     def __str__(self) -> str:
-        """Say where, why, and what to try."""
+        """Say where, why, and what to try; a server that answers is not said to be down."""
+        for marks, remedy in _CLIENT_REFUSALS:
+            if any(mark in self.reason for mark in marks):
+                return f"Redis at {self.url} refuses this client: {self.reason}. {remedy}"
         return f"Redis at {self.url} is unavailable: {self.reason}. Check the address and that the server is up"
 
 

@@ -19,6 +19,7 @@
 | `P:worker:WID:mailbox` | stream | wake-ups and control requests |
 | `P:worker:WID:sessions` | set | what it owns |
 | `P:waiting` | zset | sessions with pending cells and no live owner -> since when (ms) |
+| `P:named` | zset | those of them that the workers were told of -> when they were last (ms) |
 | `P:client:CID:replies` | stream + TTL | outcomes for one client process |
 | `P:upload:UID` | string + TTL | the piece of a file that is on its way into a session |
 | `P:arq`, `P:arq:wake` | zset, list | arq's queue, and the list that makes a worker poll it at once |
@@ -94,6 +95,11 @@ class Keys:
     def waiting(self) -> str:
         """Sessions that need an owner."""
         return f"{self.prefix}:waiting"
+
+    @property
+    def named(self) -> str:
+        """Waiting sessions that the workers were told of."""
+        return f"{self.prefix}:named"
 
     def worker(self, worker_id: str) -> str:
         """Alive marker and facts of a worker."""

@@ -53,6 +53,13 @@ class Lane:
             replies = await self._open()
         return await replies.send(packed)
 
+    def post(self, *args: Any) -> asyncio.Future[Any] | None:
+        """Send a command now and give the reply to come; None, and nothing is sent, while no connection is open."""
+        replies = self._replies
+        if replies is None or replies.has_ended:
+            return None
+        return replies.send(hiredis.pack_command(args))
+
     def abort(self) -> None:
         """Break the connection: what waits on it ends with ConnectionError."""
         if self._replies is not None:

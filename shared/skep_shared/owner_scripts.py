@@ -1,5 +1,6 @@
 """The scripts that a session's owner calls, as typed functions: each carries its claim, and is refused without it."""
 
+import asyncio
 from collections.abc import Sequence
 from typing import Any, Final, Literal
 
@@ -15,7 +16,20 @@ SaveKind = Literal["", "void", "last"]
 class OwnerScripts(ScriptCalls):
     """What only the owner of a session may write. All methods raise what the driver raises when Redis is away."""
 
-    sources = load_scripts("emit", "commit", "save", "prune", "rehead", "confirm", "release")
+    sources = load_scripts("begin", "emit", "commit", "save", "prune", "rehead", "confirm", "release")
+
+    async def begin(self, claim: Claim, seq: int) -> int:
+        """Note that the session's process begins this cell, as begin.lua says; gives its seq. Raises Fenced."""
+        reply = await self._call("begin", (self.keys.session(claim.session_id),), (claim.token, claim.epoch, seq))
+        _raise_refusal(reply, claim.session_id, 0)
+        return seq
+
+    def post_begin(self, claim: Claim, seq: int) -> asyncio.Future[Any] | None:
+        """Send the note ahead of what is done next, without waiting; None, and nothing is sent, where that can't be.
+
+        Any other reply than OK, and any error, means that `begin` has to be awaited for it.
+        """
+        return self._post("begin", (self.keys.session(claim.session_id),), (claim.token, claim.epoch, seq))
 
     async def emit(self, claim: Claim, first_event: int, events: Sequence[bytes], *, said: str = "") -> int:
         """Append events from number `first_event` on; gives the last event. Raises Fenced, EventGap.
@@ -39,11 +53,16 @@ class OwnerScripts(ScriptCalls):
         cells: Sequence[CellCommit],
         reply_ttl_ms: int,
         inline_bytes: int = INLINE_REPLY_BYTES,
+        begun: int = 0,
     ) -> int:
-        """Make the cells after `cursor` done; gives the last event. Raises Fenced, EventGap."""
+        """Make the cells after `cursor` done; gives the last event. Raises Fenced, EventGap.
+
+        begun: seq of the cell after them, if the session's process has begun it; 0: it has not.
+        """
         k, sid = self.keys, claim.session_id
         args: list[str | bytes | int] = [
             k.prefix, sid, claim.token, claim.epoch, cursor, first_event, reply_ttl_ms, inline_bytes,
+            begun or "",
         ]  # fmt: skip
         for cell in cells:
             written = "" if cell.written_bytes is None else cell.written_bytes
@@ -126,17 +145,18 @@ class OwnerScripts(ScriptCalls):
         closing_event: bytes = b"",
         first_event: int = 0,
         was_started: bool = False,
+        shuts_down: bool = False,
     ) -> int:
         """Give the session back, or end it with its closing event; gives the number of cells still pending.
 
-        was_started: the first pending cell has been started here; its next start is another attempt. Raises Fenced,
-        EventGap. With a closing event and pending cells nothing is done.
+        was_started: the first pending cell has been started here; its next start is another attempt. shuts_down: it has
+        not ended because the worker shuts down. Raises Fenced, EventGap. With a closing event and pending cells nothing
+        is done.
         """
         k, sid = self.keys, claim.session_id
         keys = (k.session(sid), k.owned(worker_id), k.waiting, k.events(sid))
-        reply = await self._call(
-            "release", keys, (sid, claim.token, claim.epoch, closing_event, first_event, int(was_started))
-        )
+        args = (sid, claim.token, claim.epoch, closing_event, first_event, int(was_started), int(shuts_down))
+        reply = await self._call("release", keys, args)
         _raise_refusal(reply, sid, first_event)
         return 0 if reply[0] == b"DUP" else reply[1]
 

@@ -87,8 +87,8 @@ class Claim:
 
     requests: (seq, "interrupt" or "cancel") that came for a cell, before or during an earlier stay. created_at: in ms,
     which tells the session from an earlier one of its id. origins: whose chunks it reads besides its own. said: (seq,
-    attempt) that earlier owners have told of in events. idle_losses: those losses whose owners were dead before there
-    was a cell for them.
+    attempt) that earlier owners have told of in events. idle_losses: those losses whose owners had begun none
+    of the cells that are pending. handed_over: the owner before shut down while the first of them was running.
     """
 
     session_id: str
@@ -107,6 +107,7 @@ class Claim:
     origins: tuple[Origin, ...] = ()
     said: tuple[tuple[int, int], ...] = ()
     idle_losses: int = 0
+    handed_over: bool = False
 
 
 NONE_MADE: Final = b"!"  # in the place of a manifest

@@ -1,5 +1,6 @@
 """A Lua script of this package, and how it is run: what all calls of scripts share."""
 
+import asyncio
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,7 +10,7 @@ from typing import Any, ClassVar
 from redis.exceptions import NoScriptError
 
 from skep_shared.keys import Keys
-from skep_shared.lane import Commands
+from skep_shared.lane import Commands, Lane
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,3 +56,11 @@ class ScriptCalls:
 
     async def _call(self, name: str, keys: Sequence[str], args: Sequence[str | bytes | int | float]) -> list[Any]:
         return await run_script(self._redis, self.sources[name], keys, args)
+
+    def _post(
+        self, name: str, keys: Sequence[str], args: Sequence[str | bytes | int | float]
+    ) -> asyncio.Future[Any] | None:
+        """Send the call before anything else happens, and give the reply to come; None where only `_call` can."""
+        if not isinstance(self._redis, Lane):
+            return None
+        return self._redis.post("EVALSHA", self.sources[name].sha, len(keys), *keys, *args)

@@ -25,7 +25,7 @@ class WorkerScripts(ScriptCalls):
 
     async def heartbeat(self, worker_id: str, lease_ms: int, facts: bytes, *, patience_ms: int) -> Heartbeat:
         """Live another lease, and hear whether others don't."""
-        keys = (self.keys.worker(worker_id), self.keys.workers, self.keys.waiting)
+        keys = (self.keys.worker(worker_id), self.keys.workers, self.keys.waiting, self.keys.named)
         args = (worker_id, lease_ms, facts, patience_ms)
         now, alive, neglected, next_ms = await self._call("heartbeat", keys, args)
         return Heartbeat(now, bool(alive), neglected, next_ms)
@@ -53,7 +53,8 @@ class WorkerScripts(ScriptCalls):
         status = ClaimStatus(reply[0].decode())
         if status is not ClaimStatus.OK:
             return status
-        epoch, cursor, seq, last, losses, previous, state, options, head, kept, created, origins, told, idle = reply[1:]
+        epoch, cursor, seq, last, losses, previous, state, options, head, kept, created, origins, told = reply[1:14]
+        idle, handed = reply[14:]
         is_closing = state == b"closing"
         numbered = (request.partition(":") for request in kept.decode().split())
         requests = tuple((int(number), kind) for number, _, kind in numbered if int(number) > cursor)
@@ -62,7 +63,7 @@ class WorkerScripts(ScriptCalls):
         return Claim(
             session_id, token, epoch, cursor, seq, last, losses, previous.decode(), is_closing, options,
             CheckpointId.parse(head), requests,
-            int(created), read_origins(origins.decode()), said, idle,
+            int(created), read_origins(origins.decode()), said, idle, bool(handed),
         )  # fmt: skip
 
     async def compare(self, known: Mapping[str, Mark]) -> dict[str, tuple[Mark, bool]]:

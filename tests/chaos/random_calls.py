@@ -62,8 +62,8 @@ class Histories:
             return self._last
         names = ("submit", "claim", "emit", "commit", "release", "heartbeat", "leave", "recover", "control", "close",
                  "purge", "prune", "rehead", "confirm", "fork", "save", "name", "watch",
-                 "compare", "shard")  # fmt: skip
-        weights = (14, 10, 14, 18, 5, 10, 1, 6, 6, 1, 2, 4, 2, 4, 2, 5, 3, 4, 4, 2)
+                 "compare", "shard", "begin")  # fmt: skip
+        weights = (14, 10, 14, 18, 5, 10, 1, 6, 6, 1, 2, 4, 2, 4, 2, 5, 3, 4, 4, 2, 6)
         [name] = self._rng.choices(names, weights)
         session = self._rng.choice(self._sessions)
         keys, args = getattr(self, f"_{name}")(session)
@@ -125,12 +125,16 @@ class Histories:
         said = self._rng.choice(("", "1:1", f"{self._int(session, b'cursor') + 1}:2"))
         return (KEYS.session(session), KEYS.events(session)), (token, epoch, first, said, *events)
 
+    def _begin(self, session: str) -> tuple[Any, ...]:
+        return (KEYS.session(session),), (*self._ownership(session), self._int(session, b"cursor") + 1)
+
     def _commit(self, session: str) -> tuple[Any, ...]:
         rng = self._rng
         token, epoch = self._ownership(session)
         cursor, first = self._near(self._int(session, b"cursor")), self._near(self._int(session, b"last") + 1)
         pending = [flat[1] for _, flat in self._redis.xrange(KEYS.cells(session).encode())]
         args: list[Any] = ["c", session, token, epoch, cursor, first, 120_000, rng.choice((10, 1000))]
+        args.append(rng.choice(("", cursor + 2)))
         number = first
         for cell in pending[: rng.choice((1, 1, 2))] or ["none"]:
             events = [f"event{self._number()}".encode() for _ in range(rng.choice((1, 2, 3)))]
@@ -174,11 +178,19 @@ class Histories:
         token, epoch = self._ownership(session)
         event = rng.choice((b"", b"", b"closing event"))
         keys = (KEYS.session(session), KEYS.owned(owner), KEYS.waiting, KEYS.events(session))
-        return keys, (session, token, epoch, event, self._near(self._int(session, b"last") + 1), rng.choice((0, 1)))
+        return keys, (
+            session,
+            token,
+            epoch,
+            event,
+            self._near(self._int(session, b"last") + 1),
+            rng.choice((0, 1)),
+            rng.choice((0, 1)),
+        )
 
     def _heartbeat(self, session: str) -> tuple[Any, ...]:
         worker = self._rng.choice(self._workers)
-        return (KEYS.worker(worker), KEYS.workers, KEYS.waiting), (worker, LEASE_MS, b"facts", 5_000)
+        return (KEYS.worker(worker), KEYS.workers, KEYS.waiting, KEYS.named), (worker, LEASE_MS, b"facts", 5_000)
 
     def _leave(self, session: str) -> tuple[Any, ...]:
         worker = self._rng.choice(self._workers)

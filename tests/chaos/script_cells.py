@@ -62,7 +62,6 @@ class CellScripts(ScriptBase):
                 reply += [b"d", *map(int, done_of(entry))]
         if fresh:
             r.hset(session, {b"seq": seq, b"active_at": now})
-            self._spare(session, alive=alive, was_idle=seq - fresh == cursor)
             if alive and riding < 0:
                 self._post(marker, b"k", b"wake", b"s", sid, b"q", seq)
             if alive:
@@ -75,12 +74,13 @@ class CellScripts(ScriptBase):
         marker = prefix + b":worker:" + (owner or b"")
         return marker, bool(owner) and self.redis.exists(marker)
 
-    def _spare(self, session: bytes, *, alive: bool, was_idle: bool) -> None:
-        owner, epoch = self.redis.hmget(session, b"owner", b"epoch")
-        if alive:
-            self.redis.hdel(session, b"spared")
-        elif owner and was_idle:
-            self.redis.hset(session, {b"spared": epoch or b""})
+    def _begin(self, keys: list[bytes], args: list[bytes]) -> Reply:
+        [session], (token, epoch, seq) = keys, args
+        h = self.redis.hmget(session, b"token", b"epoch")
+        if self._is_stale(h, token, epoch):
+            return [b"FENCED", int_of(h[1])]
+        self.redis.hset(session, {b"begun": seq})
+        return [b"OK"]
 
     def _watch(self, keys: list[bytes], args: list[bytes]) -> Reply:
         r, (session, ids), (cell, client) = self.redis, keys, args
@@ -135,7 +135,7 @@ class CellScripts(ScriptBase):
             return [b"FENCED", int_of(h[1])]
         last, cursor, seq = int_of(h[2]), int_of(h[3]), int_of(h[4])
         cursor_before, first = int(args[4]), int(args[5])
-        parsed, written, i = [], 0, 8
+        parsed, written, i = [], 0, 9
         while i < len(args):
             n, m = int(args[i + 2]), int(args[i + 4])
             own = args[i + 6 : i + 6 + n]
@@ -217,5 +217,5 @@ class CellScripts(ScriptBase):
             done[b"unsaved"] = unsaved
         else:
             r.hdel(session, b"unsaved")
-        r.hset(session, done)
+        r.hset(session, done | ({b"begun": args[8]} if args[8] else {}))
         return [b"OK", last, cursor]

@@ -29,6 +29,7 @@ class OwnerScripts(ScriptBase):
             session, b"options", b"previous", b"holder", b"head", b"requests", b"created_at", b"origins", b"said"
         )
         r.zrem(waiting, sid)
+        r.zrem(prefix + b":named", sid)
         if state is None:
             return [b"UNKNOWN"]
         if state == b"closed":
@@ -40,18 +41,17 @@ class OwnerScripts(ScriptBase):
             if owner and owner != wid and r.exists(marker):
                 self._post(marker, b"k", b"wake", b"s", sid, b"q", seq)
                 r.sadd(marker + b":sessions", sid)
-                r.hdel(session, b"spared")
                 return [b"OWNED", owner]
             if owner:
                 losses += 1
-                idle_losses += r.hget(session, b"spared") == epoch_text
+                idle_losses += int_of(r.hget(session, b"begun")) <= int_of(cursor)
                 r.srem(marker + b":sessions", sid)
             epoch, previous = epoch + 1, holder or b""
             r.hset(
                 session,
                 {
                     b"owner": wid, b"token": token, b"epoch": epoch, b"losses": losses,
-                    b"idle_losses": idle_losses, b"holder": wid,
+                    b"idle_losses": idle_losses, b"begun": 0, b"holder": wid,
                     b"previous": previous,
                 },
             )  # fmt: skip
@@ -61,6 +61,7 @@ class OwnerScripts(ScriptBase):
         return [
             b"OK", epoch, int_of(cursor), int_of(seq), int_of(last), losses, previous, state, options, head or b"0",
             requests or b"", created or b"0", origins or b"", said or b"", idle_losses,
+            int(int_of(r.hget(session, b"handed")) == epoch - 1),
         ]  # fmt: skip
 
     def _release(self, keys: list[bytes], args: list[bytes]) -> Reply:
@@ -86,12 +87,14 @@ class OwnerScripts(ScriptBase):
             r.hset(session, gone)
             if args[5] == b"1" and pending > 0:
                 r.hset(session, {b"losses": int_of(r.hget(session, b"losses")) + 1})
+                if args[6] == b"1":
+                    r.hset(session, {b"handed": epoch})
             if pending > 0 or h[7] == b"closing":
                 r.zadd(waiting, r.clock(), sid, "NX")
         return [b"OK", pending]
 
     def _heartbeat(self, keys: list[bytes], args: list[bytes]) -> Reply:
-        r, (marker, workers, waiting), (wid, lease_text, facts, patience) = self.redis, keys, args
+        r, (marker, workers, waiting, named), (wid, lease_text, facts, patience) = self.redis, keys, args
         lease = int(lease_text)
         alive = r.pexpire(marker, lease)
         now = r.clock()
@@ -104,7 +107,9 @@ class OwnerScripts(ScriptBase):
             neglected += len(r.up_to(key, now - bound)) + sum(score > now for score in scores)
             later = [score for score in scores if score > now - bound]
             soon += [min(later) + bound - now] if later else []
-        return [now, alive, neglected, math.ceil(min(soon)) + 1]
+        recent = [score for score in (r.get(named) or {}).values() if now - int(patience) < score <= now]
+        soon += [min(recent) + int(patience) - now] if recent else []
+        return [now, alive, max(0, neglected - len(recent)), math.ceil(min(soon)) + 1]
 
     def _leave(self, keys: list[bytes], args: list[bytes]) -> Reply:
         r, (marker, workers, mailbox, owned) = self.redis, keys
@@ -120,6 +125,9 @@ class OwnerScripts(ScriptBase):
         now, dead = r.clock(), 0
         for sid in r.beyond(waiting, now)[:page]:
             r.zadd(waiting, now - patience, sid, "XX")
+        named = prefix + b":named"
+        for sid in r.beyond(named, now):
+            r.zrem(named, sid)
         for wid in r.beyond(workers, now)[:page]:
             marker = prefix + b":worker:" + wid
             lease = int(r.hget(marker, b"lease") or silence)
@@ -133,20 +141,37 @@ class OwnerScripts(ScriptBase):
             dead += 1
             for sid in list(r.get(base + b":sessions") or ())[:page]:
                 session = prefix + b":session:" + sid
-                h = r.hmget(session, b"owner", b"seq", b"cursor", b"state", b"epoch")
+                h = r.hmget(session, b"owner", b"seq", b"cursor", b"state")
                 if h[0] == wid and (h[1] != h[2] or h[3] == b"closing"):
                     r.zadd(waiting, now - patience, sid, "NX")
-                if h[0] == wid and h[1] == h[2]:
-                    r.hset(session, {b"spared": h[4]})
                 r.srem(base + b":sessions", sid)
             if not r.get(base + b":sessions"):
                 r.delete(base + b":mailbox")
                 r.zrem(workers, wid)
         reply: Reply = [dead]
-        for sid in r.up_to(waiting, now - patience)[:page]:
-            r.zadd(waiting, now, sid, "XX")
-            reply.append(sid)
-        return reply
+        return reply + self._named_now(waiting, named, page, patience)
+
+    def _named_now(self, waiting: bytes, named: bytes, page: int, patience: int) -> Reply:
+        r, now, told = self.redis, self.redis.clock(), Reply()
+        candidates, known = r.up_to(waiting, now - patience), len(r.get(named) or {})
+        start, missing = min(known, len(candidates)), len(candidates) - known
+        for _ in range(20):
+            if missing <= 0 or len(told) >= page:
+                break
+            found = candidates[start : start + page]
+            for sid in found:
+                if len(told) < page and sid not in (r.get(named) or {}):
+                    r.zadd(named, now, sid)
+                    told.append(sid)
+                    missing -= 1
+            start = 0 if len(found) < page else start + page
+        for sid in r.up_to(named, now - patience)[:page]:
+            if sid not in (r.get(waiting) or {}):
+                r.zrem(named, sid)
+            elif len(told) < page and sid not in told:
+                r.zadd(named, now, sid)
+                told.append(sid)
+        return told
 
     def _confirm(self, keys: list[bytes], args: list[bytes]) -> Reply:
         r, (session, waiting) = self.redis, keys
@@ -156,6 +181,6 @@ class OwnerScripts(ScriptBase):
         marker = args[3] + b":worker:" + (h[3] or b"")
         if r.exists(marker):
             r.zrem(waiting, args[0])
+            r.zrem(args[3] + b":named", args[0])
             r.sadd(marker + b":sessions", args[0])
-            r.hdel(session, b"spared")
         return [b"OK", int_of(h[2])]

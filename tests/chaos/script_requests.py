@@ -68,6 +68,7 @@ class RequestScripts(ScriptBase):
             r.xadd(events, b"%d-0" % (last + 1), b"e", event)
             r.hset(session, {b"state": b"closed", b"owner": b"", b"token": b"", b"epoch": epoch, b"last": last + 1})
             r.zrem(waiting, sid)
+            r.zrem(prefix + b":named", sid)
             if owner:
                 r.srem(marker + b":sessions", sid)
             return [b"CLOSED", last + 1]
@@ -90,6 +91,7 @@ class RequestScripts(ScriptBase):
         r.delete(keys[1], keys[2], keys[3], keys[8])
         r.zrem(keys[4], sid)
         r.zrem(keys[5], sid)
+        r.zrem(prefix + b":named", sid)
         if r.exists(keys[9]):
             r.hdel(keys[0], b"origins")
             r.hset(keys[0], {b"purged": 1})

@@ -583,6 +583,95 @@ def test_on_a_terminal_output_can_colour_itself_and_nothing_worse(env, tmp_path)
         assert harmful not in terminal.text
 
 
+RUDE = r"\x1b]0;title\x07\x1b[2J"
+SAYS_IT = {
+    "output": f"print('{RUDE}')",
+    "result": f"class R:\n    def __repr__(self): return '{RUDE}'\nR()",
+    "error": f"raise ValueError('{RUDE}')",
+    "error's name": f"raise type('{RUDE}', (Exception,), {{}})",
+    "warning": f"import warnings; warnings.warn('{RUDE}')",
+    "prompt": f"try: input('{RUDE}')\nexcept EOFError: pass",
+    "variable that can't be saved": f"globals()['{RUDE}'] = (i for i in ())",
+}
+
+
+@pytest.mark.parametrize("how", SAYS_IT)
+def test_on_a_terminal_no_words_of_a_session_control_it_live_or_again(env, redis_url, session_id, how):
+    place = ["--redis", redis_url]
+    terminals = [Terminal("exec", SAYS_IT[how], "--session", session_id, *place, env=env)]
+    if how == "prompt":
+        terminals[0].type("\x04")
+    terminals[0].end()
+    for arguments in (["replay", session_id], ["show", session_id], ["checkpoints", session_id], ["sessions"]):
+        terminals.append(Terminal(*arguments, *place, env=env))
+        assert terminals[-1].end() == 0
+    for terminal in terminals:
+        for harmful in ("\x1b]0", "\x1b[2J", "\x07"):
+            assert harmful not in terminal.text
+
+
+def test_with_raw_a_terminal_gets_what_cells_write(env, tmp_path, redis_url, session_id):
+    file = tmp_path / "rude.py"
+    file.write_text(f"print('{RUDE}')")
+    place = ["--session", session_id, "--redis", redis_url]
+    commands = [
+        ["run", str(file), "--raw", *place],
+        ["exec", f"print('{RUDE}')", "--raw", *place],
+        ["replay", session_id, "--raw", "--redis", redis_url],
+    ]
+    for command in commands:
+        terminal = Terminal(*command, env=env)
+        assert terminal.end() == 0
+        assert "\x1b]0;title\x07\x1b[2J" in terminal.text
+
+
+def test_exec_ends_a_cell_by_its_timeout(env, redis_url, session_id):
+    place = ["--session", session_id, "--redis", redis_url]
+    result = skep("exec", "import signal; signal.pause()", "--timeout", "0.2", *place, env=env)
+    assert (result.returncode, result.stdout) == (1, "")
+    assert result.stderr.endswith("skep: the cell timed out: KeyboardInterrupt\n")
+    assert skep("exec", "1", "--timeout", "60", *place, env=env).returncode == 0
+
+    result = skep("exec", "1", "--timeout", "-1", *place, env=env)
+    assert (result.returncode, result.stdout) == (2, "")
+    assert result.stderr.startswith("skep: timeout: -1.0 is refused: ")
+    assert result.stderr.endswith("(given by --timeout)\n")
+
+
+def test_exec_leaves_with_the_status_of_sys_exit(env, redis_url, session_id):
+    place = ["--session", session_id, "--redis", redis_url]
+    result = skep("exec", "import sys; sys.exit(9)", *place, env=env)
+    assert (result.returncode, result.stdout, result.stderr) == (9, "", "")
+
+
+def test_run_on_a_cluster_passes_arguments_and_keeps_the_exit_status(env, tmp_path, redis_url):
+    file = tmp_path / "f.py"
+    file.write_text("import sys\nprint(sys.argv[1:])\nsys.exit(5)")
+    result = skep("run", str(file), "--redis", redis_url, "--", "a", "b", env=env)
+    assert (result.returncode, result.stdout) == (5, "['a', 'b']\n")
+
+
+def test_a_variable_that_is_no_setting_is_told_of(env, redis_url):
+    wrong = {**env, "SKEP_REDIS_ULR": "x"}
+    result = skep("sessions", "--redis", redis_url, env=wrong)
+    told = "SKEP_REDIS_ULR in the environment is no setting and is ignored; SKEP_REDIS_URL is one"
+    assert (result.returncode, result.stderr) == (0, f"skep: {told}\n")
+    result = skep("worker", "--redis", "redis://127.0.0.1:1", "--log-format", "json", env=wrong)
+    entries = [json.loads(line) for line in result.stderr.splitlines()]
+    assert [entry["reason"] for entry in entries if entry["event"] == "environment.unknown"] == [told]
+
+
+def test_a_refused_value_is_told_with_its_variable(env):
+    result = skep("sessions", env={**env, "SKEP_REDIS_URL": "http://x"})
+    assert result.returncode == 2
+    assert result.stderr.startswith("skep: redis_url: 'http://x' is refused: ")
+    assert result.stderr.endswith(" (given by SKEP_REDIS_URL)\n")
+    result = skep("worker", env={**env, "SKEP_LEASE_SECONDS": "soon"})
+    assert result.returncode == 2
+    assert result.stderr.startswith("skep worker: lease_seconds: 'soon' is refused: ")
+    assert result.stderr.endswith(" (given by SKEP_LEASE_SECONDS)\n")
+
+
 def test_on_a_terminal_a_cell_can_ask(env, tmp_path):
     file = tmp_path / "ask.py"
     file.write_text("name = input('who? ')\nprint('hello', name)")

@@ -107,18 +107,92 @@ async def test_a_draining_worker_takes_no_session(shard, draining, start_worker,
     await worker.exit_status()
 
 
-async def test_a_cell_that_outlasts_the_grace_period_is_interrupted(draining):
-    worker, cell = await draining("--grace-seconds", "0.1")
+LONG = "n += 1\nprint('ready')\n{wait}\nn"
 
-    assert (await cell.outcome()).status is skep.CellStatus.INTERRUPTED
+
+async def test_a_cell_that_outlasts_the_grace_period_is_another_owners_next_attempt(
+    shard, draining, start_worker, gate
+):
+    worker, cell = await draining("--grace-seconds", "0.1", code=LONG, before=shard.session("s"))
+    other = await start_worker()
+    assert await worker.exit_status() == 0
+    gate.open()
+
+    outcome = await cell.outcome()
+    assert (outcome.status, outcome.value, outcome.attempt) == (skep.CellStatus.FINISHED, 2, 2)
+    events = [event async for event in shard.session("s").events()]
+    [retried] = [event for event in events if event.kind == "cell.retried"]
+    assert (retried.cell_id, "worker shut down" in retried.reason) == (cell.id, True)
+    [moved] = [event for event in events if event.kind == "session.moved"]
+    assert (moved.worker_id, "worker shut down" in moved.reason) == (other.worker_id, True)
+    assert [event.kind for event in events if event.cell_id == cell.id].count("error") == 0
+
+
+async def test_a_second_signal_ends_the_grace_period(shard, draining, start_worker, gate):
+    worker, cell = await draining("--grace-seconds", "3600")
+    worker.send_signal(signal.SIGTERM)
+    assert await worker.exit_status() == 0
+    await start_worker()
+    gate.open()
+
+    outcome = await cell.outcome()
+    assert (outcome.status, outcome.attempt) == (skep.CellStatus.FINISHED, 2)
+
+
+@pytest.mark.parametrize("options", [{"max_attempts": 1}, {"on_worker_loss": "fail"}], ids=["one attempt", "fail"])
+async def test_a_cell_that_may_not_run_again_is_lost_to_the_shutdown_and_says_so(
+    shard, draining, start_worker, options
+):
+    worker, cell = await draining("--grace-seconds", "0.1", **options)
+    after = await shard.session("s").submit("'after'")
+
+    outcome = await cell.outcome()
+    assert (outcome.status, outcome.error.ename, outcome.attempt) == (skep.CellStatus.LOST, "WorkerLost", 1)
+    assert outcome.error.evalue.startswith("worker shut down")
+    errors = [event async for event in cell.events() if event.kind == "error"]
+    assert [event.evalue for event in errors] == [outcome.error.evalue]
+    assert await worker.exit_status() == 0
+    await start_worker()
+    assert (await after.outcome()).value == "after"
+
+
+async def test_a_cell_that_is_drained_again_and_again_has_its_attempts_and_no_more(
+    shard, run_logged, start_worker, first_output
+):
+    settings, session = shard.settings, shard.session("s")
+    cell = await session.submit("import os, signal\nprint(os.getpid())\nsignal.pause()", max_attempts=2)
+    seen = []
+    for _ in range(2):
+        flags = ["--redis", settings.redis_url, "--prefix", settings.prefix, "--grace-seconds", "0"]
+        worker = await run_logged("-m", "skep_workers", *flags)
+        async for event in cell.events():
+            if event.kind == "output" and event.attempt > len(seen):
+                seen.append(event.attempt)
+                break
+        worker.send_signal(signal.SIGTERM)
+        assert await worker.exit_status() == 0
+
+    outcome = await cell.outcome()
+    assert (seen, outcome.status, outcome.attempt) == ([1, 2], skep.CellStatus.LOST, 2)
+    assert "worker shut down" in outcome.error.evalue
+    assert "max_attempts=2" in outcome.error.evalue
+
+
+async def test_a_cell_that_its_user_has_interrupted_ends_as_interrupted_though_its_worker_shuts_down(draining):
+    shy = "import time\nprint('ready')\nwhile True:\n    try: time.sleep(3600)\n    except KeyboardInterrupt: break"
+    worker, cell = await draining("--grace-seconds", "3600", code=shy)
+    assert await cell.interrupt()
+    worker.send_signal(signal.SIGTERM)
+
+    assert (await cell.outcome()).ok  # it has caught the exception
     assert await worker.exit_status() == 0
 
 
-async def test_a_second_signal_ends_the_grace_period(draining):
-    worker, cell = await draining("--grace-seconds", "3600")
-    worker.send_signal(signal.SIGTERM)
+async def test_a_cell_that_crashes_during_a_drain_is_crashed(draining, gate):
+    worker, cell = await draining(code="import os\nprint('ready')\n{wait}\nos._exit(3)")
+    gate.open()
 
-    assert (await cell.outcome()).status is skep.CellStatus.INTERRUPTED
+    assert (await cell.outcome()).status is skep.CellStatus.CRASHED
     assert await worker.exit_status() == 0
 
 

@@ -1,6 +1,7 @@
 """kill -9 of a worker: another one takes its sessions over, and every cell has one end."""
 
 import asyncio
+import os
 import signal
 
 import pytest
@@ -227,7 +228,10 @@ async def test_an_interrupt_outlives_the_worker_that_got_it(shard, kill_owner, f
     assert (outcome.status, outcome.attempt) == (skep.CellStatus.INTERRUPTED, 2)
 
 
-@pytest.mark.parametrize("options", [{"max_attempts": 1}, {"on_worker_loss": "fail"}], ids=["one attempt", "fail"])
+OPTIONS = {"default": {}, "two": {"max_attempts": 2}, "one": {"max_attempts": 1}, "fail": {"on_worker_loss": "fail"}}
+
+
+@pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
 async def test_the_death_of_an_idle_owner_is_no_attempt_of_the_next_cell(shard, pair, options):
     session = shard.session("s")
     await session.run("x = 1")
@@ -238,6 +242,46 @@ async def test_the_death_of_an_idle_owner_is_no_attempt_of_the_next_cell(shard, 
 
     assert (outcome.status, outcome.value, outcome.attempt) == (skep.CellStatus.FINISHED, 2, 1)
     assert "cell.retried" not in [event.kind async for event in session.events()]
+
+
+async def test_a_cell_that_a_frozen_owner_never_began_has_had_no_attempt(shard, pair):
+    session = shard.session("s")
+    await session.run("x = 1")
+    owner, other = await owner_of(session, pair)
+    owner._process.send_signal(signal.SIGSTOP)
+
+    outcome = await session.run("x += 1; x", max_attempts=2)
+
+    assert (outcome.status, outcome.value, outcome.attempt) == (skep.CellStatus.FINISHED, 2, 1)
+    assert (await session.info()).owner == other.worker_id
+    assert "cell.retried" not in [event.kind async for event in session.events()]
+
+
+async def test_a_running_cell_that_says_nothing_has_had_its_attempt_when_its_worker_dies(shard, pair, gate, tmp_path):
+    session = shard.session("s")
+    await session.run("1")
+    told = tmp_path / "told"
+    os.mkfifo(told)
+    cell = await session.submit(f"open({str(told)!r}, 'wb').close(); {gate.wait}", max_attempts=2)
+    await asyncio.to_thread(told.read_bytes)  # it runs
+    owner, _ = await owner_of(session, pair)
+    await owner.kill()
+    await asyncio.to_thread(told.read_bytes)
+    gate.open(2)
+
+    assert (await cell.outcome()).attempt == 2
+
+
+async def test_in_a_session_with_a_process_too_a_cell_that_kills_workers_has_its_attempts(shard, start_worker):
+    workers = [await start_worker() for _ in range(3)]
+    session = shard.session("s")
+    await session.run("1")
+
+    outcome = await session.run(KILL_WORKER, max_attempts=2)
+
+    assert (outcome.status, outcome.attempt) == (skep.CellStatus.LOST, 3)
+    assert "died 2 times while it was running" in outcome.error.evalue
+    assert [worker._process.poll() for worker in workers].count(-signal.SIGKILL) == 2
 
 
 async def test_a_cell_with_one_attempt_that_kills_its_worker_runs_once(shard, start_worker):

@@ -181,42 +181,66 @@ async def idle(shard):
     return claim
 
 
-@pytest.mark.parametrize("found_dead", ["by recover", "by submit"])
-async def test_an_owner_that_was_dead_before_there_was_a_cell_has_begun_none(shard, idle, found_dead):
+@pytest.mark.parametrize("found_dead", ["by recover", "by claim"])
+@pytest.mark.parametrize("submitted", ["before its death", "while its lease lasts", "after its death"])
+async def test_an_owner_that_had_begun_no_pending_cell_is_an_idle_loss(shard, idle, submitted, found_dead):
+    if submitted == "before its death":
+        await shard.submit("b")
+    elif submitted == "while its lease lasts":  # dead already, and its alive marker still there
+        await shard.submit("b")
+        assert await shard.mail("w1")
     await shard.kill("w1")
+    if submitted == "after its death":
+        await shard.submit("b")
     if found_dead == "by recover":
         await shard.scripts.recover(silence_ms=0, page=100, patience_ms=0)
-    await shard.submit("b")
 
     claim = await shard.claim("w2")
+
     assert (claim.losses, claim.idle_losses) == (1, 1)
     assert await shard.claim("w2") == claim  # sent again
-    await shard.kill("w2")
+
+
+async def test_an_owner_that_died_with_the_cell_it_had_begun_is_a_loss(shard, idle):
+    await shard.submit("b")
+    await shard.scripts.begin(idle, 2)
+    await shard.kill("w1")
+
+    claim = await shard.claim("w2")
+    assert (claim.losses, claim.idle_losses) == (1, 0)
+    await shard.kill("w2")  # which has begun nothing
     claim = await shard.claim("w3")
     assert (claim.losses, claim.idle_losses) == (2, 1)
     await shard.commit(claim, CellCommit("b", 2, (b"e",)), cursor=1, first=2)
     await shard.kill("w3")
     claim = await shard.claim("w4")
-    assert (claim.losses, claim.idle_losses) == (1, 0)
+    assert (claim.losses, claim.idle_losses) == (1, 1)
 
 
-@pytest.mark.parametrize("heard", ["submit", "confirm", "claim of another"])
-async def test_an_owner_that_was_only_asleep_and_may_have_heard_of_the_cell_is_one(shard, idle, heard):
-    await shard.kill("w1")
-    await shard.scripts.recover(silence_ms=0, page=100, patience_ms=0)
-    if heard == "submit":
-        await shard.join("w1")
-    await shard.submit("b")
-    await shard.join("w1")
-    if heard == "confirm":
-        await shard.scripts.confirm(idle)
-    elif heard == "claim of another":
-        await shard.join("w2")
-        assert await shard.scripts.claim("s", "w2", "t2") is ClaimStatus.OWNED
+@pytest.mark.parametrize("begun", [0, 3], ids=["the cell after has not begun", "the cell after has begun"])
+async def test_a_commit_tells_whether_the_next_cell_has_begun(shard, idle, begun):
+    await shard.submit("b", "c")
+    await shard.scripts.begin(idle, 2)
+    await shard.commit(idle, CellCommit("b", 2, (b"e",)), cursor=1, first=2, begun=begun)
     await shard.kill("w1")
 
     claim = await shard.claim("w2")
-    assert (claim.losses, claim.idle_losses) == (1, 0)
+
+    assert (claim.losses, claim.idle_losses) == (1, 0 if begun else 1)
+
+
+async def test_only_the_owner_notes_what_it_begins(shard, idle):
+    await shard.submit("b")
+    await shard.kill("w1")
+    claim = await shard.claim("w2")
+    before = await shard.session()
+
+    with pytest.raises(Fenced):
+        await shard.scripts.begin(idle, 2)
+
+    assert await shard.session() == before
+    assert await shard.scripts.begin(claim, 2) == 2
+    assert (await shard.session())["begun"] == "2"
 
 
 async def test_an_owner_that_died_with_a_cell_is_one(shard, idle):

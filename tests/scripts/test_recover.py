@@ -216,3 +216,45 @@ async def test_after_the_clock_was_set_back_who_waits_is_named(shard, recover):
     await step_clock(shard.redis, shard.keys, -HOUR_MS)
 
     assert (await recover(patience_ms=500)).waiting == ("s",)
+
+
+async def test_who_waits_has_waited_since_the_first_time_however_often_it_is_named(shard, recover):
+    await shard.submit("a")
+    since = await shard.waiting()
+
+    named = [(await recover(patience_ms=0)).waiting for _ in range(3)]
+
+    assert named == [("s",)] * 3
+    assert await shard.waiting() == since
+
+
+@pytest.mark.parametrize("end", ["claim", "confirm", "close", "purge"])
+async def test_who_waits_no_more_is_not_among_the_named(shard, recover, end):
+    claim = await shard.save("a")
+    await shard.redis.zadd(shard.keys.waiting, {"s": 1})
+    await recover()
+    assert await shard.redis.zcard(shard.keys.named) == 1
+
+    match end:
+        case "claim":
+            await shard.kill("w1")
+            await shard.claim("w2")
+        case "confirm":
+            await shard.scripts.confirm(claim)
+        case "close":
+            await shard.scripts.release(claim, "w1")
+            await shard.scripts.close("s")
+        case "purge":
+            await shard.redis.hset(shard.keys.session("s"), "state", "closed")
+            await shard.scripts.purge("s")
+
+    assert await shard.redis.exists(shard.keys.waiting, shard.keys.named) == 0
+
+
+async def test_one_that_begins_to_wait_late_is_named_though_many_were_named_before(shard, recover):
+    await shard.redis.zadd(shard.keys.waiting, {f"s{n:03}": 1000 + n for n in range(300)})
+    while (await recover()).waiting:
+        pass
+    await shard.redis.zadd(shard.keys.waiting, {"late": 5000, "early": 1})
+
+    assert sorted((await recover(page=2)).waiting) == ["early", "late"]

@@ -48,6 +48,7 @@ async def test_a_session_lives_its_whole_life_on_an_empty_script_cache(flushing)
     await shard.kill("w1")
     assert await scripts.recover(silence_ms=0, page=10, patience_ms=0) == Recovered(1, ("s",))
     claim = await shard.claim("w2")
+    assert await scripts.begin(claim, 1) == 1
     assert await scripts.emit(claim, 1, [b"a1"]) == 1
     assert await scripts.control("s", "interrupt") == Controlled(ControlStatus.OK)
     assert await shard.commit(claim, CellCommit("a", 1, ()), CellCommit("b", 2, (b"b1",)), first=2) == 2

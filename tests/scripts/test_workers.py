@@ -175,3 +175,15 @@ async def test_leaving_does_not_touch_other_workers(shard):
     await shard.scripts.leave("w1")
 
     assert await shard.dump() == before
+
+
+async def test_who_was_named_a_moment_ago_is_not_neglected_until_its_patience_runs_out(shard):
+    await shard.submit("a")
+    assert (await shard.beat(patience_ms=0)).neglected == 1
+    await shard.scripts.recover(silence_ms=LEASE_MS, page=100, patience_ms=0)
+
+    beat = await shard.beat(patience_ms=1_000)
+    assert (beat.neglected, 0 < beat.next_ms <= 1_001) == (0, True)
+    for key in (shard.keys.waiting, shard.keys.named):
+        await shard.redis.zadd(key, {"s": 1})
+    assert (await shard.beat(patience_ms=1_000)).neglected == 1

@@ -16,6 +16,7 @@ EXPECTED = {
     "upkeep": "p:upkeep",
     "workers": "p:workers",
     "waiting": "p:waiting",
+    "named": "p:named",
     "worker": "p:worker:x",
     "mailbox": "p:worker:x:mailbox",
     "owned": "p:worker:x:sessions",

@@ -12,6 +12,7 @@ import structlog
 import uvloop
 
 from skep_shared import __version__
+from skep_shared.environment import unknown_variables, variable_of
 from skep_shared.errors import InvalidArgument, SkepError
 from skep_shared.logs import configure_logging
 from skep_shared.orphans import adopt_orphans
@@ -44,6 +45,22 @@ def parse_arguments(arguments: list[str]) -> tuple[WorkerSettings, argparse.Name
     parser.add_argument("--ready-fd", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--alive-fd", type=int, help=argparse.SUPPRESS)
     given = parser.parse_args(arguments)
+    try:
+        return _settings_of(given), given
+    except InvalidArgument as exc:
+        raise InvalidArgument(exc.field, exc.value, f"{exc.limit}{_origin(exc.field, given)}") from exc
+
+
+def _origin(field: str, given: argparse.Namespace) -> str:
+    """Return what has given the setting of this name, for a message; "" for its default."""
+    name = field.partition(".")[0]
+    if getattr(given, name, None) is not None:
+        return f" (given by {FLAGS.get(name, '--' + name.replace('_', '-'))})"
+    variable = variable_of(name)
+    return f" (given by {variable})" if variable is not None else ""
+
+
+def _settings_of(given: argparse.Namespace) -> WorkerSettings:
     overrides = {name: getattr(given, name) for name in WorkerSettings.model_fields}
     if overrides["worker_labels"] is not None:
         pairs = [pair.partition("=") for pair in overrides["worker_labels"]]
@@ -51,7 +68,7 @@ def parse_arguments(arguments: list[str]) -> tuple[WorkerSettings, argparse.Name
             if not pair[0] or not pair[1]:
                 raise InvalidArgument("worker_labels", "".join(pair), "NAME=VALUE is needed")
         overrides["worker_labels"] = {name: value for name, _, value in pairs}
-    return WorkerSettings.load(**overrides), given
+    return WorkerSettings.load(**overrides)
 
 
 async def serve(settings: WorkerSettings, *, ready_fd: int | None, alive_fd: int | None) -> None:
@@ -87,6 +104,8 @@ def main() -> int:
         print(f"skep worker: {exc}", file=sys.stderr)
         return 2
     configure_logging(settings.log_format, settings.log_level)
+    for sentence in unknown_variables(WorkerSettings.model_fields):
+        log.warning("environment.unknown", reason=sentence)
     adopt_orphans()
     try:
         uvloop.run(serve(settings, ready_fd=given.ready_fd, alive_fd=given.alive_fd))
@@ -97,7 +116,7 @@ def main() -> int:
         log.error("worker.failed", error="; ".join(str(exc) for exc in failures.exceptions))
         return 1
     except InvalidArgument as exc:  # the URL, which only the connection's maker can read
-        print(f"skep worker: {exc}", file=sys.stderr)
+        print(f"skep worker: {exc}{_origin(exc.field, given)}", file=sys.stderr)
         return 2
     except SkepError as exc:
         log.error("worker.failed", error=str(exc))

@@ -8,8 +8,10 @@ import typer
 
 from skep.cli import WORKER_COMMAND, become_worker
 from skep.cli.exits import ExitCode, complain, run_to_exit
-from skep.cli.flags import JsonFlag, Place, PrefixFlag, RedisFlag, SessionArgument
+from skep.cli.flags import JsonFlag, Place, PrefixFlag, RawFlag, RedisFlag, SessionArgument
 from skep_shared import __version__
+from skep_shared.environment import unknown_variables
+from skep_shared.settings import WorkerSettings
 
 # Typer's own copy of click, or click itself in older versions: the base of what they raise for a wrong command line.
 _CommandLineError = cast("type[Exception]", typer.BadParameter.__mro__[2])
@@ -28,6 +30,8 @@ def run_app(arguments: list[str]) -> int:
     """Run the command line; gives the exit status."""
     for stream in (sys.stdout, sys.stderr):
         cast("Any", stream).reconfigure(errors="backslashreplace")  # a lone surrogate must not end a replay
+    for sentence in unknown_variables(WorkerSettings.model_fields):
+        complain(sentence)
     try:
         status: object = app(arguments or ["--help"], prog_name="skep", standalone_mode=False)
     except _CommandLineError as exc:
@@ -68,17 +72,25 @@ def tour(redis: RedisFlag = None, prefix: PrefixFlag = None) -> int:
 
 
 @app.command()
-def run(
+def run(  # noqa: PLR0913, PLR0917 - one for each flag
     file: Annotated[
         str,
         typer.Argument(
             metavar="FILE", help="A script (cells begin with # %%), a notebook, or - for stdin.", show_default=False
         ),
     ],
+    arguments: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[-- ARGUMENT...]", help="What the file finds in sys.argv.", show_default=False),
+    ] = None,
     session: Annotated[
         str | None, typer.Option("--session", metavar="ID", help="The session to run in; a new one if not given.")
     ] = None,
     keep_going: Annotated[bool, typer.Option("--keep-going", help="Go on after a cell that failed.")] = False,
+    output: Annotated[
+        str | None, typer.Option("--output", metavar="OUT.ipynb", help="Write a notebook with what the cells put out.")
+    ] = None,
+    raw: RawFlag = False,
     as_json: JsonFlag = False,
     redis: RedisFlag = None,
     prefix: PrefixFlag = None,
@@ -86,12 +98,16 @@ def run(
     """Run a file's cells with live output.
 
     On the cluster at --redis; without one, on a Redis and a worker of its own that end with it, and then the file finds
-    what python FILE gives it: the directory, sys.argv, what lies beside it. The exit status is 0 if every cell finished
-    or the file left by sys.exit(), 1 if not. Ctrl-C ends the running cell, a second one leaves at once.
+    what python FILE gives it: the directory, sys.argv, stdin, what lies beside it. The exit status is that of the
+    file's sys.exit(), else 0 if every cell finished, 1 if not. Ctrl-C ends the running cell, a second one leaves at
+    once.
     """
     from skep.cli.run import RunOptions, run_file
 
-    options = RunOptions(Place(redis, prefix), session, keep_going=keep_going, as_json=as_json)
+    options = RunOptions(
+        Place(redis, prefix), session, keep_going=keep_going, as_json=as_json, raw=raw,
+        arguments=tuple(arguments or ()), output=output,
+    )  # fmt: skip
     return run_to_exit(run_file(file, options))
 
 
@@ -101,6 +117,10 @@ def exec(  # noqa: A001 - the command's name
     session: Annotated[
         str, typer.Option("--session", metavar="ID", help="The session to run in, known or new.", show_default=False)
     ],
+    timeout: Annotated[
+        float | None, typer.Option("--timeout", metavar="SECONDS", help="End the cell after so many seconds.")
+    ] = None,
+    raw: RawFlag = False,
     as_json: JsonFlag = False,
     redis: RedisFlag = None,
     prefix: PrefixFlag = None,
@@ -108,12 +128,14 @@ def exec(  # noqa: A001 - the command's name
     """Run one cell in a session."""
     from skep.cli.run import RunOptions, execute_code
 
-    options = RunOptions(Place(redis, prefix), session, keep_going=False, as_json=as_json)
+    options = RunOptions(
+        Place(redis, prefix), session, keep_going=False, as_json=as_json, raw=raw, timeout=timeout
+    )  # fmt: skip
     return run_to_exit(execute_code(code, options))
 
 
 @app.command()
-def replay(
+def replay(  # noqa: PLR0913, PLR0917 - one for each flag
     session: SessionArgument,
     after: Annotated[
         str, typer.Option("--after", metavar="EVENT", help="Begin behind this event id, e.g. 17-0.")
@@ -124,6 +146,7 @@ def replay(
     speed: Annotated[
         float | None, typer.Option("--speed", metavar="X", help="Keep the pauses, X times as fast; at most 2 s each.")
     ] = None,
+    raw: RawFlag = False,
     as_json: JsonFlag = False,
     redis: RedisFlag = None,
     prefix: PrefixFlag = None,
@@ -132,7 +155,9 @@ def replay(
     from skep.cli.replay import replay as replay_session
 
     place = Place(redis, prefix)
-    return run_to_exit(replay_session(session, after=after, follow=follow, speed=speed, as_json=as_json, place=place))
+    return run_to_exit(
+        replay_session(session, after=after, follow=follow, speed=speed, as_json=as_json, raw=raw, place=place)
+    )
 
 
 @app.command()

@@ -71,17 +71,19 @@ def print_event_json(event: Event) -> None:
 class LivePrinter:
     """Prints what one cell puts out, as its own terminal would have shown it."""
 
-    def __init__(self, screen: Screen) -> None:
+    def __init__(self, screen: Screen, shown: Callable[[str], str] | None = None) -> None:
+        """`shown` gives what was written, and tracebacks, as people are to read them."""
         self._screen = screen
+        self._shown = shown or str
 
     def __call__(self, event: Event) -> None:
         """Print the event, if there is something to see."""
         screen = self._screen
         match event:
             case OutputEvent():
-                screen.write(event.stream, event.text)
+                screen.write(event.stream, self._shown(event.text))
             case ErrorEvent():
-                screen.traceback(event.traceback)
+                screen.traceback(self._shown(event.traceback))
             case WarningEvent():
                 screen.note(f"warning: {event.message}", "yellow")
             case OutputTruncated():

@@ -8,6 +8,8 @@ from collections.abc import Coroutine
 from enum import IntEnum
 from typing import Any
 
+from skep.cli.screen import plain_text
+from skep.cli.value_origins import with_origin
 from skep_shared.errors import (
     BacklogFull,
     InvalidArgument,
@@ -16,7 +18,7 @@ from skep_shared.errors import (
     SkepError,
 )
 
-_REFUSALS = (InvalidArgument, NotFound, SessionClosed, BacklogFull)
+_REFUSALS = (NotFound, SessionClosed, BacklogFull)
 
 
 class ExitCode(IntEnum):
@@ -39,8 +41,9 @@ class StepFailed(Exception):
 
 
 def complain(text: object) -> None:
-    """Say on stderr, in one line, what is wrong."""
-    print(f"skep: {' '.join(str(text).split())}", file=sys.stderr, flush=True)
+    """Say on stderr, in one line, what is wrong; what it has of a session's words can't harm the terminal."""
+    line = " ".join(str(text).split())
+    print(f"skep: {plain_text(line) if sys.stderr.isatty() else line}", file=sys.stderr, flush=True)
 
 
 def run_to_exit(work: Coroutine[Any, Any, int]) -> int:
@@ -56,6 +59,9 @@ def run_to_exit(work: Coroutine[Any, Any, int]) -> int:
     except StepFailed as exc:
         complain(exc)
         return ExitCode.CELL_FAILED
+    except InvalidArgument as exc:
+        complain(with_origin(exc, sys.argv[1:]))
+        return ExitCode.REFUSED
     except (RefusedInput, *_REFUSALS) as exc:
         complain(exc)
         return ExitCode.REFUSED

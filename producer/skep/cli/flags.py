@@ -23,5 +23,8 @@ RedisFlag = Annotated[
 PrefixFlag = Annotated[
     str | None, typer.Option("--prefix", metavar="NAME", help="Prefix of the cluster's keys (default: skep).")
 ]
+RawFlag = Annotated[
+    bool, typer.Option("--raw", help="Pass control sequences of the session on to the terminal, whatever they do.")
+]
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print JSON, one object per line.")]
 SessionArgument = Annotated[str, typer.Argument(metavar="ID", help="The session's id.", show_default=False)]

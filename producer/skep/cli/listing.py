@@ -1,5 +1,6 @@
 """`skep sessions`, `workers` and `show`: what is there, as tables, or as JSON lines."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -12,7 +13,8 @@ from skep.cli.screen import Screen
 from skep.cli.tables import Column, one_line, print_table, when
 from skep.outcome import CellFold
 from skep.session import Session
-from skep_shared.events import CellFinished
+from skep.why import Standstill
+from skep_shared.events import CellFinished, InputAnswered, InputRequested
 from skep_shared.models import SessionInfo, WorkerInfo
 from skep_shared.states import CellStatus
 
@@ -95,14 +97,18 @@ async def list_workers(place: Place, *, as_json: bool) -> int:
 async def show_session(session_id: str, place: Place, *, as_json: bool) -> int:
     """Print a session's state and its last cells; gives the exit status."""
     async with named_cluster(place) as cluster:
-        session = cluster.session(session_id)
-        info = await session.info()
-        cells = await _recent_cells(session, info)
+        why = await cluster.why(session_id)
+        info = why.info
+        cells = await _recent_cells(cluster.session(session_id), info) if info is not None else []
+    reasons = [*why.reasons, *(_what_runs(cells) if info is not None and info.owner_alive else ())]
+    if info is None:
+        return _show_future_session(session_id, why, as_json=as_json)
     if as_json:
-        print_json({**as_record(info), "pending": info.pending, "cells": [_cell_record(cell) for cell in cells]})
+        shown = [_cell_record(cell) for cell in cells]
+        print_json({**as_record(info), "pending": info.pending, "why": reasons, "cells": shown})
         return 0
     screen = Screen()
-    _print_info(screen, info)
+    _print_info(screen, info, reasons)
     rows = [_cell_row(cell) for cell in cells]
     if rows:
         screen.print("")
@@ -118,10 +124,30 @@ class _RecentCell:
     seq: int
     fold: CellFold
     attempt: int = 1
+    asks: bool = False
 
     @property
     def status(self) -> str:
         return self.fold.finished.status if self.fold.finished is not None else "running"
+
+
+def _show_future_session(session_id: str, why: Standstill, *, as_json: bool) -> int:
+    """Print what is known of a session whose first cell is not due yet; gives the exit status."""
+    if as_json:
+        cells = [{"cell_id": cell.cell_id, "status": "deferred", "due": cell.due.isoformat()} for cell in why.deferred]
+        print_json({"id": session_id, "pending": 0, "why": why.reasons, "cells": cells})
+    else:
+        screen = Screen()
+        _print_lines(screen, {"session": f"{session_id} (not begun)", "why": "; ".join(why.reasons)})
+    return 0
+
+
+def _what_runs(cells: list[_RecentCell]) -> Iterator[str]:
+    """Yield what the last cell is doing, if it has begun and not ended."""
+    if not cells or cells[-1].fold.finished is not None:
+        return
+    asked = cells[-1].asks
+    yield f"cell {cells[-1].seq} {'waits for an answer to input()' if asked else 'is running'}"
 
 
 async def _recent_cells(session: Session, info: SessionInfo) -> list[_RecentCell]:
@@ -132,6 +158,7 @@ async def _recent_cells(session: Session, info: SessionInfo) -> list[_RecentCell
         cell = cells.setdefault(event.cell_id, _RecentCell(event.seq, CellFold(session.id, event.cell_id)))
         cell.fold.take(event)
         cell.attempt = event.attempt or cell.attempt
+        cell.asks = isinstance(event, InputRequested) or (cell.asks and not isinstance(event, InputAnswered))
     return sorted(cells.values(), key=lambda cell: cell.seq)[-RECENT_CELLS:]
 
 
@@ -165,7 +192,7 @@ def _cell_row(cell: _RecentCell) -> list[Text | str]:
     return [str(cell.seq), Text(cell.status.replace("_", " ") + again, style), took, one_line(fold.code), said]
 
 
-def _print_info(screen: Screen, info: SessionInfo) -> None:
+def _print_info(screen: Screen, info: SessionInfo, reasons: list[str]) -> None:
     owner = "none; the next cell finds one" if info.owner is None else info.owner
     if info.owner is not None and not info.owner_alive:
         owner += " (dead; another worker takes over)"
@@ -177,6 +204,12 @@ def _print_info(screen: Screen, info: SessionInfo) -> None:
         "created": when(info.created_at, screen),
         "active": when(info.active_at, screen),
     }
+    if reasons:
+        lines["why"] = "; ".join(reasons)
+    _print_lines(screen, lines)
+
+
+def _print_lines(screen: Screen, lines: dict[str, str]) -> None:
     for name, value in lines.items():
         screen.print(Text.assemble((f"{name:<8} ", "bold cyan"), value))
 

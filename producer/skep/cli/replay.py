@@ -21,12 +21,13 @@ async def replay(
     follow: bool,
     speed: float | None,
     as_json: bool,
+    raw: bool = False,
     place: Place,
 ) -> int:
     """Print the events behind `after`; gives the exit status."""
     if speed is not None and not speed > 0:
         raise InvalidArgument("--speed", speed, "a number above 0 is needed; 2 is twice as fast as it was")
-    screen = Screen(merged=True)
+    screen = Screen(merged=True, raw=raw)
     printer: Printer = print_event_json if as_json else RecordPrinter(screen)
     pace = _Pace(speed) if speed is not None else None
     count, last = 0, ""

@@ -1,64 +1,51 @@
 """`skep run` and `skep exec`: cells in, live output out, an exit status by how they ended."""
 
-import asyncio
 import re
 import secrets
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from rich.text import Text
 
-from skep.cell import Cell
-from skep.cli.answers import StdinLines
+from skep.cli.cell_runs import CellEnd, CellRuns
 from skep.cli.ctrl_c import CtrlC
-from skep.cli.event_printers import LivePrinter, Printer, duration, print_event_json
+from skep.cli.event_printers import duration
 from skep.cli.exits import ExitCode
+from skep.cli.file_lines import FileLines
 from skep.cli.flags import Place
+from skep.cli.notebook_output import CellOutputs, check_output, write_notebook
 from skep.cli.places import flags_for, named_cluster, note_missing_worker, own_cluster
 from skep.cli.screen import Screen
-from skep.cli.script_place import place_script
-from skep.cli.source_files import STDIN, SourceCell, read_cells
+from skep.cli.script_place import pass_arguments, place_script
+from skep.cli.source_files import STDIN, SourceCell, SourceFile, read_file
 from skep.cluster import Cluster
 from skep.embedded import EmbeddedCluster
-from skep.session import Session
 from skep_shared.errors import InvalidArgument
-from skep_shared.events import CellFinished, CellRetried, ErrorEvent, Event, InputAnswered, InputRequested
-from skep_shared.limits import check_session_id
+from skep_shared.events import Event
+from skep_shared.limits import MAX_TIMEOUT_SECONDS, check_number, check_session_id
 from skep_shared.states import CellStatus
 
 
 @dataclass(frozen=True, slots=True)
 class RunOptions:
-    """Where and how to run; a place without a Redis URL is an embedded cluster for files, else the default one."""
+    """Where and how to run; a place without a Redis URL is an embedded cluster for files, else the default one.
+
+    raw: a terminal gets what cells write as it is. arguments: of the file. output: the notebook to write. timeout:
+    seconds that the cell may run.
+    """
 
     place: Place
     session_id: str | None
     keep_going: bool
     as_json: bool
-
-
-@dataclass(frozen=True, slots=True)
-class CellEnd:
-    """How a cell ended, in the words of its events."""
-
-    status: CellStatus
-    reason: str
-    has_left: bool = False  # by sys.exit() or sys.exit(0): the file ends here, and as it wants to
-
-    @property
-    def is_ok(self) -> bool:
-        """Tell whether nothing went wrong."""
-        return self.has_left or self.status is CellStatus.FINISHED
-
-    @property
-    def word(self) -> str:
-        """Give the status as a word for a sentence, with the exception if there was one."""
-        word = self.status.replace("_", " ")
-        return f"{word}: {self.reason}" if self.reason else word
+    raw: bool = False
+    arguments: tuple[str, ...] = ()
+    output: str | None = None
+    timeout: float | None = None
 
 
 async def run_file(name: str, options: RunOptions) -> int:
@@ -66,19 +53,30 @@ async def run_file(name: str, options: RunOptions) -> int:
     if options.place.prefix is not None and options.place.redis_url is None:
         raise InvalidArgument("--prefix", options.place.prefix, "it names a cluster's keys, so --redis is needed too")
     session_id = check_session_id(options.session_id or _new_session_id(name))
-    cells = read_cells(name)
-    screen = Screen()
-    if not cells:
+    file = read_file(name)
+    path = check_output(options.output) if options.output is not None else None
+    screen = Screen(raw=options.raw)
+    outputs: dict[int, CellOutputs] = {}
+    if not file.cells:
         screen.note(f"skep: {name} has no code to run")
+        if path is not None:
+            write_notebook(path, file, outputs)
         return ExitCode.OK
     ctrl_c = CtrlC(screen)
     with ctrl_c.watched():
         async with _cluster(options, screen) as cluster:
             session = cluster.session(session_id)
             if isinstance(cluster, EmbeddedCluster):
-                await place_script(session, name)
-            run = _Run(session, screen, ctrl_c, as_json=options.as_json)
-            status = await _run_cells(cells, run, keep_going=options.keep_going)
+                await place_script(session, name, options.arguments)
+            elif options.arguments:
+                await pass_arguments(session, name, options.arguments)
+            lines = FileLines(file)
+            runs = CellRuns(session, screen, ctrl_c, as_json=options.as_json, shown=lines.shown)
+            try:
+                status = await _run_cells(file, runs, lines, outputs, keep_going=options.keep_going)
+            finally:
+                if path is not None:
+                    write_notebook(path, file, outputs)
             if not isinstance(cluster, EmbeddedCluster):
                 _tell_session(cluster, session_id, screen)
     return ExitCode.INTERRUPTED if ctrl_c.was_pressed else status
@@ -87,76 +85,22 @@ async def run_file(name: str, options: RunOptions) -> int:
 async def execute_code(code: str, options: RunOptions) -> int:
     """Run one cell in a session of a cluster; gives the exit status."""
     session_id = check_session_id(options.session_id)
+    if options.timeout is not None:
+        check_number("timeout", options.timeout, low=0, high=MAX_TIMEOUT_SECONDS)
     if code == STDIN:
         code = sys.stdin.read()
-    screen = Screen()
+    screen = Screen(raw=options.raw)
     ctrl_c = CtrlC(screen)
     with ctrl_c.watched():
         async with named_cluster(options.place) as cluster:
-            run = _Run(cluster.session(session_id), screen, ctrl_c, as_json=options.as_json)
+            runs = CellRuns(
+                cluster.session(session_id), screen, ctrl_c, as_json=options.as_json, timeout=options.timeout
+            )
             await note_missing_worker(cluster, screen)
-            end = await run.follow(code, "running")
+            end = await runs.follow(code, "running")
     if end.status not in {CellStatus.FINISHED, CellStatus.FAILED}:
         screen.note(f"skep: the cell {end.word}", "red")
-    if ctrl_c.was_pressed:
-        return ExitCode.INTERRUPTED
-    return ExitCode.OK if end.is_ok else ExitCode.CELL_FAILED
-
-
-class _Run:
-    """Cells of one session, each followed to its end."""
-
-    def __init__(self, session: Session, screen: Screen, ctrl_c: CtrlC, *, as_json: bool) -> None:
-        self._session = session
-        self.screen = screen
-        self.ctrl_c = ctrl_c
-        self._stdin = StdinLines()
-        self._as_json = as_json
-        self._printer: Printer = print_event_json if as_json else LivePrinter(screen)
-
-    async def follow(self, code: str, label: str) -> CellEnd:
-        """Submit a cell and print what it puts out until it has ended."""
-        self.screen.busy(label)
-        try:
-            cell = await self._session.submit(code)
-            self.ctrl_c.begin(cell)
-            return await self._print_events(cell)
-        finally:
-            self.screen.idle()
-            self.screen.end_line()
-
-    async def _print_events(self, cell: Cell) -> CellEnd:
-        fault: ErrorEvent | None = None
-        answering: asyncio.Task[None] | None = None
-        try:
-            async for event in cell.events():
-                self.ctrl_c.cell_has_started = True
-                if self._as_json or not _is_plain_exit(event):
-                    self._printer(event)
-                match event:
-                    case CellRetried():
-                        fault = None
-                    case InputAnswered() if answering is not None:
-                        answering.cancel()  # done, or somebody else was faster
-                    case InputRequested():
-                        answering = asyncio.create_task(self._answer(event), name="answer to input()")
-                    case ErrorEvent():
-                        fault = event
-                    case CellFinished():
-                        return _end_of(event.status, fault)
-                    case _:
-                        pass
-        finally:
-            if answering is not None:
-                answering.cancel()
-        raise AssertionError("a cell's events end with its cell.finished")
-
-    async def _answer(self, request: InputRequested) -> None:
-        self.screen.idle()
-        line = await self._stdin.line(is_password=request.is_password)
-        if sys.stdin.isatty() and not request.is_password:
-            self.screen.typed(ended=True)
-        await self._session.answer(line)
+    return ExitCode.INTERRUPTED if ctrl_c.was_pressed else end.code
 
 
 @asynccontextmanager
@@ -170,36 +114,36 @@ async def _cluster(options: RunOptions, screen: Screen) -> AsyncIterator[Cluster
             yield cluster
 
 
-async def _run_cells(cells: list[SourceCell], run: _Run, *, keep_going: bool) -> int:
-    screen, total, started_at = run.screen, len(cells), time.monotonic()
+async def _run_cells(
+    file: SourceFile, runs: CellRuns, lines: FileLines, outputs: dict[int, CellOutputs], *, keep_going: bool
+) -> int:
+    screen, total, started_at = runs.screen, len(file.cells), time.monotonic()
     failed: list[tuple[int, CellEnd]] = []
-    number = 0
-    for number, cell in enumerate(cells, start=1):
+    number, status = 0, ExitCode.OK.value
+    for number, cell in enumerate(file.cells, start=1):
         if screen.is_live and total > 1:
             screen.print(_heading(number, total, cell.title), error=True)
-        end = await run.follow(cell.code, f"[{number}/{total}] running" if total > 1 else "running")
+        outputs[cell.place] = CellOutputs(number, lines.shown)
+        take = _taker(cell, outputs[cell.place], lines)
+        end = await runs.follow(cell.code, f"[{number}/{total}] running" if total > 1 else "running", take)
+        status = status or end.code
         if not end.is_ok:
             failed.append((number, end))
             if not keep_going:
                 break
-        if end.has_left:
-            break
-        if run.ctrl_c.was_pressed:
+        if end.exit_status is not None or runs.ctrl_c.was_pressed:
             break
     _summarize(screen, total, total - number, failed, (time.monotonic() - started_at) * 1000)
-    return ExitCode.CELL_FAILED if failed else ExitCode.OK
+    return status
 
 
-def _end_of(status: CellStatus, fault: ErrorEvent | None) -> CellEnd:
-    if fault is None or status is CellStatus.FINISHED:
-        return CellEnd(status, "")
-    reason = f"{fault.ename}: {fault.evalue}" if fault.evalue else fault.ename
-    return CellEnd(status, reason, has_left=status is CellStatus.FAILED and _is_plain_exit(fault))
+def _taker(cell: SourceCell, outputs: CellOutputs, lines: FileLines) -> Callable[[Event], None]:
+    def take(event: Event) -> None:
+        if event.seq is not None:
+            lines.place(event.seq, cell)
+        outputs.take(event)
 
-
-def _is_plain_exit(event: Event) -> bool:
-    """Tell whether this is a sys.exit() after which Python's own exit status is 0; its argument is known as text."""
-    return isinstance(event, ErrorEvent) and event.ename == "SystemExit" and event.evalue in {"", "None", "0", "False"}
+    return take
 
 
 def _heading(number: int, total: int, title: str) -> Text:

@@ -23,6 +23,8 @@ _ESCAPES: Final = re.compile(
     r"|(\x1b\[[0-?]*[ -/]*[@-~]|\x1b[PX^_\]][^\x1b\x07]*(?:\x07|\x1b\\)?|\x1b[ -/]*[0-~]?"
     r"|[\x00-\x07\x0b-\x0c\x0e-\x1a\x1c-\x1f\x7f-\x9f])"
 )
+_COLOURS: Final = re.compile(r"\x1b\[[0-9;:]*[ABCDGKm]|[\b\r\x1b]")
+_NO_CONTROLS: Final = {code: "\ufffd" for code in (*range(0x20), *range(0x7F, 0xA0)) if chr(code) not in "\n\t"}
 
 
 def terminal_safe(text: str) -> str:
@@ -30,17 +32,23 @@ def terminal_safe(text: str) -> str:
     return _ESCAPES.sub(lambda match: "" if match[1] else match[0], text)
 
 
+def plain_text(text: str) -> str:
+    """Give the text without any control sequence, for places where colours and moves make no sense."""
+    return _COLOURS.sub("", terminal_safe(text))
+
+
 class Screen:
     """stdout and stderr of this command.
 
     merged: everything goes to stdout, for commands whose subject is the record itself. margin: what each line of cells'
-    output is moved in by.
+    output is moved in by. raw: a terminal, too, gets what cells write as it is.
     """
 
-    def __init__(self, *, merged: bool = False, margin: str = "") -> None:
+    def __init__(self, *, merged: bool = False, margin: str = "", raw: bool = False) -> None:
         self.out: Final = _console(sys.stdout)
         self.err: Final = self.out if merged else _console(sys.stderr)
         self.margin = margin
+        self._is_raw = raw
         self._partial: dict[str, bool] = {}  # by place: whether its last line has not ended yet
         self._cut: set[str] = set()  # places where that line was ended here, before its own end has come
         self._status: Status | None = None
@@ -68,19 +76,25 @@ class Screen:
             self.line("stderr", text)
             return
         self.end_line()
-        shown = Syntax("", "pytb", theme=CODE_THEME, background_color="default").highlight(terminal_safe(text))
+        shown = Syntax("", "pytb", theme=CODE_THEME, background_color="default").highlight(self._safe(text))
         shown.rstrip()
-        self.print(_moved_in(shown, self.margin), error=True)
+        self._print(_moved_in(shown, self.margin), error=True)
 
     def print(self, shown: RenderableType, *, error: bool = False) -> None:
-        """Show something of ours on a line of its own."""
+        """Show something of ours on a line of its own; what it has of a session's words can't harm the terminal."""
+        if isinstance(shown, Text) and not self._is_raw:
+            shown = shown.copy()
+            shown.plain = shown.plain.translate(_NO_CONTROLS)  # as many characters: its colours stay in their places
+        self._print(shown, error=error)
+
+    def _print(self, shown: RenderableType, *, error: bool = False) -> None:
         self.end_line()
         console = self.err if error else self.out
         console.print(shown, soft_wrap=not console.is_terminal)
 
     def note(self, text: str, style: str = "dim") -> None:
         """Say something about the work, beside the output."""
-        self.print(Text(text, style), error=True)
+        self.print(Text(text if self._is_raw else plain_text(text), style), error=True)
 
     def end_line(self) -> None:
         """End the line that a cell has left open, if there is one."""
@@ -111,7 +125,7 @@ class Screen:
 
     def code(self, source: str) -> Text:
         """Give Python source, coloured where colours are shown."""
-        source = source.strip("\n").rstrip()
+        source = self._safe(source.strip("\n").rstrip()) if self.out.is_terminal else source.strip("\n").rstrip()
         if not self.out.is_terminal:
             return Text(source)
         shown = Syntax("", "python", theme=CODE_THEME, background_color="default").highlight(source)
@@ -127,7 +141,7 @@ class Screen:
         if not text:
             return
         if console.is_terminal:
-            text = terminal_safe(text)
+            text = self._safe(text)
         if self.margin:
             start = "" if self._partial.get(place) else self.margin
             text = start + text[:-1].replace("\n", "\n" + self.margin) + text[-1:]
@@ -137,6 +151,9 @@ class Screen:
         console.file.write(text)
         console.file.flush()
         self._arm()
+
+    def _safe(self, text: str) -> str:
+        return text if self._is_raw else terminal_safe(text)
 
     def _arm(self) -> None:
         if self._label and self.is_live and self._timer is None:

@@ -8,7 +8,7 @@ import tokenize
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from skep.cli.exits import RefusedInput
 
@@ -23,40 +23,90 @@ _METADATA: Final = re.compile(r"\s*(\[|\{|\b[\w.-]+=).*")
 
 @dataclass(frozen=True, slots=True)
 class SourceCell:
-    """One cell of a file: its code and what to call it on a progress line."""
+    """One cell of a file: its code and what to call it on a progress line.
+
+    first_line: the code's first line in a script, from 1. place: of the cell among all of the file's cells, from 0.
+    """
 
     code: str
     title: str
+    first_line: int = 1
+    place: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class TextCell:
+    """What stands between a file's code: Markdown, or text that is not to be shown as such."""
+
+    kind: Literal["markdown", "raw"]
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class SourceFile:
+    """A file as it was read. parts: all of a script's cells; notebook: the document itself, of a notebook."""
+
+    name: str
+    parts: list[SourceCell | TextCell]
+    notebook: dict[str, Any] | None = None
+
+    @property
+    def cells(self) -> list[SourceCell]:
+        """The cells that have code."""
+        return [part for part in self.parts if isinstance(part, SourceCell)]
 
 
 def read_cells(name: str) -> list[SourceCell]:
     """Give the cells of a file, of stdin for `-`; none for a file without code. Raises RefusedInput."""
+    return read_file(name).cells
+
+
+def read_file(name: str) -> SourceFile:
+    """Read a script or a notebook, a script from stdin for `-`. Raises RefusedInput."""
     if name == STDIN:
-        return split_script(_decoded(STDIN, sys.stdin.buffer.read()))
+        return SourceFile(name, script_parts(_decoded(STDIN, sys.stdin.buffer.read())))
     try:
         content = Path(name).read_bytes()
     except (OSError, ValueError) as exc:
         reason = exc.strerror if isinstance(exc, OSError) and exc.strerror else str(exc)
         raise RefusedInput(f"{name}: {reason[:1].lower()}{reason[1:]}") from exc
     if Path(name).suffix == ".ipynb":
-        return list(_notebook_cells(name, content))
-    return split_script(_decoded(name, content))
+        notebook = _notebook(name, content)
+        return SourceFile(name, list(_notebook_cells(name, notebook)), notebook)
+    return SourceFile(name, script_parts(_decoded(name, content)))
 
 
 def split_script(text: str) -> list[SourceCell]:
     """Give the cells of a script: all of it as one, unless it has cell markers; cells without code are left out."""
+    return [part for part in script_parts(text) if isinstance(part, SourceCell)]
+
+
+def script_parts(text: str) -> list[SourceCell | TextCell]:
+    """Give the cells of a script with what stands between them as text."""
     lines = io.StringIO(text).readlines()  # as the tokenizer counts them
-    cells = []
-    start, title, is_code = 0, "", True
+    parts: list[SourceCell | TextCell] = []
+    start, title, kind = 0, "", ""
     for number, line in [*_markers(text, lines), (len(lines), "")]:
-        code = "".join(lines[start:number])
-        if is_code and _has_code(code):
-            cells.append(_cell(code, title))
+        body = "".join(lines[start:number])
+        if kind and body.strip():
+            parts.append(TextCell("raw" if kind == "raw" else "markdown", _uncommented(body)))
+        elif not kind and _has_code(body):
+            parts.append(_cell(body, title, first_line=start + 1, place=len(parts)))
         match = _PERCENT.match(line)
         rest = match["rest"] if match else ""
-        start, is_code = number + 1, not _KIND.search(rest)
+        found = _KIND.search(rest)
+        start, kind = number + 1, found["kind"] if found else ""
         title = _METADATA.sub("", rest).strip()
-    return cells
+    return parts
+
+
+def _uncommented(body: str) -> str:
+    """Give the text of a cell that a script holds as comments, or as a string."""
+    text = body.strip()
+    for quotes in ('"""', "'''"):
+        if len(text) >= 2 * len(quotes) and text.startswith(quotes) and text.endswith(quotes):
+            return text[len(quotes) : -len(quotes)].strip("\n")
+    return "\n".join(re.sub(r"^# ?", "", line) for line in text.split("\n"))
 
 
 def _markers(text: str, lines: list[str]) -> Iterator[tuple[int, str]]:
@@ -73,13 +123,16 @@ def _markers(text: str, lines: list[str]) -> Iterator[tuple[int, str]]:
         yield number, lines[number]
 
 
-def _notebook_cells(name: str, content: bytes) -> Iterator[SourceCell]:
-    """Yield the code cells of a notebook, format 4 or 3. Raises RefusedInput."""
+def _notebook(name: str, content: bytes) -> Any:
     try:
-        notebook = json.loads(content)
+        return json.loads(content)
     except (ValueError, RecursionError) as exc:
         raise RefusedInput(f"{name}: this is no notebook: it is not JSON ({exc})") from exc
-    for cell in _raw_cells(name, notebook):
+
+
+def _notebook_cells(name: str, notebook: Any) -> Iterator[SourceCell]:
+    """Yield the code cells of a notebook, format 4 or 3. Raises RefusedInput."""
+    for place, cell in enumerate(raw_cells(name, notebook)):
         if not isinstance(cell, dict) or cell.get("cell_type") != "code":
             continue
         source = cell.get("source", cell.get("input", ""))
@@ -88,10 +141,10 @@ def _notebook_cells(name: str, content: bytes) -> Iterator[SourceCell]:
             raise RefusedInput(f"{name}: this is no notebook: the source of a cell is neither text nor lines")
         code = "".join(lines)
         if _has_code(code):
-            yield _cell(code, "")
+            yield _cell(code, "", place=place)
 
 
-def _raw_cells(name: str, notebook: Any) -> list[Any]:
+def raw_cells(name: str, notebook: Any) -> list[Any]:
     """Give the list of cells; format 3 has them in worksheets."""
     holders = [notebook]
     if isinstance(notebook, dict) and isinstance(notebook.get("worksheets"), list):
@@ -114,12 +167,12 @@ def _decoded(name: str, content: bytes) -> str:
         raise RefusedInput(f"{name}: this is no Python source: {exc}") from exc
 
 
-def _cell(code: str, title: str) -> SourceCell:
+def _cell(code: str, title: str, *, first_line: int = 1, place: int = 0) -> SourceCell:
     shown = title or next(line.strip() for line in code.splitlines() if _is_code(line))
     shown = " ".join(shown.split())
     if len(shown) > MAX_TITLE_CHARS:
         shown = shown[: MAX_TITLE_CHARS - 1] + "…"
-    return SourceCell(code, shown)
+    return SourceCell(code, shown, first_line, place)
 
 
 def _has_code(text: str) -> bool:

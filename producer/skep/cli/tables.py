@@ -9,7 +9,7 @@ from rich.cells import cell_len
 from rich.table import Table
 from rich.text import Text
 
-from skep.cli.screen import Screen, terminal_safe
+from skep.cli.screen import Screen, plain_text
 
 GAP: Final = 2
 NARROWEST: Final = 6
@@ -26,7 +26,7 @@ class Column:
 def print_table(screen: Screen, columns: Sequence[Column], rows: Sequence[Sequence[str | Text]]) -> None:
     """Print rows under headings."""
     headings = [column.heading for column in columns]
-    texts = [headings, *([terminal_safe(str(cell)) for cell in row] for row in rows)]
+    texts = [headings, *([plain_text(str(cell)) for cell in row] for row in rows)]
     widths = [max(cell_len(row[place]) for row in texts) for place in range(len(columns))]
     if not screen.out.is_terminal:
         for line in texts:

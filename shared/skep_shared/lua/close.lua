@@ -2,7 +2,7 @@
 --
 -- KEYS 1 session (hash)  2 events (stream)  3 waiting (zset)
 -- ARGV 1 prefix  2 session id
--- Also touches the owner's alive marker, mailbox and sessions set.
+-- Also touches P:named, and the owner's alive marker, mailbox and sessions set.
 -- Returns {'UNKNOWN'} or {'CLOSED', last event} or {'CLOSING', last event, needs an activation 0|1}
 -- Invariant: once not open, never open again. Without pending cells and live owner it is closed here, under a new
 --      epoch, so that an owner that comes back from the dead is fenced.
@@ -27,6 +27,7 @@ if h[3] == h[4] then
   redis.call('XADD', KEYS[2], (last + 1) .. '-0', 'e', event)
   redis.call('HSET', KEYS[1], 'state', 'closed', 'owner', '', 'token', '', 'epoch', epoch, 'last', last + 1)
   redis.call('ZREM', KEYS[3], ARGV[2])
+  redis.call('ZREM', ARGV[1] .. ':named', ARGV[2])
   if h[2] ~= '' then redis.call('SREM', marker .. ':sessions', ARGV[2]) end
   return {'CLOSED', last + 1}
 end

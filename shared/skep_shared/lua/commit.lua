@@ -3,6 +3,7 @@
 -- KEYS 1 session (hash)  2 events (stream)  3 cells (stream)  4 ids (hash)  5 checkpoints (stream)  6 blobs (hash)
 -- ARGV 1 prefix  2 session id  3 owner token  4 epoch  5 cursor before  6 number of the first event
 --      7 reply TTL (ms)  8 largest reply that carries its events (bytes)
+--      9 the cell after them, if its process has begun it (see begin.lua), else ''
 --      then for each cell, in seq order: cell id, number of its first event, count of its events here, manifest of
 --      its checkpoint ('' = the one before still holds, as far as it did; '=' = it holds again; '!' = none could be
 --      made), count of chunks here, bytes of its events that are written already ('' = more than a reply should carry),
@@ -20,7 +21,7 @@ if h[1] ~= ARGV[3] or h[2] ~= ARGV[4] then return {'FENCED', tonumber(h[2] or 0)
 local last, cursor = tonumber(h[3]), tonumber(h[4])
 local cursor_before, first = tonumber(ARGV[5]), tonumber(ARGV[6])
 
-local count, written, i, fits, waiting = 0, 0, 9, true, {}
+local count, written, i, fits, waiting = 0, 0, 10, true, {}
 while i <= #ARGV do
   local n = tonumber(ARGV[i + 2])
   local entry = redis.call('HGET', ids, ARGV[i]) or ''
@@ -41,7 +42,7 @@ redis.call('XTRIM', cells, 'MINID', (cursor + count + 1) .. '-0')
 local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
 
-i = 9
+i = 10
 local head -- the last of the checkpoints that come with it
 local unsaved = h[6] -- the first cell of which no checkpoint has the effects
 local tail -- what is behind it is not trimmed: see trim.lua
@@ -101,6 +102,10 @@ if unsaved then
   now_so[#now_so + 1] = unsaved
 elseif h[6] then
   redis.call('HDEL', session, 'unsaved')
+end
+if ARGV[9] ~= '' then
+  now_so[#now_so + 1] = 'begun'
+  now_so[#now_so + 1] = ARGV[9]
 end
 redis.call('HSET', session, unpack(now_so))
 return {'OK', last, cursor}

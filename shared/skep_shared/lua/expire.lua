@@ -2,7 +2,7 @@
 --
 -- KEYS 1 session (hash)  2 events (stream)  3 waiting (zset)  4 sessions (zset)
 -- ARGV 1 prefix  2 session id  3 how long it must have been idle (ms)
--- Also touches the owner's alive marker and sessions set.
+-- Also touches P:named, and the owner's alive marker and sessions set.
 -- Returns {'CLOSED'} or {'KEPT'} or {'UNKNOWN'}
 -- Invariant: a session is closed here only if nothing has been submitted or committed for that long, nothing is
 --      pending, and nobody alive owns it: checked in the step that closes it, so a submit comes before, and keeps it,
@@ -25,6 +25,7 @@ if h[2] and h[2] ~= '' then
   redis.call('SREM', marker .. ':sessions', sid)
 end
 redis.call('ZREM', KEYS[3], sid) -- frees first: see emit.lua
+redis.call('ZREM', ARGV[1] .. ':named', sid)
 local epoch, last = tonumber(h[6]) + 1, tonumber(h[5]) + 1
 redis.call('XADD', KEYS[2], last .. '-0', 'e', cmsgpack.pack({kind = 'session.closed', epoch = epoch, at = now}))
 redis.call('HSET', session, 'state', 'closed', 'expired', 1, 'owner', '', 'token', '', 'epoch', epoch, 'last', last)

@@ -1,6 +1,6 @@
 -- Keeps a worker alive for another lease.
 --
--- KEYS 1 the worker's alive marker (hash)  2 workers (zset)  3 waiting (zset)
+-- KEYS 1 the worker's alive marker (hash)  2 workers (zset)  3 waiting (zset)  4 named (zset, see recover.lua)
 -- ARGV 1 worker id  2 lease (ms)  3 facts (msgpack)  4 how long a session may wait unnoticed (ms)
 -- Returns {now (ms), was alive 0|1, silent workers and forgotten sessions: recover.lua has work if it isn't 0,
 --      in how many ms the next worker or session may be one of them}
@@ -19,4 +19,8 @@ for _, looked in ipairs({{KEYS[2], ARGV[2]}, {KEYS[3], ARGV[4]}}) do
   local first = redis.call('ZRANGEBYSCORE', key, '(' .. now - bound, '+inf', 'WITHSCORES', 'LIMIT', 0, 1)
   if first[2] then soon = math.min(soon or 2 ^ 40, tonumber(first[2]) + bound - now) end
 end
+-- Who waits and was named a moment ago is not forgotten; it is again when as long has passed as before the first time.
+neglected = math.max(0, neglected - redis.call('ZCOUNT', KEYS[4], '(' .. now - tonumber(ARGV[4]), now))
+local next = redis.call('ZRANGEBYSCORE', KEYS[4], '(' .. now - tonumber(ARGV[4]), now, 'WITHSCORES', 'LIMIT', 0, 1)
+if next[2] then soon = math.min(soon or 2 ^ 40, tonumber(next[2]) + tonumber(ARGV[4]) - now) end
 return {now, alive, neglected, math.ceil(soon or 0) + 1} -- a marker is gone only after its last millisecond

@@ -3,7 +3,7 @@
 -- KEYS 1 session (hash)  2 cells  3 ids  4 events  5 sessions (zset)  6 waiting (zset)  7 checkpoints  8 blobs
 --      9 names  10 pins  11 purged (set)
 -- ARGV 1 prefix  2 session id
--- Also touches P:session:ORIGIN, its :checkpoints, :blobs and :pins, for each of the session's origins.
+-- Also touches P:named, and P:session:ORIGIN, its :checkpoints, :blobs and :pins, for each of the session's origins.
 -- Returns {'OK', whether anything was left to its forks 0|1} or {'OPEN', state}
 -- Invariant: only a closed session is purged. With forks it keeps its hash, checkpoints, blobs and pins, and its id
 --      stays taken; the purge of the last fork removes them. What the session has in a store is listed in `purged`
@@ -23,6 +23,7 @@ end
 redis.call('UNLINK', KEYS[2], KEYS[3], KEYS[4], KEYS[9])
 redis.call('ZREM', KEYS[5], ARGV[2])
 redis.call('ZREM', KEYS[6], ARGV[2])
+redis.call('ZREM', ARGV[1] .. ':named', ARGV[2])
 if redis.call('EXISTS', KEYS[10]) == 1 then
   redis.call('HDEL', session, 'origins') -- its pins there are gone, its forks have their own
   redis.call('HSET', session, 'purged', 1)

@@ -3,15 +3,15 @@
 -- KEYS 1 workers (zset)  2 waiting (zset)
 -- ARGV 1 prefix  2 oldest heartbeat of a worker taken for alive (ms before now)  3 page size
 --      4 how long a session may wait before it is named again (ms)
--- Also touches P:worker:WID, its mailbox and its sessions set, and the hashes of those sessions.
+-- Also touches P:named (zset: waiting session -> when it was named last), P:worker:WID, its mailbox and its sessions
+--      set, and the hashes of those sessions.
 -- Returns {dead workers seen, then the ids of sessions to activate}
 -- Invariant: only a worker whose marker has expired counts as dead; its sessions keep their owner and epoch until a
 --      claim changes both. One that was only asleep has them still, but not in its set: whoever gives it work, or finds
 --      that it lives, puts the session back there. So a session with work is always in `waiting` or in its owner's set.
---      A session whose owner is found dead when nothing is pending loses no attempt of its next cell: `spared` has the
---      owner's epoch, until the owner may have heard of a cell after all. After a step of Redis' clock, too, a worker
---      that is silent for its lease is dead.
-local workers, waiting = KEYS[1], KEYS[2]
+--      After a step of Redis' clock, too, a worker that is silent for its lease is dead. `waiting` says since when each
+--      session waits, however often it is named; those that were named are in `named` for as long as they wait.
+local workers, waiting, named = KEYS[1], KEYS[2], ARGV[1] .. ':named'
 local prefix, silence, page, patience = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
 local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
@@ -19,6 +19,7 @@ local now = t[1] * 1000 + math.floor(t[2] / 1000)
 for _, sid in ipairs(redis.call('ZRANGEBYSCORE', waiting, '(' .. now, '+inf', 'LIMIT', 0, page)) do
   redis.call('ZADD', waiting, 'XX', now - patience, sid)
 end
+redis.call('ZREMRANGEBYSCORE', named, '(' .. now, '+inf')
 for _, wid in ipairs(redis.call('ZRANGEBYSCORE', workers, '(' .. now, '+inf', 'LIMIT', 0, page)) do
   local marker = prefix .. ':worker:' .. wid
   local lease = tonumber(redis.call('HGET', marker, 'lease') or silence)
@@ -35,9 +36,8 @@ for _, wid in ipairs(suspects) do
     local owned = redis.call('SRANDMEMBER', base .. ':sessions', page)
     for _, sid in ipairs(owned) do
       local session = prefix .. ':session:' .. sid
-      local h = redis.call('HMGET', session, 'owner', 'seq', 'cursor', 'state', 'epoch')
+      local h = redis.call('HMGET', session, 'owner', 'seq', 'cursor', 'state')
       if h[1] == wid and (h[2] ~= h[3] or h[4] == 'closing') then redis.call('ZADD', waiting, 'NX', now - patience, sid) end
-      if h[1] == wid and h[2] == h[3] then redis.call('HSET', session, 'spared', h[5]) end
       redis.call('SREM', base .. ':sessions', sid)
     end
     if redis.call('SCARD', base .. ':sessions') == 0 then
@@ -48,8 +48,28 @@ for _, wid in ipairs(suspects) do
 end
 redis.call('ZREM', waiting, '') -- frees first: see emit.lua
 local reply = {dead}
-for _, sid in ipairs(redis.call('ZRANGEBYSCORE', waiting, '-inf', now - patience, 'LIMIT', 0, page)) do
-  redis.call('ZADD', waiting, 'XX', now, sid)
+local told = {}
+local function name(sid)
+  redis.call('ZADD', named, now, sid)
   reply[#reply + 1] = sid
+  told[sid] = true
+end
+-- First those that were never named. They are mostly the last ones that have begun to wait: the look begins there.
+local count, known = redis.call('ZCOUNT', waiting, '-inf', now - patience), redis.call('ZCARD', named)
+local from, missing = math.min(known, count), count - known
+for _ = 1, 20 do
+  if missing <= 0 or #reply > page then break end
+  local found = redis.call('ZRANGEBYSCORE', waiting, '-inf', now - patience, 'LIMIT', from, page)
+  for _, sid in ipairs(found) do
+    if #reply <= page and not redis.call('ZSCORE', named, sid) then
+      name(sid)
+      missing = missing - 1
+    end
+  end
+  from = #found < page and 0 or from + page
+end
+for _, sid in ipairs(redis.call('ZRANGEBYSCORE', named, '-inf', now - patience, 'LIMIT', 0, page)) do
+  if not redis.call('ZSCORE', waiting, sid) then redis.call('ZREM', named, sid)
+  elseif #reply <= page and not told[sid] then name(sid) end
 end
 return reply

@@ -3,10 +3,12 @@
 -- KEYS 1 session (hash)  2 the worker's sessions (set)  3 waiting (zset)  4 events (stream)
 -- ARGV 1 session id  2 owner token  3 epoch  4 the closing event, packed ('' = the session lives on)
 --      5 number of that event  6 whether the first pending cell has been started here 0|1
+--      7 whether that is so because the worker shuts down 0|1
 -- Returns {'OK', pending cells} or {'DUP'} or {'FENCED', epoch} or {'GAP', last event} or {'PENDING', pending cells}
 -- Invariant: a released session has no owner; with pending cells, or closing, it is waiting for the next one. A session
 --      is closed only when nothing is pending, in one step with its closing event. A pending cell that was started
---      counts as lost with its owner: the next start of it is another attempt.
+--      counts as lost with its owner: the next start of it is another attempt. `handed` is the epoch of the
+--      last owner that shut down with one.
 local session, owned, waiting, events = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local sid, token, epoch, event = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local h = redis.call('HMGET', session, 'token', 'epoch', 'owner', 'seq', 'cursor', 'last', 'released', 'state')
@@ -23,7 +25,10 @@ if event ~= '' then
   redis.call('HSET', session, 'owner', '', 'token', '', 'released', token, 'state', 'closed', 'last', last + 1)
 else
   redis.call('HSET', session, 'owner', '', 'token', '', 'released', token)
-  if ARGV[6] == '1' and pending > 0 then redis.call('HINCRBY', session, 'losses', 1) end
+  if ARGV[6] == '1' and pending > 0 then
+    redis.call('HINCRBY', session, 'losses', 1)
+    if ARGV[7] == '1' then redis.call('HSET', session, 'handed', epoch) end
+  end
   if pending > 0 or h[8] == 'closing' then
     local t = redis.call('TIME')
     redis.call('ZADD', waiting, 'NX', t[1] * 1000 + math.floor(t[2] / 1000), sid)

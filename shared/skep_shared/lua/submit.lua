@@ -14,7 +14,7 @@ local session, cells, ids, waiting, sessions = KEYS[1], KEYS[2], KEYS[3], KEYS[4
 local prefix, sid, client, most, inline = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[6])
 local riding = tonumber(ARGV[7])
 
-local h = redis.call('HMGET', session, 'state', 'seq', 'cursor', 'last', 'owner', 'epoch', 'spared')
+local h = redis.call('HMGET', session, 'state', 'seq', 'cursor', 'last', 'owner')
 local state, seq, cursor, last, owner = h[1], tonumber(h[2] or 0), tonumber(h[3] or 0), tonumber(h[4] or 0), h[5]
 
 local fresh, known = 0, {}
@@ -77,8 +77,6 @@ for i = 8, #ARGV, 2 do
 end
 if fresh > 0 then
   redis.call('HSET', session, 'seq', seq, 'active_at', now)
-  if alive and h[7] then redis.call('HDEL', session, 'spared') end
-  if owner and owner ~= '' and not alive and seq - fresh == cursor then redis.call('HSET', session, 'spared', h[6]) end
   if alive and riding < 0 then redis.call('XADD', mailbox, 'MAXLEN', '~', 100000, '*', 'k', 'wake', 's', sid, 'q', seq) end
   if alive then
     redis.call('SADD', prefix .. ':worker:' .. owner .. ':sessions', sid) -- see recover.lua

@@ -8,18 +8,25 @@ into a cancellation drains, the second one ends the grace period.
 import asyncio
 from typing import Any
 
+import structlog
+
 from skep_shared.activation import open_arq, pack_job, unpack_job
+from skep_shared.environment import unknown_variables
 from skep_shared.keys import Keys
 from skep_shared.logs import configure_logging
 from skep_shared.orphans import adopt_orphans
 from skep_shared.settings import WorkerSettings as Settings
 from skep_workers.host.worker import WorkerHost
 
+log = structlog.get_logger()
+
 _settings = Settings.load()
 
 
 async def _serve(_ctx: dict[str, Any]) -> None:
     configure_logging(_settings.log_format, _settings.log_level)
+    for sentence in unknown_variables(Settings.model_fields):
+        log.warning("environment.unknown", reason=sentence)
     adopt_orphans()
     worker = WorkerHost(_settings)
     task = asyncio.create_task(worker.run(), name="skep worker")

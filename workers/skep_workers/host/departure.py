@@ -25,7 +25,7 @@ from skep_workers.host.runs import CellRuns
 from skep_workers.host.session_processes import SessionProcesses
 from skep_workers.host.state_keeping import StateKeeping
 
-INTERRUPT_GRACE_SECONDS: Final = 2.0
+INTERRUPT_GRACE_SECONDS: Final = 2.0  # that a cell has to end by an interrupt, before its process is killed
 SAVE_SECONDS: Final = 5.0
 HURRIED_SECONDS: Final = 2.0  # that a process may take to leave when the time for it is over
 
@@ -56,9 +56,10 @@ class Departure:
         self._newest = NO_CHECKPOINT
         self.hibernation = ""  # why the session is to hibernate, if it is
         self.is_hurried = False
+        self.is_handing_over = False  # the process is killed because the worker shuts down, not for what it did
 
     def hurry(self) -> None:
-        """Wait no longer for what runs: interrupt it, and leave to the next owner what doesn't end by that."""
+        """Wait no longer for what runs: leave it to the next owner, as another attempt."""
         self.is_hurried = True
         self._changed.set()
 
@@ -103,18 +104,20 @@ class Departure:
     async def release_when_quiet(self) -> int:
         """Let what runs end, unless hurried, then give the session back; gives the number of cells still pending.
 
-        Raises Fenced, EventGap.
+        What still runs then is not interrupted: user code could not tell that from its user's interrupt, and would end
+        as if it were one. Its process is killed, as the worker's own death would do. Raises Fenced, EventGap.
         """
         while not self._runs.is_settled and not self.is_hurried:
             self._changed.clear()
             await self._changed.wait()
         head = self._runs.head
-        if head is not None:
-            self._runs.interrupt(head.cell.seq)
+        if head is not None and (head.is_interrupted or head.killed_as is not None):  # its user wants it to end, here
             await self._until(lambda: self._runs.head is not head, INTERRUPT_GRACE_SECONDS)
-        # What has ended must not be thrown away: without its checkpoint it runs again, elsewhere.
+        # What has ended must not be thrown away: without its checkpoint it would run again, elsewhere.
         await self._until(lambda: self._runs.is_saved, SAVE_SECONDS)
         if not self._runs.is_settled:
+            self._runs.give_up()
+            self.is_handing_over = True
             await self._processes.kill()
         ended = await self.end_process()
         if self.hibernation or ended.fields:
@@ -164,7 +167,9 @@ class Departure:
         """Give the session back as it is; gives the number of cells still pending. Raises Fenced, EventGap."""
         was_started = self._runs.started_seq > self._journal.cursor
         release = self._host.scripts.release
-        return await self._persist(lambda: release(self._claim, self._host.worker_id, was_started=was_started))
+        return await self._persist(
+            lambda: release(self._claim, self._host.worker_id, was_started=was_started, shuts_down=self.is_handing_over)
+        )
 
     async def _until(self, holds: Callable[[], bool], seconds: float) -> None:
         """Wait until it holds, at most so long."""

@@ -13,7 +13,7 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 import structlog
 
@@ -86,6 +86,9 @@ class Journal:
         self._group_timer: asyncio.TimerHandle | None = None
         self._emitted_bytes = 0  # since the last end of a cell
         self._emitted_from = claim.last_event + 1  # the number of the first event that may be among these
+        self._begun = 0  # the cell that the process has begun last, of those that Redis has to know of
+        self._begun_noted = 0
+        self._is_running = False
         self.cursor = claim.cursor
         self.head = claim.head
         self.unwritten_bytes = 0
@@ -117,6 +120,28 @@ class Journal:
         elif self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(self._settings.flush_ms / 1000, self.flush)
         return self._added
+
+    def begin(self, seq: int) -> None:
+        """Note that the process begins a cell now, should its worker die before an event tells of it."""
+        self._begun = seq
+        if self._ended or seq <= self._begun_noted:
+            return  # the next commit tells of it
+        note = self._scripts.post_begin(self._claim, seq) if self._is_running else None
+        if note is None:
+            self._work.set()
+        else:
+            self._begun_noted = seq
+            note.add_done_callback(self._on_begin_noted)
+
+    def _on_begin_noted(self, note: asyncio.Future[Any]) -> None:
+        if note.cancelled() or note.exception() is not None or note.result()[0] != b"OK":
+            self._begun_noted = 0  # once more, and awaited
+            self._work.set()
+
+    async def note_begin(self, seq: int) -> None:
+        """Note that the process is about to begin a cell; returns when Redis has that. Raises Fenced."""
+        self._begun = self._begun_noted = seq
+        await self._persist(lambda: self._scripts.begin(self._claim, seq))
 
     def end_cell(
         self,
@@ -241,6 +266,7 @@ class Journal:
 
     async def run(self) -> None:
         """Write until cancelled. Raises Fenced or EventGap."""
+        self._is_running = True
         try:
             while True:
                 await self._work.wait()
@@ -249,6 +275,7 @@ class Journal:
                     self._can_commit()
                     or self._can_save()
                     or self._amendments
+                    or self._must_note_begin()
                     or (self._flush_now and not self._ended and self._open.events)
                 ):
                     await self._write_some()
@@ -265,6 +292,7 @@ class Journal:
                     written.exception()  # seen: nobody may be waiting
             raise
         finally:
+            self._is_running = False
             for timer in (self._timer, self._group_timer):
                 if timer is not None:
                     timer.cancel()
@@ -283,14 +311,23 @@ class Journal:
     def _can_save(self) -> bool:
         return bool(self._apart) and self._apart[0].seq <= self.cursor
 
+    def _must_note_begin(self) -> bool:
+        """Tell whether the running cell's beginning goes with no other write: events tell of it, or the next commit."""
+        if self._ended or self._begun <= self._begun_noted:
+            return False
+        return not (self._flush_now and self._open.events)
+
     async def _write_some(self) -> None:
         if self._can_save():
             await self._save(self._apart.popleft())
         elif self._amendments and not self._ready:  # what is ready was made before: it must not come after
             await self._amend(*self._amendments[0])
             self._amendments.popleft()
-        elif self._ended:
+        elif self._can_commit():
             await self._commit()
+        elif self._must_note_begin():
+            self._begun_noted = self._begun
+            await self._persist(lambda: self._scripts.begin(self._claim, self._begun_noted))
         else:
             await self._emit()
 
@@ -314,6 +351,8 @@ class Journal:
             for chunk in chunks
         ]
         count = sum(len(cell.events) for cell in cells)
+        begun = self._begun if self._begun > chunks[-1].seq else 0
+        self._begun_noted = max(self._begun_noted, self._begun)
         await self._persist(
             lambda: self._scripts.commit(
                 self._claim,
@@ -321,6 +360,7 @@ class Journal:
                 first_event=self._written + 1,
                 cells=cells,
                 reply_ttl_ms=int(self._settings.reply_ttl_seconds * 1000),
+                begun=begun,
             )
         )
         self.cursor += len(cells)

@@ -62,7 +62,11 @@ async def time_of_event(reads: Commands, key: str, number: int) -> int:
 class Reporter:
     """Writes the events of one session to its journal."""
 
-    def __init__(self, journal: Journal, clock: RedisClock, epoch: int) -> None:
+    def __init__(
+        self, journal: Journal, clock: RedisClock, epoch: int, *, retry_reason: str = "the worker that had it died"
+    ) -> None:
+        """`retry_reason` is why a cell is at a later attempt when it begins here."""
+        self._retry_reason = retry_reason
         self._journal = journal
         self._clock = clock
         self._epoch = epoch
@@ -100,7 +104,7 @@ class Reporter:
             labels = {"labels": cell.spec.labels} if cell.spec.labels else {}
             run.first_event = self._cell_event(run, "cell.queued", cell.submitted_ms, code=cell.spec.code, **labels)
             if run.attempt > 1:
-                self._cell_event(run, "cell.retried", run.since_ms, reason="the worker that had it died")
+                self._cell_event(run, "cell.retried", run.since_ms, reason=self._retry_reason)
         if run.since_ms and run.announced != run.attempt:
             run.announced = run.attempt
             self._cell_event(run, "cell.started", run.since_ms)

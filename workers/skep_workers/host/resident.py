@@ -19,6 +19,7 @@ from skep_shared.frames import Blob, Done, Frame, Reply, Restored, Saved
 from skep_shared.script_replies import Claim, Mark
 from skep_shared.states import CellStatus, ResidentState, ResidentStep, next_resident
 from skep_workers.host.answers import OperationRequest
+from skep_workers.host.attempts import SHUT_DOWN
 from skep_workers.host.awaited import all_awaited
 from skep_workers.host.checkpoints import SavedState
 from skep_workers.host.departure import Departure, StayParts
@@ -59,7 +60,8 @@ class Resident:
         self._idle_since: float | None = None
         self._writers: list[asyncio.Task[None]] = []
         self._journal = Journal(host.scripts, claim, host.settings, self._on_written, self._on_checkpoint)
-        self._reporter = Reporter(self._journal, host.clock, claim.epoch)
+        retry_reason = f"{SHUT_DOWN} before it had ended" if claim.handed_over else "the worker that had it died"
+        self._reporter = Reporter(self._journal, host.clock, claim.epoch, retry_reason=retry_reason)
         self.intake: Final = CellIntake(
             host.reads, host.scripts.keys, claim.session_id, after=claim.cursor, on_cells=self._on_cells
         )
@@ -256,7 +258,7 @@ class Resident:
             self._changed.set()
 
     def hurry(self) -> None:
-        """End a drain: interrupt what runs, and leave to the next owner what doesn't end by that."""
+        """End a drain: leave what runs to the next owner, as another attempt."""
         self._departure.hurry()
 
     async def _introduce(self) -> None:
@@ -266,6 +268,8 @@ class Resident:
         previous = self.claim.previous_owner
         if previous and previous != self._host.worker_id:
             reason = "the worker that had it died" if self.claim.losses else "it was released there"
+            if self.claim.handed_over:
+                reason = f"it was released there: {SHUT_DOWN}"
             self._reporter.session_event(
                 "session.moved", worker_id=self._host.worker_id, from_worker_id=previous, reason=reason
             )
@@ -308,11 +312,16 @@ class Resident:
         self._step(ResidentStep.START)
         try:
             process = await self._processes.start(self._runs.configuration(), is_lagging=self._runs.is_lagging)
+            await self._runs.note_first()
+            if self._processes.current is not process:
+                raise StartError("session process", "it ended before its first cell")
         except StartError:
             if self._state is ResidentState.STARTING:  # else its end has been told already
                 self._step(ResidentStep.EXIT)
             raise
         self._step(ResidentStep.HELLO)
+        if self._state is ResidentState.DRAINING:
+            self._runs.hold()  # a cell that began now might be cut off soon; it has not begun yet, and goes elsewhere
         self._runs.attach(process)
         self._uploads.attach(process)
         self._hand_over()
@@ -387,8 +396,11 @@ class Resident:
             self._step(ResidentStep.EXIT)
             return
         head = self._runs.head
-        self._log.warning("session.crashed", cause=cause, seq=head.cell.seq if head else None)
-        self._runs.on_exit(cause, left, keep_head=self._departure.is_hurried)
+        if self._departure.is_handing_over:
+            self._log.info("session.handed_over", seq=head.cell.seq if head else None)
+        else:
+            self._log.warning("session.crashed", cause=cause, seq=head.cell.seq if head else None)
+        self._runs.on_exit(cause, left, keep_head=self._departure.is_handing_over)
         self._step(ResidentStep.EXIT)
         self._changed.set()
 

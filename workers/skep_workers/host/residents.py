@@ -24,7 +24,7 @@ log = structlog.get_logger()
 
 SWEEP_PAGE: Final = 500
 MOST_TOLD: Final = 20  # sessions that hold up a drain
-ABANDON_SECONDS: Final = 10.0  # for interrupted cells to commit, and sessions to be given back
+ABANDON_SECONDS: Final = 10.0  # for cells that have ended to commit, and sessions to be given back
 
 
 class Residents:
@@ -272,7 +272,7 @@ class Residents:
             resident.ping(now)
 
     async def drain(self, grace_seconds: float) -> None:
-        """Send every session away: what runs may end within the grace period, then it is interrupted."""
+        """Send every session away: what runs may end within the grace period, then it is left to the next owner."""
         self._is_draining = True
         for resident in list(self._residents.values()):
             resident.drain()

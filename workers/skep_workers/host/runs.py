@@ -27,7 +27,7 @@ from skep_shared.models import SessionOptions
 from skep_shared.script_replies import Claim
 from skep_shared.settings import WorkerSettings
 from skep_shared.states import CellStatus
-from skep_workers.host.attempts import Attempts
+from skep_workers.host.attempts import SHUT_DOWN, Attempts, why_not_again
 from skep_workers.host.checkpoints import SavedState
 from skep_workers.host.clock import RedisClock
 from skep_workers.host.intake import CellIntake, QueuedCell
@@ -143,8 +143,8 @@ class CellRuns:
             is_last = self._attempts.is_last(cell)
             run = verdict[0] if verdict is not None else self._attempts.next_run(cell)
             attempt = run.attempt
-            is_used_up = self._attempts.is_used_up(run)
-            if (verdict is not None or is_used_up or cell.fault) and not self.is_settled:
+            why_lost = self._attempts.why_lost(run)
+            if (verdict is not None or why_lost or cell.fault) and not self.is_settled:
                 if verdict is None:
                     self._attempts.go_on_with(run)
                 waiting.appendleft(cell)  # it ends without running, after those before it
@@ -152,9 +152,8 @@ class CellRuns:
             if verdict is not None:
                 self._end_lost_head(*self._verdicts.pop(cell.seq))
                 continue
-            if is_used_up:
-                reason = f"its worker or its process died {attempt - 1} times while it may have been running"
-                self.refuse(run, CellStatus.LOST, "WorkerLost", reason)
+            if why_lost:
+                self.refuse(run, CellStatus.LOST, "WorkerLost", why_lost)
                 continue
             if cell.fault:
                 self.refuse(run, CellStatus.FAILED, "CellUnreadable", cell.fault)
@@ -165,7 +164,7 @@ class CellRuns:
                 continue
             self._runs.append(run)
             if len(self._runs) == 1:
-                self._begin(run)
+                self._begin(run, is_told=is_last)
             frames.append(Execute(cell.seq, attempt, cell.cell_id, cell.spec.code, cell.spec.inputs, cell.spec.timeout))
             if is_last:  # it has the process for itself until then, see _may_send
                 self._withheld, frames = frames, []
@@ -304,8 +303,20 @@ class CellRuns:
             if self._process is not None:
                 self._process.resume_reading()
 
+    def give_up(self) -> None:
+        """Prepare for the kill that the worker's shutting down is for the running cell: as its worker's death.
+
+        The cell goes to the next owner as another attempt, unless it may have none: then it ends here as lost.
+        """
+        run = self.head
+        if run is not None and run.killed_as is None and why_not_again(run):
+            run.killed_as = CellStatus.LOST
+
     def on_exit(self, cause: str, left: list[tuple[str, str]], *, keep_head: bool) -> None:
-        """The process has ended, leaving this in its pipes; with `keep_head` the running cell may run again."""
+        """The process has ended, leaving this in its pipes; with `keep_head` the running cell may run again.
+
+        One whose process was killed for its own sake ends all the same.
+        """
         self._process = None
         self._withheld = []
         self._early = None
@@ -316,7 +327,7 @@ class CellRuns:
         back = [self._unsaved[seq] for seq in again]
         self._unsaved.clear()
         self._saving.stop()
-        if runs and not keep_head:
+        if runs and not (keep_head and runs[0].killed_as is None):
             if not back:
                 self._end_lost_head(runs.popleft(), cause)
             else:  # those before it come first
@@ -366,8 +377,19 @@ class CellRuns:
         self._saving.stop()
         self._process = None
 
-    def _begin(self, run: CellRun) -> None:
-        """The cell is the one that runs from now on; readers hear of it soon even if it says nothing."""
+    async def note_first(self) -> None:
+        """Note that the first waiting cell begins, before a new process gets it. Raises Fenced."""
+        waiting = self._intake.waiting
+        if waiting and self.is_settled and not self._attempts.is_last(waiting[0]):
+            await self._journal.note_begin(waiting[0].seq)
+
+    def _begin(self, run: CellRun, *, is_told: bool = False) -> None:
+        """The cell is the one that runs from now on; readers hear of it soon even if it says nothing.
+
+        is_told: an event tells of it before the process gets it.
+        """
+        if not is_told:
+            self._journal.begin(run.cell.seq)
         run.since_ms = self._clock.now_ms()
         self.started_seq = max(self.started_seq, run.cell.seq)
         delay = self._settings.flush_ms / 1000
@@ -397,6 +419,9 @@ class CellRuns:
         elif run.killed_as is CellStatus.TIMED_OUT:
             limit = f"its timeout of {run.cell.spec.timeout:g} s"
             self.refuse(run, run.killed_as, "TimeoutError", f"the cell ran into {limit} and had to be killed")
+        elif run.killed_as is CellStatus.LOST:
+            reason = f"{SHUT_DOWN} before the cell had ended, and {why_not_again(run)}"
+            self.refuse(run, run.killed_as, "WorkerLost", reason)
         else:
             self.refuse(run, run.killed_as, "KeyboardInterrupt", "the cell did not end when interrupted; it was killed")
 
