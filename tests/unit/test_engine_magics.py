@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from skep_workers.session.magics import CELL_MAGICS, HELPER, LINE_MAGICS, UnknownMagic, translate
+from skep_workers.session.magics.syntax import CELL_MAGICS, HELPER, LINE_MAGICS, UnknownMagic, translate
 from skep_workers.session.transforms import rewrite_awaits
 
 TRANSLATED = {

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, Final
 
-from skep_workers.session.magics import HELPER
+from skep_workers.session.magics.syntax import HELPER
 
 
 class ExecutionMode(StrEnum):

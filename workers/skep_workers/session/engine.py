@@ -23,15 +23,15 @@ from skep_workers.session.clock import perf_counter_ns
 from skep_workers.session.company import has_threads
 from skep_workers.session.compiling import CellCompiler, CompiledCell, cell_filename
 from skep_workers.session.detection import DEFAULT_POLICY, ExecutionMode
-from skep_workers.session.displays import DisplayPublisher, FiguresAtEnd
+from skep_workers.session.display.publisher import DisplayPublisher, FiguresAtEnd
+from skep_workers.session.display.rendering import mime_bundle, value_as_data
 from skep_workers.session.interrupts import Interrupter, Reason
 from skep_workers.session.link import CellLink
 from skep_workers.session.loop import SessionLoop
-from skep_workers.session.magic_calls import MagicCalls
-from skep_workers.session.magics import translate
+from skep_workers.session.magics.calls import MagicCalls
+from skep_workers.session.magics.syntax import translate
 from skep_workers.session.namespace import NamespaceManager
 from skep_workers.session.prepared import Ending, Prepared, failed_ending
-from skep_workers.session.rendering import mime_bundle, value_as_data
 from skep_workers.session.routing import Route, Router
 from skep_workers.session.shield import Shield
 from skep_workers.session.sources import register_source

@@ -20,7 +20,7 @@ from skep_workers.session.checkpoint.checkpointer import Keeper
 from skep_workers.session.company import Hooks, imports_from, reason_to_stay
 from skep_workers.session.control import Controls, ControlThread
 from skep_workers.session.descriptors import Descriptors, make_ends
-from skep_workers.session.displays import DisplayPublisher, install_publisher
+from skep_workers.session.display.publisher import DisplayPublisher, install_publisher
 from skep_workers.session.engine import Engine
 from skep_workers.session.inspection import Inspector
 from skep_workers.session.interrupts import Interrupter

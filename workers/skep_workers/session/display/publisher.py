@@ -11,8 +11,8 @@ from types import TracebackType
 from typing import Any
 
 from skep_shared.frames import Cleared, Display
+from skep_workers.session.display.rendering import figure_png, mime_bundle, raw_bundle
 from skep_workers.session.link import CellLink
-from skep_workers.session.rendering import figure_png, mime_bundle, raw_bundle
 
 
 class DisplayHandle:

@@ -11,9 +11,9 @@ import timeit
 from pathlib import Path
 from typing import Any, Final
 
-from skep_workers.session.displays import DisplayPublisher
+from skep_workers.session.display.publisher import DisplayPublisher
 from skep_workers.session.inspection import Inspector
-from skep_workers.session.magics import HELPER
+from skep_workers.session.magics.syntax import HELPER
 from skep_workers.session.namespace import NamespaceManager
 
 TIMEIT_SECONDS: Final = 0.2

@@ -14,7 +14,7 @@ from skep_workers.session.capturing import Capture
 
 Place = tuple[str, int, int, str]  # as SyntaxError takes it: file, line, column, text
 
-HELPER: Final = "__skep_magic__"  # a built-in name, see magic_calls.py
+HELPER: Final = "__skep_magic__"  # a built-in name, see calls.py
 
 
 class UnknownMagic(SyntaxError):
