@@ -12,6 +12,7 @@ from collections.abc import Callable
 from types import FunctionType, ModuleType
 from typing import Any, Final
 
+from skep_workers.session.internals import EXIT_CODE
 from skep_workers.session.looking import (
     FUNCTION_KINDS,
     MISSING,
@@ -34,6 +35,8 @@ MAX_TEXT_CHARS: Final = 64 * 1024
 MAX_ITEMS_LOOKED_AT: Final = 1000
 _STEM: Final = re.compile(r"\w*$")
 _NAME_PATH: Final = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)*\.?$|[^\W\d]\w*$")
+_PART: Final = re.compile(r"[^\W\d]\w*|\[-?\d+\]")
+_PLACE: Final = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*|\[-?\d+\])*")  # `a.b[0].c`
 _QUIET_METACLASSES: Final = frozenset(
     {"builtins", "abc", "enum", "typing"}
 )  # modules whose metaclasses run no user code
@@ -68,12 +71,17 @@ class Inspector:
         return {"matches": matches[:MAX_MATCHES], "start": cursor - len(stem), "end": cursor}
 
     def inspect(self, name: str) -> dict[str, Any]:
-        """Give {found, name, type, signature, doc, file, source, repr} of a dotted name; what there isn't is None."""
+        """Give {found, name, type, signature, doc, file, source, repr} of a name; what there isn't is None.
+
+        The name may be dotted, and have numbers of items in it: `a.b[0].c`.
+        """
         subject = self._look_up(name)
         if subject is MISSING:
             return {"found": False, "name": name}
         # Of an instance, its class is told: its own attributes may be computed.
         definition = subject if _is_definition(subject) else type(subject)
+        if type(subject) is property and type(subject.fget) is FunctionType:
+            definition = subject.fget
         is_quiet = not is_class(definition) or module_name(type(definition)) in _QUIET_METACLASSES
         return {
             "found": True,
@@ -93,21 +101,23 @@ class Inspector:
         return [
             {"name": name, **describe_variable(value)}
             for name, value in found
-            if value is not MISSING and not name.startswith("__")
+            if value is not MISSING and not name.startswith("__") and name != EXIT_CODE
         ]
 
     def _user_names(self) -> list[str]:
         return [name for name in self._namespace.user_names() if type(name) is str]
 
     def _look_up(self, path: str) -> Any:
-        first, *rest = path.strip().split(".")
+        if _PLACE.fullmatch(path.strip()) is None:
+            return MISSING
+        first, *rest = _PART.findall(path)
         subject = self._namespace.names.get(first, MISSING)
         if subject is MISSING:
             subject = vars(builtins).get(first, MISSING)
         for part in rest:
             if subject is MISSING:
                 return MISSING
-            subject = attribute_of(subject, part)
+            subject = _item_of(subject, int(part[1:-1])) if part[0] == "[" else attribute_of(subject, part)
         return subject
 
     def _found_by_jedi(self, code: str, before: str) -> set[str]:
@@ -124,6 +134,12 @@ class Inspector:
 def _first(pattern: re.Pattern[str], text: str) -> str:
     found = pattern.search(text)
     return found.group(0) if found else ""
+
+
+def _item_of(subject: Any, number: int) -> Any:
+    """Give an item of a list or a tuple, which runs no code of the user's."""
+    is_there = is_one_of(type(subject), (list, tuple)) and -len(subject) <= number < len(subject)
+    return attempt(lambda: subject[number]) if is_there else MISSING
 
 
 def _is_definition(subject: Any) -> bool:

@@ -6,29 +6,30 @@ They are built-ins of the session: there without an import, and free to be bound
 import contextlib
 import sys
 import uuid
+from collections.abc import Collection, Mapping
 from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Any
 
-from skep_shared.frames import Cleared, Display
+from skep_shared.frames import Cleared, Display, Notice
 from skep_workers.session.display.rendering import figure_png, mime_bundle, raw_bundle
+from skep_workers.session.display.representations import Wanted, shows_itself
 from skep_workers.session.link import CellLink
 
 
 class DisplayHandle:
-    """What `display(…, display_id=True)` gives: a place that can be updated."""
+    """What `display(…, display_id=True)` gives: a place that can be updated, also after the session has moved."""
 
-    def __init__(self, publisher: "DisplayPublisher", display_id: str) -> None:
-        self._publisher = publisher
-        self.display_id = display_id
+    def __init__(self, display_id: str | None = None) -> None:
+        self.display_id = display_id or uuid.uuid4().hex
 
     def display(self, value: object, **options: Any) -> None:
         """Show a value under this id once more."""
-        self._publisher.display(value, display_id=self.display_id, **options)
+        _the_publisher().display(value, display_id=self.display_id, **options)
 
     def update(self, value: object, **options: Any) -> None:
         """Replace what is shown under this id."""
-        self._publisher.update_display(value, display_id=self.display_id, **options)
+        _the_publisher().update_display(value, display_id=self.display_id, **options)
 
     def __repr__(self) -> str:
         return f"<DisplayHandle display_id={self.display_id}>"
@@ -40,27 +41,58 @@ class DisplayPublisher:
     def __init__(self, link: CellLink) -> None:
         self._link = link
 
-    def display(
+    def display(  # noqa: PLR0913 - IPython's own signature
         self,
         *values: object,
-        raw: bool = False,
+        include: Collection[str] | None = None,
+        exclude: Collection[str] | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        transient: Mapping[str, Any] | None = None,
         display_id: str | bool | None = None,
+        raw: bool = False,
+        clear: bool = False,
         update: bool = False,
-        **_ignored: Any,
     ) -> DisplayHandle | None:
-        """Show values in the richest way each has; `raw` takes MIME bundles as they are.
+        """Show values in the richest way each has, of the MIME types to `include` but not to `exclude`.
 
-        With `display_id` (an id, or True for a new one) the place can be updated later, through the handle given back.
+        `raw` takes MIME bundles as they are; `clear` hides what was put out before. With `display_id` (an id, or True
+        for a new one) the place can be updated later, through the handle given back. Raises TypeError for an update
+        without an id. `metadata` isn't kept, which a warning says.
         """
+        display_id = display_id or (transient or {}).get("display_id")
         place = uuid.uuid4().hex if display_id is True else (str(display_id) if display_id else None)
+        if update and place is None:
+            raise TypeError("an update needs the display_id of what it replaces")
+        if metadata:
+            self.warn("display", f"metadata of a display isn't kept: {', '.join(map(str, metadata))}")
+        if clear:
+            self.clear_output(wait=True)
+        if not values and place is not None:
+            values, raw = ({},), True
+        wanted = Wanted(include, exclude)
         for value in values:
-            bundle = raw_bundle(value) if raw and isinstance(value, dict) else mime_bundle(value)
-            self._put(bundle, place, updates=update)
-        return DisplayHandle(self, place) if place is not None else None
+            if raw and isinstance(value, dict):
+                self._put(raw_bundle(value), place, updates=update)
+            elif not shows_itself(value, self.report):
+                self._put(mime_bundle(value, self.report, wanted), place, updates=update)
+        return DisplayHandle(place) if place is not None else None
 
-    def update_display(self, value: object, *, display_id: str, raw: bool = False, **_ignored: Any) -> None:
-        """Replace what is shown under an id."""
-        self.display(value, raw=raw, display_id=display_id, update=True)
+    def update_display(self, value: object, *, display_id: str, **options: Any) -> None:
+        """Replace what is shown under an id; takes what `display` takes."""
+        self.display(value, display_id=display_id, update=True, **options)
+
+    def publish_display_data(
+        self,
+        data: dict[str, Any],
+        metadata: Mapping[str, Any] | None = None,
+        *,
+        transient: Mapping[str, Any] | None = None,
+        update: bool = False,
+        **_source: Any,
+    ) -> None:
+        """Show a MIME bundle, as IPython's function of this name does."""
+        del metadata  # libraries put there what only one front end reads
+        self.display(data, raw=True, transient=transient, update=update)
 
     def clear_output(self, wait: bool = False) -> None:
         """Hide what the cell has put out so far, now or when more comes."""
@@ -68,6 +100,15 @@ class DisplayPublisher:
         if diversion is not None and diversion.takes_clearing(writer):
             return
         self._link.put(Cleared(writer.seq, writer.attempt, bool(wait)))
+
+    def warn(self, category: str, message: str) -> None:
+        """Tell the cell's readers something that they should know; becomes a warning event."""
+        writer = self._link.writer
+        self._link.put(Notice(writer.seq, writer.attempt, category, message))
+
+    def report(self, problem: str) -> None:
+        """Tell that a value could not be shown in one of its ways."""
+        self.warn("representation", problem)
 
     def show_figures(self) -> None:
         """Show and close every open pyplot figure."""
@@ -112,9 +153,15 @@ _publisher: DisplayPublisher | None = None
 
 
 def install_publisher(publisher: DisplayPublisher) -> None:
-    """Make this the publisher that matplotlib's `show` uses."""
+    """Make this the publisher that handles and matplotlib's `show` use."""
     global _publisher  # noqa: PLW0603 - the figures backend is a module that matplotlib imports by name
     _publisher = publisher
+
+
+def _the_publisher() -> DisplayPublisher:
+    if _publisher is None:
+        raise RuntimeError("displays can be updated in a session's process only")
+    return _publisher
 
 
 def show_figures() -> None:

@@ -4,164 +4,160 @@ import builtins
 import os
 import re
 import shlex
-import subprocess
 import sys
-import time
-import timeit
 from pathlib import Path
+from sys import _getframe as frame_at
 from typing import Any, Final
 
 from skep_workers.session.display.publisher import DisplayPublisher
 from skep_workers.session.inspection import Inspector
-from skep_workers.session.magics.syntax import HELPER
+from skep_workers.session.internals import RESULT_NAMES
+from skep_workers.session.looking import short_repr, type_name
+from skep_workers.session.magics.help import HelpMagics
+from skep_workers.session.magics.reloading import ReloadingMagics
+from skep_workers.session.magics.shell import ShellMagics
+from skep_workers.session.magics.table import HELPER
+from skep_workers.session.magics.timing import TimingMagics
 from skep_workers.session.namespace import NamespaceManager
 
-TIMEIT_SECONDS: Final = 0.2
-TIMEIT_REPEATS: Final = 7
-_VARIABLE: Final = re.compile(r"(?<![\\$])(?:\$([^\W\d]\w*)|\{([^\W\d]\w*)\})")  # `${name}` is the shell's own
+_SETTING: Final = re.compile(r"([^\s=]+)(?:\s*=\s*|\s+)(.*)", re.DOTALL)
+_SECRET: Final = re.compile(r"key|token|secret|passw", re.IGNORECASE)
 
 
-class MagicCalls:
+class MagicCalls(ShellMagics, TimingMagics, HelpMagics, ReloadingMagics):
     """Runs magics in a session's namespace."""
 
     def __init__(self, namespace: NamespaceManager, publisher: DisplayPublisher) -> None:
+        ShellMagics.__init__(self, namespace, publisher)
+        TimingMagics.__init__(self, namespace)
+        HelpMagics.__init__(self, namespace, Inspector(namespace))
+        ReloadingMagics.__init__(self, namespace, publisher)
         self._namespace = namespace
         self._publisher = publisher
-        self._inspector = Inspector(namespace)
-        self._timers: list[tuple[float, float]] = []
+        self._left_directory: Path | None = None
 
     def install(self) -> None:
         """Make it known to translated cells, without a name in the user's namespace."""
         setattr(builtins, HELPER, self)
 
-    def shell(self, command: str) -> None:
-        """Run a command; its output is the cell's. `$name` and `{name}` are variables of the session."""
-        status = subprocess.call(self._expanded(command), shell=True, executable="/bin/sh")  # noqa: S602 - asked for
-        if status:
-            self._namespace.names["_exit_code"] = status
-
-    def shell_lines(self, command: str) -> list[str]:
-        """Run a command and give its output's lines."""
-        done = subprocess.run(  # noqa: S602 - asked for
-            self._expanded(command), shell=True, stdout=subprocess.PIPE, text=True, check=False
-        )
-        return done.stdout.splitlines()
-
-    def bash(self, options: str, script: str) -> None:
-        """Run a script with bash; raises CalledProcessError if it fails."""
-        subprocess.run(["bash", *shlex.split(options), "-s"], input=script, text=True, check=True)
-
-    def script(self, command: str, script: str) -> None:
-        """Run a script with this command; raises CalledProcessError if it fails."""
-        subprocess.run(shlex.split(command), input=script, text=True, check=True)
-
-    def python(self, options: str, script: str) -> None:
-        """Run a script in an interpreter of its own; raises CalledProcessError if it fails."""
-        subprocess.run([sys.executable, *shlex.split(options), "-"], input=script, text=True, check=True)
+    def ignored(self, magic: str, why: str) -> None:
+        """Say that a magic does nothing here."""
+        self._publisher.warn("magic", f"{magic} has no effect: {why}")
 
     def who(self, _rest: str) -> None:
         """Print the names that cells have bound."""
-        names = sorted(name for name in self._namespace.user_names() if not name.startswith("_"))
+        names = self._shown_names()
         print("\t".join(names) if names else "Interactive namespace is empty.")
 
-    def pip(self, arguments: str) -> None:
-        """Run pip for this session's interpreter."""
-        subprocess.run([sys.executable, "-m", "pip", *shlex.split(arguments)], check=True)
+    def who_ls(self, _rest: str) -> list[str]:
+        """Return the names that cells have bound."""
+        return self._shown_names()
 
-    def cd(self, path: str) -> None:
-        """Change the working directory; without a path, to the home directory."""
-        os.chdir(Path(shlex.split(path)[0] if path else "~").expanduser())
-        print(Path.cwd())
+    def whos(self, _rest: str) -> None:
+        """Print the names that cells have bound, with their types and values."""
+        rows = [(name, self._namespace.names[name]) for name in self._shown_names()]
+        if not rows:
+            print("Interactive namespace is empty.")
+            return
+        table = [("Variable", "Type", "Data/Info"), *((name, type_name(each), short_repr(each)) for name, each in rows)]
+        first, second = (max(len(row[column]) for row in table) for column in (0, 1))
+        for name, kind, text in table:
+            print(f"{name:{first}}   {kind:{second}}   {text}".rstrip())
+
+    def _shown_names(self) -> list[str]:
+        return sorted(name for name in self._namespace.user_names() if not name.startswith("_"))
+
+    def reset(self, rest: str) -> None:
+        """Unbind the names that cells have bound; nothing is asked before. Raises ValueError for another option."""
+        if rest.strip() not in {"", "-f", "-s", "-sf", "-fs"}:
+            raise ValueError(f"%reset takes -f, which it does anyway, not {rest!r}")
+        self._namespace.clear()
+        for name in RESULT_NAMES:
+            self._namespace.names.pop(name, None)
+
+    def clear(self, _rest: str) -> None:
+        """Hide what the cell has put out so far."""
+        self._publisher.clear_output()
+
+    def cd(self, rest: str) -> None:
+        """Change the working directory: to a path, to the one before (`-`), else to the home directory."""
+        words = shlex.split(self._expanded(rest, frame_at(1)))
+        is_quiet = "-q" in words
+        words = [word for word in words if word != "-q"]
+        before = Path.cwd()
+        if words == ["-"] and self._left_directory is None:
+            raise ValueError("%cd - goes back to where the session was before, and it has been nowhere else")
+        path = self._left_directory if words == ["-"] and self._left_directory else Path(words[0] if words else "~")
+        os.chdir(path.expanduser())
+        self._left_directory = before
+        if not is_quiet:
+            print(Path.cwd())
 
     def pwd(self, _rest: str) -> str:
-        """Give the working directory."""
+        """Return the working directory."""
         return str(Path.cwd())
 
     def env(self, rest: str) -> Any:
-        """Show the environment or one variable, or set one (`NAME=value` or `NAME value`)."""
-        name, separator, value = rest.partition("=" if "=" in rest else " ")
+        """Return the environment, its secrets hidden, or one variable; or set one (`NAME=value` or `NAME value`).
+
+        Raises ValueError for a variable that there isn't.
+        """
         if not rest:
-            return dict(os.environ)
-        if not separator:
-            return os.environ.get(name)
-        os.environ[name.strip()] = value.strip()
-        print(f"env: {name.strip()}={value.strip()}")
+            return {name: "<hidden>" if _SECRET.search(name) else value for name, value in os.environ.items()}
+        setting = _SETTING.fullmatch(self._expanded(rest, frame_at(1)).strip())
+        if setting is None:
+            if rest.strip() not in os.environ:
+                raise ValueError(f"the environment has no variable {rest.strip()!r}; %env NAME=VALUE sets one")
+            return os.environ[rest.strip()]
+        name, value = setting.groups()
+        os.environ[name] = value
+        print(f"env: {name}={value}")
         return None
 
     def writefile(self, rest: str, body: str) -> None:
-        """Write the cell to a file; `-a` appends."""
-        words = shlex.split(rest)
-        appends = "-a" in words
-        path = Path(next(word for word in words if word != "-a")).expanduser()
+        """Write the cell to a file; `-a` appends. Raises ValueError without a file's name, OSError."""
+        words = shlex.split(self._expanded(rest, frame_at(1)))
+        appends = "-a" in words or "--append" in words
+        names = [word for word in words if word not in {"-a", "--append"}]
+        if len(names) != 1:
+            raise ValueError(f"%%writefile takes [-a] and one file, not {rest!r}")
+        path = Path(names[0]).expanduser()
         verb = "Appending to" if appends else "Overwriting" if path.exists() else "Writing"
         with path.open("a" if appends else "w", encoding="utf-8") as file:
             file.write(body)
         print(f"{verb} {path}")
 
+    def run(self, rest: str) -> None:
+        """Run a Python file in the session's namespace, as a program with arguments.
+
+        Raises ValueError for an option that isn't known, OSError, and what the file raises, but for a clean exit.
+        """
+        words = shlex.split(self._expanded(rest, frame_at(1)))
+        while words and words[0] == "-i":
+            words = words[1:]
+        if not words or words[0].startswith("-"):
+            raise ValueError(f"%run takes [-i], a Python file and its arguments, not {rest!r}")
+        path = Path(words[0]).expanduser()
+        if not path.exists() and path.with_name(f"{path.name}.py").exists():
+            path = path.with_name(f"{path.name}.py")
+        code = compile(path.read_bytes(), str(path), "exec", dont_inherit=True)
+        names, argv, before = self._namespace.names, sys.argv, self._namespace.names.get("__file__")
+        sys.argv = [str(path), *words[1:]]
+        names["__file__"] = str(path)
+        sys.path.insert(0, str(path.resolve().parent))
+        try:
+            exec(code, names)
+        except SystemExit as exc:
+            if exc.code not in (None, 0):
+                raise
+        finally:
+            sys.argv = argv
+            if str(path.resolve().parent) in sys.path:
+                sys.path.remove(str(path.resolve().parent))
+            names.pop("__file__", None)
+            if before is not None:
+                names["__file__"] = before
+
     def markup(self, mime: str, body: str) -> None:
         """Show the cell itself as what it is."""
         self._publisher.display({mime: body, "text/plain": body}, raw=True)
-
-    def help(self, name: str) -> None:
-        """Print what is known of a name."""
-        found = self._inspector.inspect(name)
-        if not found["found"]:
-            print(f"Object `{name}` not found.")
-            return
-        for label, field in (("Signature", "signature"), ("Type", "type"), ("File", "file"), ("Docstring", "doc")):
-            if found[field]:
-                text = f"{name}{found[field]}" if field == "signature" else found[field]
-                print(f"{label}:{chr(10) if field == 'doc' else ' '}{text}")
-
-    def start_timer(self) -> None:
-        """Start a timer."""
-        self._timers.append((time.perf_counter(), time.process_time()))
-
-    def stop_timer(self, _started: None = None, value: Any = None) -> Any:
-        """Stop the latest timer, print its times, and give the value on."""
-        wall, cpu = self._timers.pop()
-        print(f"CPU times: total: {_duration(time.process_time() - cpu)}")
-        print(f"Wall time: {_duration(time.perf_counter() - wall)}")
-        return value
-
-    def drop_timers(self) -> None:
-        """Forget timers that an exception left behind."""
-        self._timers.clear()
-
-    def timeit(self, statement: str) -> None:
-        """Time a statement, repeatedly."""
-        self._timeit(statement, "pass")
-
-    def timeit_cell(self, setup: str, body: str) -> None:
-        """Time a cell's body, repeatedly; its first line is the set-up."""
-        self._timeit(body, setup or "pass")
-
-    def _timeit(self, statement: str, setup: str) -> None:
-        timer = timeit.Timer(statement, setup, globals=self._namespace.names)
-        number, taken = 1, timer.timeit(1)
-        while taken < TIMEIT_SECONDS and number < 10**8:
-            number *= 10 if taken < TIMEIT_SECONDS / 10 else 2
-            taken = timer.timeit(number)
-        runs = [taken / number for taken in timer.repeat(TIMEIT_REPEATS, number)]
-        mean = sum(runs) / len(runs)
-        deviation = (sum((run - mean) ** 2 for run in runs) / len(runs)) ** 0.5
-        print(
-            f"{_duration(mean)} ± {_duration(deviation)} per loop "
-            f"(mean ± std. dev. of {TIMEIT_REPEATS} runs, {number:,} loop{'s' if number > 1 else ''} each)"
-        )
-
-    def _expanded(self, command: str) -> str:
-        names = self._namespace.names
-
-        def value_of(found: re.Match[str]) -> str:
-            name = found[1] or found[2]
-            return str(names[name]) if name in names else found[0]
-
-        return _VARIABLE.sub(value_of, command)
-
-
-def _duration(seconds: float) -> str:
-    for unit, factor in (("s", 1.0), ("ms", 1e-3), ("μs", 1e-6)):
-        if seconds >= factor:
-            return f"{seconds / factor:.3g} {unit}"
-    return f"{seconds / 1e-9:.3g} ns"
