@@ -20,6 +20,7 @@ from skep_workers.session.checkpoint.checkpointer import Keeper
 from skep_workers.session.company import Hooks, imports_from, reason_to_stay
 from skep_workers.session.control import Controls, ControlThread
 from skep_workers.session.descriptors import Descriptors, make_ends
+from skep_workers.session.display.library_hooks import install_library_hooks
 from skep_workers.session.display.publisher import DisplayPublisher, install_publisher
 from skep_workers.session.engine import Engine
 from skep_workers.session.inspection import Inspector
@@ -89,6 +90,7 @@ class Parts:
         install_thread_hook(self.link.close_short_way)
         install_class_sources()
         install_publisher(self._publisher)
+        install_library_hooks(self._publisher)
         self._install_names()
         self.keeper.prepare()
 

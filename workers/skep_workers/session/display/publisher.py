@@ -25,11 +25,11 @@ class DisplayHandle:
 
     def display(self, value: object, **options: Any) -> None:
         """Show a value under this id once more."""
-        _the_publisher().display(value, display_id=self.display_id, **options)
+        the_publisher().display(value, display_id=self.display_id, **options)
 
     def update(self, value: object, **options: Any) -> None:
         """Replace what is shown under this id."""
-        _the_publisher().update_display(value, display_id=self.display_id, **options)
+        the_publisher().update_display(value, display_id=self.display_id, **options)
 
     def __repr__(self) -> str:
         return f"<DisplayHandle display_id={self.display_id}>"
@@ -158,7 +158,8 @@ def install_publisher(publisher: DisplayPublisher) -> None:
     _publisher = publisher
 
 
-def _the_publisher() -> DisplayPublisher:
+def the_publisher() -> DisplayPublisher:
+    """Return the session's publisher. Raises RuntimeError in a process that is no session's."""
     if _publisher is None:
         raise RuntimeError("displays can be updated in a session's process only")
     return _publisher
