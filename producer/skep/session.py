@@ -11,7 +11,7 @@ from typing import Any, Final, TypedDict, Unpack
 from skep.cell import Cell
 from skep.checkpoints import Checkpoint, find_checkpoint, fork_session, list_checkpoints, name_checkpoint
 from skep.files import SessionFiles
-from skep.inspection import Completion, Inspection, Variable
+from skep.inspection import Completeness, Completion, Inspection, Variable
 from skep.link import ShardLink
 from skep.outcome import CellFold, Outcome
 from skep.reader import check_event_id, followed_events, stored_events
@@ -176,6 +176,14 @@ class Session:
         place = len(code) if cursor is None else int(check_number("cursor", cursor, low=0, high=len(code)))
         found = await self._operate("complete", {"code": code, "cursor": place})
         return Completion(tuple(found["matches"]), found["start"], found["end"])
+
+    async def is_complete(self, code: str) -> Completeness:
+        """Tell whether code could be run as it is, also while a cell runs; a front end asks that at each Enter.
+
+        A block is complete with the empty line that ends it. Raises as `complete` does.
+        """
+        found = await self._operate("is_complete", {"code": check_code(code)})
+        return Completeness(found["status"], found["indent"])
 
     async def inspect(self, name: str) -> Inspection:
         """Give what is known of a dotted name, also while a cell runs. Raises as `complete` does."""

@@ -29,6 +29,7 @@ from skep_workers.session.ladder import DEFAULT_GRACE_SECONDS, Ladder
 from skep_workers.session.leaving import LeaveTaking
 from skep_workers.session.link import DEFAULT_OUTPUT_LIMIT_BYTES, CellLink
 from skep_workers.session.loop import SessionLoop
+from skep_workers.session.magics.completeness import completeness
 from skep_workers.session.operations import Operations
 from skep_workers.session.process_state import renew_process_state
 from skep_workers.session.renewal import renew
@@ -58,7 +59,11 @@ class Parts:
         self.engine.keep_with(self.keeper)
         self._control = ControlThread(ends.control, self.link, self.reader)
         self._files = WorkspaceCalls(self.engine.namespace)
-        self._handlers = {**Inspector(self.engine.namespace).handlers, **self._files.handlers}
+        self._handlers = {
+            **Inspector(self.engine.namespace).handlers,
+            "is_complete": lambda question: completeness(str(question["code"])),
+            **self._files.handlers,
+        }
         self.operations = Operations(self._handlers, self._control.answer)
         self._directory = ""
         self._leaving = LeaveTaking(

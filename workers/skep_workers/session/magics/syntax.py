@@ -71,6 +71,13 @@ def translate(source: str, filename: str = "<cell>") -> Translated:
     return Translated("\n".join(lines), head.is_timed, head.capture)
 
 
+def begins_with_cell_magic(source: str) -> bool:
+    """Return whether its first line, but for comments and blank ones, is a cell magic."""
+    lines = source.split("\n")
+    number = _first_code_line(lines)
+    return number is not None and lines[number].startswith("%%")
+
+
 def _first_code_line(lines: list[str]) -> int | None:
     for number, line in enumerate(lines):
         text = line.strip()
