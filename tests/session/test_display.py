@@ -54,9 +54,11 @@ async def test_repr_mimebundle_may_come_with_metadata(session):
     await session.run(
         "class M:\n    def _repr_mimebundle_(self, **kw): return {'text/html': 'h'}, {'text/html': {'w': 1}}"
     )
-    cell = await session.run("M()")
+    cell = await session.run("M()\nM()")
 
     assert cell.result.bundle["text/html"] == "h"
+    assert [notice.message for notice in cell.notices] == ["the metadata of a M isn't kept: text/html"]
+    assert (await session.run("M()")).notices == []
 
 
 async def test_a_class_shows_its_repr_and_not_its_instances_representations(session):

@@ -158,3 +158,29 @@ async def test_cd_goes_back(session, tmp_path):
     await session.run("%cd -q inner")
 
     assert await session.text("%cd -") == f"{tmp_path}\n"
+
+
+EXPORTED = {
+    "get_ipython().run_line_magic('matplotlib', 'inline')\n1": (1, ""),
+    "x = get_ipython().getoutput('echo {a}')\nx": (["5"], ""),
+    "get_ipython().system('echo $a')": (None, "5\n"),
+    "get_ipython().run_cell_magic('bash', '-s {a}', 'echo $1\\n')": (None, "5\n"),
+    "if a:\n    get_ipython().magic('env A={a}')": (None, "env: A=5\n"),
+}
+
+
+@pytest.mark.parametrize(("code", "expected"), EXPORTED.items())
+async def test_an_exported_notebook_runs(session, code, expected):
+    await session.run("a = 5")
+    cell = await session.run(code)
+
+    assert cell.error is None, cell.error.traceback
+    assert (cell.value if cell.result else None, cell.text) == expected
+
+
+async def test_there_is_no_get_ipython(session):
+    assert (await session.run("get_ipython()")).error.ename == "NameError"
+
+
+async def test_a_magic_over_a_whole_cell_cant_be_called(session):
+    assert (await session.run("get_ipython().run_cell_magic('time', '', '1')")).error.ename == "ValueError"

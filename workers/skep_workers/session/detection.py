@@ -9,6 +9,7 @@ from skep_workers.session.magics.table import HELPER
 
 _BLOCKING_MAGICS: Final = (
     "shell", "shell_lines", "shell_cell", "script", "python", "pip", "conda", "uv", "timeit", "timeit_cell", "run",
+    "run_line_magic", "run_cell_magic", "magic", "system", "getoutput",
 )  # fmt: skip
 
 

@@ -23,6 +23,9 @@ METHODS: Final = {
 }
 _CANARY: Final = "_ipython_canary_method_should_not_exist_"  # the name that IPython and its users agree on
 
+_MOST_TOLD: Final = 1000
+_told_of_metadata: Final[set[str]] = set()  # names of types
+
 Report = Callable[[str], None]  # takes what is to be told to the cell's readers, in one line
 
 
@@ -47,7 +50,7 @@ def representations(value: object, wanted: Wanted, report: Report) -> dict[str, 
             method = method_of(value, name)
             shown = call(method, name, value, report) if method is not None else None
             if shown is not None:
-                bundle[mime] = shown
+                bundle[mime] = _without_metadata(shown, value, report)
     return bundle
 
 
@@ -94,11 +97,23 @@ def _own_bundle(value: object, wanted: Wanted, report: Report) -> dict[str, Any]
     if method is None:
         return {}
     own = call(lambda: _call_for_bundle(method, wanted), name, value, report)
-    if isinstance(own, tuple):  # (data, metadata)
-        own = own[0] if own else None
+    own = _without_metadata(own, value, report)
     if not isinstance(own, dict):
         return {}
     return {mime: shown for mime, shown in own.items() if type(mime) is str and wanted.has(mime)}
+
+
+def _without_metadata(shown: Any, value: object, report: Report) -> Any:
+    """Return the data of (data, metadata); that there is some, which no event has room for, is told once for a type."""
+    if not isinstance(shown, tuple) or not shown:
+        return shown
+    name = type(value).__qualname__
+    metadata = shown[1] if len(shown) > 1 else None
+    if isinstance(metadata, dict) and metadata and name not in _told_of_metadata:
+        if len(_told_of_metadata) < _MOST_TOLD:
+            _told_of_metadata.add(name)
+        report(f"the metadata of {_described(value)} isn't kept: {', '.join(map(str, metadata))}")
+    return shown[0]
 
 
 def _call_for_bundle(method: Callable[..., Any], wanted: Wanted) -> Any:

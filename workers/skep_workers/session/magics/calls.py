@@ -7,15 +7,18 @@ import shlex
 import sys
 from pathlib import Path
 from sys import _getframe as frame_at
+from types import FrameType
 from typing import Any, Final
 
 from skep_workers.session.display.publisher import DisplayPublisher
+from skep_workers.session.display.shell_lines import ShellLines
 from skep_workers.session.inspection import Inspector
 from skep_workers.session.internals import RESULT_NAMES
 from skep_workers.session.looking import short_repr, type_name
 from skep_workers.session.magics.help import HelpMagics
 from skep_workers.session.magics.reloading import ReloadingMagics
 from skep_workers.session.magics.shell import ShellMagics
+from skep_workers.session.magics.syntax import translate
 from skep_workers.session.magics.table import HELPER
 from skep_workers.session.magics.timing import TimingMagics
 from skep_workers.session.namespace import NamespaceManager
@@ -39,6 +42,29 @@ class MagicCalls(ShellMagics, TimingMagics, HelpMagics, ReloadingMagics):
     def install(self) -> None:
         """Make it known to translated cells, without a name in the user's namespace."""
         setattr(builtins, HELPER, self)
+
+    def run_line_magic(self, name: str, line: str = "") -> Any:
+        """Run a line magic by its name. Raises UnknownMagic, and what the magic raises."""
+        return _run(translate(f"%{name} {line}".strip()).source, frame_at(1))
+
+    def magic(self, text: str) -> Any:
+        """Run a line magic, given with its arguments."""
+        return _run(translate(f"%{text.lstrip('%')}").source, frame_at(1))
+
+    def run_cell_magic(self, name: str, line: str, cell: str) -> Any:
+        """Run a cell magic by its name. Raises UnknownMagic, ValueError for one that is about a whole cell."""
+        translated = translate(f"%%{name} {line}\n{cell}")
+        if translated.is_timed or translated.capture is not None:
+            raise ValueError(f"%%{name} can't be called: write it at the head of its cell")
+        return _run(translated.source, frame_at(1))
+
+    def system(self, command: str) -> None:
+        """Run a shell command, as a line `!command` does."""
+        _run(f"{HELPER}.shell({command!r})", frame_at(1))
+
+    def getoutput(self, command: str) -> ShellLines:
+        """Run a shell command and return its output's lines, as `x = !command` does."""
+        return _run(f"{HELPER}.shell_lines({command!r})", frame_at(1))  # type: ignore[no-any-return]
 
     def ignored(self, magic: str, why: str) -> None:
         """Say that a magic does nothing here."""
@@ -161,3 +187,13 @@ class MagicCalls(ShellMagics, TimingMagics, HelpMagics, ReloadingMagics):
     def markup(self, mime: str, body: str) -> None:
         """Show the cell itself as what it is."""
         self._publisher.display({mime: body, "text/plain": body}, raw=True)
+
+
+def _run(source: str, frame: FrameType) -> Any:
+    """Run what a magic was translated to, with the names that the caller has; an expression's value is given."""
+    try:
+        code = compile(source.strip(), "<magic>", "eval", dont_inherit=True)
+    except SyntaxError:
+        exec(compile(source, "<magic>", "exec", dont_inherit=True), frame.f_globals, frame.f_locals)
+        return None
+    return eval(code, frame.f_globals, frame.f_locals)

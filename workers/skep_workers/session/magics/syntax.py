@@ -50,6 +50,12 @@ class _Head(NamedTuple):
 _ASSIGNED: Final = re.compile(r"^(\s*)(\S.*?)\s*(?<![=!<>%+\-*/&|^@:])=(?!=)\s*(!{1,2}|%)\s*(.*)$", re.DOTALL)
 _HELPED: Final = re.compile(r"(%{0,2}(?!\d)[\w*]+(?:\.[\w*]+|\[-?\d+\])*)\s*(\?{1,2})$")
 _ASKED: Final = re.compile(r"(\?{1,2})\s*(%{0,2}[\w*.\[\]-]*)\s*(\?{0,2})")
+# What notebooks become when they are exported as scripts.
+_EXPORTED_MARK: Final = "get_ipython()."
+_EXPORTED: Final = re.compile(
+    r"^(\s*(?:[\w., \t]+=[ \t]*)?)get_ipython\(\)\.(run_line_magic|run_cell_magic|magic|system|getoutput)\(",
+    re.MULTILINE,
+)
 _MAX_STATEMENT_LINES: Final = 100  # that are looked at for where a statement begins that ends in a `?`
 
 
@@ -59,6 +65,8 @@ def translate(source: str, filename: str = "<cell>") -> Translated:
     Raises UnknownMagic, and BadMagic for a known one that can't be read.
     """
     source = with_plain_line_ends(source)
+    if _EXPORTED_MARK in source:
+        source = _EXPORTED.sub(rf"\1{HELPER}.\2(", source)
     is_marked = any(mark in source for mark in "%!?")
     if not is_marked and not may_be_pasted(source):
         return Translated(source)
