@@ -184,3 +184,28 @@ async def test_there_is_no_get_ipython(session):
 
 async def test_a_magic_over_a_whole_cell_cant_be_called(session):
     assert (await session.run("get_ipython().run_cell_magic('time', '', '1')")).error.ename == "ValueError"
+
+
+# What docs/notebooks.md says of IPython's that a session does otherwise; the other rows are tested where they belong.
+OTHERWISE = {
+    "%autoawait trio": "UnknownMagic",
+    "%macro m 1": "UnknownMagic",
+    "In": "NameError",
+    "Out": "NameError",
+    "__IPYTHON__": "NameError",
+    ",abs 5": "SyntaxError",
+    "/abs 5": "SyntaxError",
+    "ls": "NameError",
+    "ls -l here": "SyntaxError",
+    "%run -t x.py": "ValueError",
+    "for f in 'ab': !echo {f}": "SyntaxError",
+}
+
+
+@pytest.mark.parametrize(("code", "error"), OTHERWISE.items())
+async def test_what_a_session_does_not_have_is_an_error(session, code, error):
+    assert (await session.run(code)).error.ename == error
+
+
+async def test_the_descriptors_of_the_streams_can_be_opened(session):
+    assert await session.value("[open(fd, 'w', closefd=False).fileno() for fd in (1, 2)]") == [1, 2]

@@ -20,7 +20,7 @@ INCOMPLETE = {
 }  # fmt: skip
 INVALID = [
     "raise = 2", "def a():\n x=1\n global x", "a \\ ", ")", "](", "())(", "}{", "'abc", "x y", "a = 1\n  b = 2",
-    "x = 1\n%%bash\necho",
+    "x = 1\n%%bash\necho", "(\n))",
 ]  # fmt: skip
 
 
