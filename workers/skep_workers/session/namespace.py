@@ -98,24 +98,28 @@ class NamespaceManager:
         """
         if value is None:
             return
+        latest, older, oldest = RESULT_NAMES
         with self._lock:
-            names = self.names
-            if self._users_results() or hasattr(builtins, RESULT_NAMES[0]):
+            names, pushed = self.names, self._pushed
+            if self._has_users_results() or hasattr(builtins, latest):
                 return
-            _close_if_forgotten(names, RESULT_NAMES[-1])
-            for older, newer in zip(RESULT_NAMES[:0:-1], RESULT_NAMES[-2::-1], strict=True):
-                if newer in names:
-                    names[older] = names[newer]
-            names[RESULT_NAMES[0]] = value
-            self._pushed = {name: id(names[name]) for name in RESULT_NAMES if name in names}
+            _close_if_forgotten(names, oldest)
+            if older in names:
+                names[oldest], pushed[oldest] = names[older], pushed[older]
+            if latest in names:
+                names[older], pushed[older] = names[latest], pushed[latest]
+            names[latest], pushed[latest] = value, id(value)
 
     def note_own_results(self) -> bool:
         """Note which names of results are the user's, for a process to come; returns whether that has changed.
 
         To be called at a cell's end; costs next to nothing while there are none.
         """
+        if OWN_RESULTS not in self.names and not self._has_users_results():
+            return False
         with self._lock:
-            users = self._users_results()
+            names, pushed = self.names, self._pushed
+            users = [name for name in RESULT_NAMES if name in names and id(names[name]) != pushed.get(name)]
             if users == self.names.get(OWN_RESULTS, []):
                 return False
             if users:
@@ -132,9 +136,12 @@ class NamespaceManager:
                 name: id(self.names[name]) for name in RESULT_NAMES if name in self.names and name not in users
             }
 
-    def _users_results(self) -> list[str]:
+    def _has_users_results(self) -> bool:
         names, pushed = self.names, self._pushed
-        return [name for name in RESULT_NAMES if name in names and id(names[name]) != pushed.get(name)]
+        for name in RESULT_NAMES:  # noqa: SIM110 - any() with a generator takes twice as long, and each cell asks
+            if name in names and id(names[name]) != pushed.get(name):
+                return True
+        return False
 
     def cleanup_coroutines(self) -> int:
         """Close coroutine objects that nobody awaited, so that none complains when it goes; gives their number."""
