@@ -209,3 +209,36 @@ async def test_what_a_session_does_not_have_is_an_error(session, code, error):
 
 async def test_the_descriptors_of_the_streams_can_be_opened(session):
     assert await session.value("[open(fd, 'w', closefd=False).fileno() for fd in (1, 2)]") == [1, 2]
+
+
+async def test_the_text_of_a_cell_magic_keeps_its_prompts(session, tmp_path):
+    await session.run("%%writefile doc.txt\n>>> 1 + 1\n    2\n")
+
+    assert (tmp_path / "doc.txt").read_text() == ">>> 1 + 1\n    2\n"
+
+
+async def test_who_takes_types(session):
+    await session.run("number, word, other = 1, 'a', 2")
+
+    assert await session.text("%who int") == "number\tother\n"
+    assert await session.value("%who_ls str list") == ["word"]
+
+
+@pytest.mark.parametrize("path", ["my dir", "'my dir'", "{place}", "$place"])
+async def test_a_directory_may_have_spaces(session, tmp_path, path):
+    (tmp_path / "my dir").mkdir()
+    await session.run("place = 'my dir'")
+
+    assert await session.text(f"%cd {path}") == f"{tmp_path}/my dir\n"
+
+
+async def test_an_option_of_markup_without_an_effect_is_told(session):
+    cell = await session.run("%%html --isolated\n<b>x</b>")
+
+    assert cell.displays[0].bundle["text/html"] == "<b>x</b>"
+    assert cell.notices[0].message.startswith("the option --isolated has no effect")
+
+
+async def test_a_shell_cell_is_filled_in(session):
+    assert await session.value("a = 5\nr = %sx echo {a}\nr") == ["5"]
+    assert (await session.run("%%sx\necho {a + 1}\necho $a")).value == ["6", "5"]

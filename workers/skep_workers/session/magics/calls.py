@@ -23,6 +23,7 @@ from skep_workers.session.magics.table import HELPER
 from skep_workers.session.magics.timing import TimingMagics
 from skep_workers.session.namespace import NamespaceManager
 
+_NO_NAMES: Final = "Interactive namespace is empty."
 _SETTING: Final = re.compile(r"([^\s=]+)(?:\s*=\s*|\s+)(.*)", re.DOTALL)
 _SECRET: Final = re.compile(r"key|token|secret|passw", re.IGNORECASE)
 
@@ -70,28 +71,27 @@ class MagicCalls(ShellMagics, TimingMagics, HelpMagics, ReloadingMagics):
         """Say that a magic does nothing here."""
         self._publisher.warn("magic", f"{magic} has no effect: {why}")
 
-    def who(self, _rest: str) -> None:
-        """Print the names that cells have bound."""
-        names = self._shown_names()
-        print("\t".join(names) if names else "Interactive namespace is empty.")
+    def who(self, rest: str) -> None:
+        """Print the names that cells have bound, of these types only where some are named."""
+        names = self.who_ls(rest)
+        print("\t".join(names) if names else _NO_NAMES)
 
-    def who_ls(self, _rest: str) -> list[str]:
-        """Return the names that cells have bound."""
-        return self._shown_names()
+    def who_ls(self, rest: str) -> list[str]:
+        """Return the names that cells have bound, of these types only where some are named."""
+        kinds, values = rest.split(), self._namespace.names
+        names = sorted(name for name in self._namespace.user_names() if not name.startswith("_"))
+        return [name for name in names if not kinds or type(values[name]).__name__ in kinds]
 
-    def whos(self, _rest: str) -> None:
-        """Print the names that cells have bound, with their types and values."""
-        rows = [(name, self._namespace.names[name]) for name in self._shown_names()]
+    def whos(self, rest: str) -> None:
+        """Print the names that `who` does, with their types and values."""
+        rows = [(name, self._namespace.names[name]) for name in self.who_ls(rest)]
         if not rows:
-            print("Interactive namespace is empty.")
+            print(_NO_NAMES)
             return
         table = [("Variable", "Type", "Data/Info"), *((name, type_name(each), short_repr(each)) for name, each in rows)]
         first, second = (max(len(row[column]) for row in table) for column in (0, 1))
         for name, kind, text in table:
             print(f"{name:{first}}   {kind:{second}}   {text}".rstrip())
-
-    def _shown_names(self) -> list[str]:
-        return sorted(name for name in self._namespace.user_names() if not name.startswith("_"))
 
     def reset(self, rest: str) -> None:
         """Unbind the names that cells have bound; nothing is asked before. Raises ValueError for another option."""
@@ -107,13 +107,15 @@ class MagicCalls(ShellMagics, TimingMagics, HelpMagics, ReloadingMagics):
 
     def cd(self, rest: str) -> None:
         """Change the working directory: to a path, to the one before (`-`), else to the home directory."""
-        words = shlex.split(self._expanded(rest, frame_at(1)))
-        is_quiet = "-q" in words
-        words = [word for word in words if word != "-q"]
+        text = self._expanded(rest, frame_at(1)).strip()
+        is_quiet = text.startswith("-q")
+        text = text.removeprefix("-q").strip()
+        if text[:1] in {"'", '"'}:
+            text = shlex.split(text)[0]  # a path is taken with its spaces otherwise
         before = Path.cwd()
-        if words == ["-"] and self._left_directory is None:
+        if text == "-" and self._left_directory is None:
             raise ValueError("%cd - goes back to where the session was before, and it has been nowhere else")
-        path = self._left_directory if words == ["-"] and self._left_directory else Path(words[0] if words else "~")
+        path = self._left_directory if text == "-" and self._left_directory else Path(text or "~")
         os.chdir(path.expanduser())
         self._left_directory = before
         if not is_quiet:
@@ -184,8 +186,10 @@ class MagicCalls(ShellMagics, TimingMagics, HelpMagics, ReloadingMagics):
             if before is not None:
                 names["__file__"] = before
 
-    def markup(self, mime: str, body: str) -> None:
-        """Show the cell itself as what it is."""
+    def markup(self, mime: str, body: str, options: str = "") -> None:
+        """Show the cell itself as what it is; options are for a front end of Jupyter's, and have no effect."""
+        if options:
+            self.ignored(f"the option {options}", "a display has no metadata here")
         self._publisher.display({mime: body, "text/plain": body}, raw=True)
 
 

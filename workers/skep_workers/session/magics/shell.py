@@ -72,7 +72,7 @@ class ShellMagics:
         """Run a shell script and return its output's lines."""
         if options:
             raise ValueError(f"no options are known here, not {options!r}")
-        return self._lines(script)
+        return self._lines(self._expanded(script, frame_at(1)))
 
     def script(self, command: str, script: str) -> None:
         """Run a script with this program. Raises CalledProcessError if it fails, ValueError for unknown options."""

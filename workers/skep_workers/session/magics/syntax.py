@@ -70,13 +70,22 @@ def translate(source: str, filename: str = "<cell>") -> Translated:
     is_marked = any(mark in source for mark in "%!?")
     if not is_marked and not may_be_pasted(source):
         return Translated(source)
-    if may_be_pasted(source) and _first_wrong_line(source) is not None:
-        source = without_prompts(source)
+    if may_be_pasted(source):
+        source = _cleaned(source)
     lines = source.split("\n")
     head = _take_cell_magics(lines, filename) if "%%" in source else _Head()
     if head.call is None:
         _translate_lines(lines, filename)
     return Translated("\n".join(lines), head.is_timed, head.capture)
+
+
+def _cleaned(source: str) -> str:
+    """Take off an indent and prompts, unless Python takes the source as it is; a cell magic's text stays."""
+    lines = source.split("\n")
+    number = _first_code_line(lines)
+    if number is not None and lines[number].lstrip().startswith("%%"):
+        return source if lines[number].startswith("%%") else textwrap.dedent(source)
+    return without_prompts(source) if _first_wrong_line(source) is not None else source
 
 
 def begins_with_cell_magic(source: str) -> bool:

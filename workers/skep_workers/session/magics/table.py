@@ -25,7 +25,7 @@ RUN_HERE: Final = frozenset({"time", "timeit"})
 _TIMING_OPTIONS: Final = re.compile(r"(?:-(?:[nrp]\s*\d+|[tcoqv]+)(?:\s+|$))*")
 _TIMING_OPTION: Final = re.compile(r"-(?:([nrp])\s*(\d+)|([tcoqv]+))")
 _INLINE: Final = frozenset({"", "inline", "agg", "--list", "-l"})
-_PYLAB: Final = "import numpy, matplotlib; from matplotlib import pyplot; np, plt = numpy, pyplot; from pylab import *"
+_PYLAB: Final = "import numpy, matplotlib; from matplotlib import pyplot; np, plt = numpy, pyplot"
 
 
 def split_timing_options(rest: str) -> tuple[str, str]:
@@ -48,7 +48,9 @@ def _program(command: str) -> CellCall:
 
 
 def _markup(mime: str) -> CellCall:
-    return lambda _, body: f"{HELPER}.markup({mime!r}, {body!r})"
+    return lambda rest, body: (
+        f"{HELPER}.markup({mime!r}, {body!r}, {rest!r})" if rest else f"{HELPER}.markup({mime!r}, {body!r})"
+    )
 
 
 def _command(name: str) -> LineCall:
@@ -100,6 +102,10 @@ def _matplotlib(rest: str) -> str:
     return _ignored("matplotlib", "figures are shown as pictures, whatever the backend")(rest)
 
 
+def _pylab(rest: str) -> str:
+    return _PYLAB if "--no-import-all" in rest.split() else f"{_PYLAB}; from pylab import *"
+
+
 _TIMING: Final = "-n LOOPS, -r REPEATS, -p DIGITS, -c (processor time), -o (give the result), -q (print nothing)"
 _SCRIPT: Final = "[--out NAME] [--err NAME] [--no-raise-error] ARGUMENTS: the cell is"
 
@@ -111,9 +117,9 @@ LINE_MAGICS: Final[dict[str, Magic]] = {
     "pwd": Magic("give the working directory.", _call("pwd")),
     "env": Magic("[NAME | NAME=VALUE | NAME VALUE]: give the environment or one variable, or set it.", _call("env")),
     "set_env": Magic("NAME VALUE: set a variable of the environment.", _call("env")),
-    "who": Magic("print the names that cells have bound.", _call("who")),
-    "who_ls": Magic("give the names that cells have bound, as a list.", _call("who_ls")),
-    "whos": Magic("print the names that cells have bound, with types and values.", _call("whos")),
+    "who": Magic("[TYPE …]: print the names that cells have bound, to values of these types.", _call("who")),
+    "who_ls": Magic("[TYPE …]: give these names as a list.", _call("who_ls")),
+    "whos": Magic("[TYPE …]: print these names with types and values.", _call("whos")),
     "reset": Magic("[-f]: unbind every name that cells have bound.", _call("reset")),
     **{
         name: Magic(f"ARGUMENTS: run the command {name}.", _command(name))
@@ -145,7 +151,7 @@ LINE_MAGICS: Final[dict[str, Magic]] = {
     "xmode": Magic("not supported; a warning says so.", _ignored("xmode", "tracebacks are Python's own")),
     "colors": Magic("not supported; a warning says so.", _ignored("colors", "output has no colours of the session's")),
     "autosave": Magic("not supported; a warning says so.", _ignored("autosave", "every cell is saved when it ends")),
-    "pylab": Magic("bind numpy and matplotlib and all their names.", lambda _: _PYLAB),
+    "pylab": Magic("[--no-import-all]: bind numpy and matplotlib, and all their names.", _pylab),
     "pinfo": Magic("NAME: tell what is known of a name, as `NAME?` does.", _call("help")),
     "pinfo2": Magic("NAME: tell what is known, with the source.", lambda rest: f"{HELPER}.help({rest!r}, True)"),
     "lsmagic": Magic("print the magics there are.", _call("list_magics")),
