@@ -119,3 +119,13 @@ async def test_what_commands_have_bound_is_there_after_a_restore(open_session):
     await session.hibernate()
 
     assert (await session.run("lines.fields(1), t.loops")).value == (["b"], 1)
+
+
+async def test_the_lines_of_a_command_go_to_another_process(session):
+    assert await session.value("import pickle\nlines = !echo a\npickle.loads(pickle.dumps(lines))") == ["a"]
+
+
+async def test_a_problem_in_a_loop_is_told_once(session):
+    cell = await session.run("for _ in range(5):\n    !echo {no}")
+
+    assert (cell.text, len(cell.notices)) == ("{no}\n" * 5, 1)

@@ -44,3 +44,12 @@ async def test_timeit_says_what_it_takes(session, code):
 
 async def test_timeit_in_a_function_knows_its_names(session):
     assert (await session.run("def f(local):\n    %timeit -n 1 -r 1 local + 1\nf(1)")).error is None
+
+
+async def test_what_cant_be_timed_over_a_cell_is_refused_with_its_line(session):
+    assert (await session.run("%%timeit\n%%capture\n1")).error.ename == "BadMagic"
+    assert "line 3" in (await session.run("%%timeit -n 1\n1\n%nope")).error.traceback
+
+
+async def test_the_body_of_a_timed_cell_may_have_magics(session):
+    assert "hi\n" in await session.text("%%timeit -n 1 -r 1\n!echo hi")

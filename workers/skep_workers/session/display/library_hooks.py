@@ -41,6 +41,8 @@ class _PatchingFinder(MetaPathFinder):
         return None
 
     def _change(self, loader: Any, patch: Patch) -> None:
+        if not hasattr(loader, "__dict__") or not hasattr(loader, "exec_module"):
+            return  # of a kind that these libraries don't have
         run, publisher = loader.exec_module, self._publisher
 
         def exec_module(module: ModuleType) -> None:

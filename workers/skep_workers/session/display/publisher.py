@@ -15,6 +15,7 @@ from skep_shared.frames import Cleared, Display, Notice
 from skep_workers.session.display.rendering import figure_png, mime_bundle, raw_bundle
 from skep_workers.session.display.representations import Wanted, shows_itself
 from skep_workers.session.link import CellLink
+from skep_workers.session.writer import NOBODY
 
 
 class DisplayHandle:
@@ -40,6 +41,7 @@ class DisplayPublisher:
 
     def __init__(self, link: CellLink) -> None:
         self._link = link
+        self._latest_warning: Notice | None = None
 
     def display(  # noqa: PLR0913 - IPython's own signature
         self,
@@ -102,9 +104,14 @@ class DisplayPublisher:
         self._link.put(Cleared(writer.seq, writer.attempt, bool(wait)))
 
     def warn(self, category: str, message: str) -> None:
-        """Tell the cell's readers something that they should know; becomes a warning event."""
-        writer = self._link.writer
-        self._link.put(Notice(writer.seq, writer.attempt, category, message))
+        """Tell the cell's readers something that they should know; becomes a warning event.
+
+        Said twice in a row it is told once: a loop would fill the events with it. Outside of cells nobody is told.
+        """
+        warning = Notice(*self._link.writer, category, message)
+        if self._link.writer is not NOBODY and warning != self._latest_warning:
+            self._latest_warning = warning
+            self._link.put(warning)
 
     def report(self, problem: str) -> None:
         """Tell that a value could not be shown in one of its ways."""

@@ -26,6 +26,9 @@ class ShellLines(list[str]):
         ShellLines.are_made = True
         return cls(lines)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return builtins.list, (builtins.list(self),)  # for another process of the user's; a checkpoint keeps the kind
+
     @property
     def l(self) -> builtins.list[str]:  # noqa: E743 - the name that notebooks use
         """The lines as a plain list."""

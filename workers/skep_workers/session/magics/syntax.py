@@ -140,7 +140,11 @@ def _cell_call(lines: list[str], number: int, name: str, rest: str, place: Place
         raise _unknown(f"%%{name}", [f"%%{known}" for known in CELL_MAGICS], place, hint)
     body = "\n".join(lines[number + 1 :])
     if name in RUN_HERE:
-        body = translate(body, place[0]).source
+        above = number + 1
+        translated = translate("\n" * above + body, place[0])
+        if translated.is_timed or translated.capture is not None:
+            raise BadMagic(f"%%time and %%capture can't stand behind %%{name}", place)
+        body = translated.source[above:]
     try:
         call = magic.cell(rest, body)
     except ValueError as exc:

@@ -16,8 +16,6 @@ TIMEIT_DIGITS: Final = 3
 class TimeitResult:
     """What `%timeit -o` gives: seconds a loop. `all_runs` are of whole runs, of `loops` each, `timings` of a loop."""
 
-    __module__ = "builtins"
-
     def __init__(self, loops: int, all_runs: list[float], digits: int = TIMEIT_DIGITS) -> None:
         self.loops = loops
         self.repeat = len(all_runs)
