@@ -121,3 +121,19 @@ async def test_it_holds_after_a_restore(open_session):
     await session.files.put("own.py", b"V = 22\n")
 
     assert (await session.run("own.V")).value == 22
+
+
+async def test_errors_show_no_frame_of_the_reloading(reloading):
+    session, _ = reloading
+    cell = await session.run("def f():\n    1 / 0\nf()")
+
+    files = [line.split('"')[1] for line in cell.error.traceback.splitlines() if line.startswith("  File")]
+    assert files == ["<cell 3>", "<cell 3>"]
+
+
+async def test_a_session_has_one_hook_for_libraries(session):
+    code = (
+        "import sys\n[type(finder).__name__ for finder in sys.meta_path if type(finder).__module__.startswith('skep')]"
+    )
+
+    assert await session.value(code) == ["_PatchingFinder", "_StandInFinder"]
