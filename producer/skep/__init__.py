@@ -11,7 +11,7 @@ from skep.checkpoints import Checkpoint
 from skep.cluster import Cluster, connect
 from skep.embedded import EmbeddedCluster, embedded
 from skep.files import FileInfo, SessionFiles
-from skep.inspection import Completion, Inspection, Variable
+from skep.inspection import Completeness, Completion, Inspection, Variable
 from skep.outcome import CellFault, CellFold, Outcome
 from skep.session import CellOptions, CellRequest, Session
 from skep_shared import __version__
@@ -92,6 +92,7 @@ __all__ = [
     "CheckpointPartial",
     "CheckpointSaved",
     "Cluster",
+    "Completeness",
     "Completion",
     "Detection",
     "DisplayEvent",

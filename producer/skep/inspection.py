@@ -14,6 +14,17 @@ class Completion:
 
 
 @dataclass(frozen=True, slots=True)
+class Completeness:
+    """Whether code can be run as it is: `status` is "complete", "incomplete" or "invalid".
+
+    indent: by how many spaces incomplete code goes on; None for other.
+    """
+
+    status: str
+    indent: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class Inspection:
     """What is known of a name; what there isn't is None. cut: which of these texts are not whole."""
 

@@ -20,10 +20,12 @@ from skep_shared.events import (
     DisplayEvent,
     ErrorEvent,
     Event,
+    OutputCleared,
     OutputEvent,
     OutputTruncated,
     ResultEvent,
     WarningEvent,
+    event_number,
 )
 from skep_shared.states import CellStatus
 
@@ -36,6 +38,7 @@ _ERROR_CLASSES: Final[dict[CellStatus, type[CellError]]] = {
     CellStatus.CANCELLED: CellCancelled,
 }
 
+_PUT_OUT: Final = (OutputEvent, DisplayEvent, ResultEvent, ErrorEvent)  # what a clearing that waits is done for
 NO_PART_OF_OUTCOMES: Final = frozenset({"cell.queued", "cell.started"})  # kinds that say nothing of how a cell ended
 
 
@@ -54,7 +57,8 @@ class Outcome:
 
     value: the last expression's value if it is plain data, else its repr (`value_is_repr`); None if there was none. A
     NumPy scalar is a number. warnings name a limit that the value was over.
-    result: its MIME bundle. display: the bundles of display(), in order. text: stdout and stderr as written.
+    result: its MIME bundle. display: the bundles of display(), in order, as the cell has updated them; what later cells
+    update is in `session.transcript()`. text: stdout and stderr as written. What `clear_output()` hid is in neither.
     checkpoint: the id of the state after it; None if none is kept, or none could be made, which `warnings` tells.
     queued_ms: submit to start. run_ms: the code itself. commit_ms: the end of the code to the sending of the commit.
     """
@@ -92,7 +96,10 @@ class Outcome:
 
 @dataclass(slots=True)
 class CellFold:
-    """Takes one cell's events in order; `cell.retried` voids what the earlier attempt said."""
+    """Takes one cell's events in order; `cell.retried` voids what the earlier attempt said.
+
+    What the cell has cleared is dropped, but for its warnings.
+    """
 
     session_id: str
     cell_id: str
@@ -104,10 +111,17 @@ class CellFold:
     _displays: list[DisplayEvent] = field(default_factory=list)
     _result: ResultEvent | None = None
     _error: ErrorEvent | None = None
+    _clears_next: bool = False
 
     def take(self, event: Event) -> None:
         """Take the next event of this cell."""
+        if self._clears_next and isinstance(event, _PUT_OUT) and not getattr(event, "updates", False):
+            self._clear()
         match event:
+            case OutputCleared():
+                self._clears_next = event.waits
+                if not event.waits:
+                    self._clear()
             case OutputEvent():
                 self._texts.append(event.text)
             case ResultEvent():
@@ -123,7 +137,8 @@ class CellFold:
             case CellQueued():
                 self.code, self.labels = event.code, event.labels
             case CellRetried():
-                self._texts, self._warnings, self._displays, self._result, self._error = [], [], [], None, None
+                self._clear()
+                self._warnings, self._error = [], None
             case CellFinished():
                 self.finished = event
                 if event.unsaved:
@@ -131,14 +146,26 @@ class CellFold:
             case _:
                 pass
 
+    def _clear(self) -> None:
+        self._texts, self._displays, self._result, self._clears_next = [], [], None, False
+
     def _show(self, event: DisplayEvent) -> None:
         """Take a display in its place, or into the place of the one it updates."""
-        if not event.updates:
+        if event.updates:
+            self.update(event)
+        else:
             self._displays.append(event)
-            return
+
+    def update(self, event: DisplayEvent) -> None:
+        """Take an update, which may be another cell's, of what was shown under its id before."""
         for place, shown in enumerate(self._displays):
-            if shown.display_id == event.display_id:
+            if shown.display_id == event.display_id and event_number(shown.id) < event_number(event.id):
                 self._displays[place] = event
+
+    @property
+    def display_ids(self) -> set[str]:
+        """The ids under which something is shown."""
+        return {shown.display_id for shown in self._displays if shown.display_id is not None}
 
     @property
     def text(self) -> str:

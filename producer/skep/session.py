@@ -10,16 +10,17 @@ from typing import Final, TypedDict, Unpack
 from skep.cell import Cell
 from skep.checkpoints import Checkpoint, find_checkpoint, fork_session, list_checkpoints, name_checkpoint
 from skep.files import SessionFiles
-from skep.inspection import Completion, Inspection, Variable
+from skep.inspection import Completeness, Completion, Inspection, Variable
 from skep.link import ShardLink
 from skep.operations import HIBERNATE, ROLLBACK, Operations
 from skep.outcome import CellFold, Outcome
 from skep.reader import check_event_id, followed_events, stored_events
 from skep.replies import ReplyReader
+from skep.transcript import SessionFold
 from skep_shared.activation import enqueue_cell
 from skep_shared.connection import CONNECTION_ERRORS, unavailable
 from skep_shared.errors import InvalidArgument, NotFound, WaitTimeout
-from skep_shared.events import CellQueued, Event, ResetEvent, SessionClosedEvent, TrimmedEvent
+from skep_shared.events import Event, ResetEvent, SessionClosedEvent
 from skep_shared.limits import (
     MAX_ANSWER_BYTES,
     MAX_BATCH_CELLS,
@@ -144,20 +145,15 @@ class Session:
     async def transcript(self) -> list[CellFold]:
         """Give one record per cell, in order: its code, its text so far, and its outcome once it has finished.
 
-        Cells of which retention has removed events are left out.
+        What later cells have updated is as they left it, and what a cell has cleared is gone. Cells of which retention
+        has removed events are left out.
         """
-        folds: dict[str, CellFold] = {}
-        is_trimmed = False
+        fold = SessionFold(self.id)
         async for event in stored_events(self._link, self.id, 0):
             if isinstance(event, ResetEvent):
                 return await self.transcript()  # what has been read is not what is there now
-            if isinstance(event, TrimmedEvent):
-                folds.clear()
-                is_trimmed = True
-            cell_id = event.cell_id
-            if cell_id is not None and (cell_id in folds or not is_trimmed or isinstance(event, CellQueued)):
-                folds.setdefault(cell_id, CellFold(self.id, cell_id)).take(event)
-        return list(folds.values())
+            fold.take(event)
+        return fold.cells()
 
     async def interrupt(self, cell_id: str | None = None) -> bool:
         """End the running cell, or the one named; False if there was nothing to end.
@@ -187,6 +183,14 @@ class Session:
         place = len(code) if cursor is None else int(check_number("cursor", cursor, low=0, high=len(code)))
         found = await self._operate("complete", {"code": code, "cursor": place})
         return Completion(tuple(found["matches"]), found["start"], found["end"], found["left_out"])
+
+    async def is_complete(self, code: str) -> Completeness:
+        """Tell whether code could be run as it is, also while a cell runs; a front end asks that at each Enter.
+
+        A block is complete with the empty line that ends it. Raises as `complete` does.
+        """
+        found = await self._operate("is_complete", {"code": check_code(code)})
+        return Completeness(found["status"], found["indent"])
 
     async def inspect(self, name: str) -> Inspection:
         """Give what is known of a dotted name, also while a cell runs. Raises as `complete` does."""

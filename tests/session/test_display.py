@@ -54,9 +54,11 @@ async def test_repr_mimebundle_may_come_with_metadata(session):
     await session.run(
         "class M:\n    def _repr_mimebundle_(self, **kw): return {'text/html': 'h'}, {'text/html': {'w': 1}}"
     )
-    cell = await session.run("M()")
+    cell = await session.run("M()\nM()")
 
     assert cell.result.bundle["text/html"] == "h"
+    assert [notice.message for notice in cell.notices] == ["the metadata of a M isn't kept: text/html"]
+    assert (await session.run("M()")).notices == []
 
 
 async def test_a_class_shows_its_repr_and_not_its_instances_representations(session):
@@ -181,3 +183,44 @@ async def test_what_is_too_large_in_any_other_way_is_left_out_with_a_warning(ses
     assert [notice.category for notice in cell.notices] == ["left_out"] or "left out" in cell.displays[0].bundle[
         "text/plain"
     ]
+
+
+async def test_updates_and_clearings_reach_the_transcript(open_session):
+    session = open_session()
+    await session.run("h = display('first', display_id=True)\ng = display('other', display_id='g')")
+    await session.hibernate()
+    await session.run("h.update('second')\nupdate_display('third', display_id='g')")
+    last = await session.run("for i in range(3):\n    clear_output(wait=True); print('step', i); display(i)")
+    cells = [cell.outcome() for cell in await session.transcript()]
+
+    assert [[bundle["text/plain"] for bundle in cell.display] for cell in cells] == [["'second'", "'third'"], [], ["2"]]
+    assert (last.text, cells[2].text) == ("step 2\n", "step 2\n")
+
+
+async def test_an_update_without_an_id_is_refused(session):
+    assert (await session.run("display(1, update=True)")).error.ename == "TypeError"
+
+
+async def test_an_unknown_option_is_refused_and_metadata_is_told(session):
+    assert (await session.run("display(1, colour='red')")).error.ename == "TypeError"
+    cell = await session.run("display({'text/html': 'h'}, raw=True, metadata={'isolated': True})")
+
+    assert [notice.message for notice in cell.notices] == ["metadata of a display isn't kept: isolated"]
+
+
+async def test_only_the_types_that_are_wanted_are_shown(session):
+    await session.run(RICH)
+    cell = await session.run(
+        "display(Rich(), include=['text/html'])\ndisplay(Rich(), exclude=['image/png', 'image/svg+xml'])"
+    )
+
+    assert [set(display.bundle) for display in cell.displays] == [
+        {"text/html"}, {"text/plain", "text/html", "application/json"},
+    ]  # fmt: skip
+
+
+async def test_a_display_may_clear_what_was_there(session):
+    cell = await session.run("print('x')\ndisplay(1, clear=True)")
+
+    assert cell.kinds == ["Output", "Cleared", "Display", "Done"]
+    assert cell.clearings[0].waits is True

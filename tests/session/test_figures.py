@@ -23,7 +23,7 @@ def get_fignums(): return sorted(open_figures)
 def close(which): open_figures.clear()
 def show():
     import importlib, os
-    from skep_workers.session.displays import show_figures
+    from skep_workers.session.display.publisher import show_figures
     show_figures()
 """
 

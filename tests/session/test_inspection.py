@@ -2,6 +2,8 @@
 
 import pytest
 
+import skep
+
 pytestmark = pytest.mark.anyio
 
 TRAPS = """
@@ -217,3 +219,16 @@ async def test_jedi_completes_where_the_sessions_environment_has_it(session, tmp
     found = await session.ask("complete", code=code, cursor=len(code))
 
     assert "found_by_jedi_at_2_3" in found["matches"]
+
+
+async def test_it_is_told_whether_code_is_complete_whatever_a_cell_is_doing(busy_session):
+    assert await busy_session.ask("is_complete", code="for x in y:") == {"status": "incomplete", "indent": 4}
+
+
+async def test_clients_ask_whether_code_is_complete(open_session):
+    session = open_session()
+    await session.run("1")
+
+    assert await session.is_complete("a = 1") == skep.Completeness("complete", None)
+    assert await session.is_complete("a = [") == skep.Completeness("incomplete", 0)
+    assert (await session.is_complete("a b")).status == "invalid"

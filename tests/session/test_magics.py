@@ -24,7 +24,7 @@ IN_COMMAND_LINES = {
     "!echo ${word}x": "x\n",  # the shell's own
     "!echo '{nothing}' '$nothing'": "{nothing} $nothing\n",
     "!echo \\$word": "$word\n",
-    "!echo '{ $word}'": "{ w}\n",
+    "!echo '{ $word}'": "{ $word}\n",  # in single quotes, as a shell has it
     "!bash -c 'echo {word,b}'": "word b\n",
 }  # fmt: skip
 
@@ -156,21 +156,29 @@ async def test_writefile_writes_appends_and_says_so(session, tmp_path):
     assert await session.text("%%writefile notes.txt\nnew") == "Overwriting notes.txt\n"
 
 
+@pytest.mark.parametrize("line", ["%matplotlib inline", "%matplotlib", "%load_ext autoreload", "%autoreload 0"])
+async def test_magics_that_ask_for_what_is_done_anyway_are_accepted(session, line):
+    cell = await session.run(f"{line}\nx = 5\nx")
+
+    assert (cell.value, cell.text, cell.notices) == (5, "", [])
+
+
 @pytest.mark.parametrize(
     "line",
     [
-        "%matplotlib inline",
         "%config InlineBackend.figure_format = 'retina'",
-        "%load_ext autoreload",
-        "%autoreload 2",
+        "%load_ext sql",
         "%reload_ext x",
         "%precision 3",
+        "%matplotlib widget",
+        "%xmode Verbose",
     ],
 )
-async def test_magics_without_a_meaning_here_are_accepted(session, line):
+async def test_magics_without_an_effect_here_say_so(session, line):
     cell = await session.run(f"{line}\nx = 5\nx")
 
     assert (cell.value, cell.text) == (5, "")
+    assert [notice.category for notice in cell.notices] == ["magic"]
 
 
 MARKUP = {

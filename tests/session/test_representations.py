@@ -92,3 +92,70 @@ async def test_representations_of_a_bundle_that_are_no_text_come_as_their_repr(s
     cell = await session.run("display({'x/y': {1, }, 'application/json': [1, {'a': None}], 5: 'five'}, raw=True)")
 
     assert cell.displays[0].bundle == {"x/y": "{1}", "application/json": [1, {"a": None}], "5": "five"}
+
+
+async def test_a_bundle_is_asked_for_as_is_documented(session):
+    await session.run(
+        "class A:\n    def _repr_mimebundle_(self, include, exclude):\n"
+        "        return {'text/html': '<b>A</b>', 'text/plain': 'A', 'x/y': f'{include} {exclude}'}"
+    )
+    cell = await session.run("display(A(), include=['text/html', 'x/y'])\nA()")
+
+    assert cell.displays[0].bundle == {"text/html": "<b>A</b>", "x/y": "['text/html', 'x/y'] None"}
+    assert cell.result.bundle == {"text/html": "<b>A</b>", "text/plain": "A", "x/y": "None None"}
+
+
+async def test_a_bundle_of_a_method_without_arguments_is_taken_too(session):
+    await session.run("class A:\n    def _repr_mimebundle_(self): return {'text/plain': 'A'}")
+
+    assert (await session.run("A()")).plain == "A"
+
+
+async def test_a_value_may_show_itself(session):
+    await session.run("class C:\n    def _ipython_display_(self): display({'text/html': '<b>C</b>'}, raw=True)")
+    cell = await session.run("display(C(), C)\nC()")
+
+    assert [display.bundle for display in cell.displays] == [
+        {"text/html": "<b>C</b>"}, {"text/plain": "<class '__main__.C'>"}, {"text/html": "<b>C</b>"},
+    ]  # fmt: skip
+    assert cell.result is None
+
+
+async def test_a_value_that_declines_to_show_itself_is_shown_as_others_are(session):
+    await session.run(
+        "class C:\n    def _ipython_display_(self): raise NotImplementedError\n    def __repr__(self): return 'C'"
+    )
+    cell = await session.run("C()")
+
+    assert (cell.plain, cell.notices) == ("C", [])
+
+
+@pytest.mark.parametrize("method", ["_repr_html_", "_repr_mimebundle_", "_ipython_display_", "_repr_png_"])
+@pytest.mark.parametrize("line", ["D()", "display(D())"])
+async def test_a_representation_that_fails_is_told(session, method, line):
+    await session.run(
+        f"class D:\n    def {method}(self, **_): raise ValueError('broken')\n    def __repr__(self): return 'D'"
+    )
+    cell = await session.run(line)
+
+    assert [bundle.bundle for bundle in (cell.displays or [cell.result])] == [{"text/plain": "D"}]
+    assert [notice.message for notice in cell.notices] == [f"{method} of a D raised ValueError: broken"]
+
+
+async def test_a_type_error_inside_of_a_bundle_is_told(session):
+    await session.run("class D:\n    def _repr_mimebundle_(self, **_): return len(5)")
+
+    assert "raised TypeError: object of type" in (await session.run("D()")).notices[0].message
+
+
+async def test_a_representation_may_be_the_objects_own(session):
+    cell = await session.run("class F: pass\nf = F()\nf._repr_html_ = lambda: '<b>own</b>'\nf")
+
+    assert cell.result.bundle["text/html"] == "<b>own</b>"
+
+
+async def test_an_object_that_has_every_attribute_has_no_representation(session):
+    cell = await session.run("from unittest.mock import MagicMock\nMagicMock(name='m')")
+
+    assert set(cell.result.bundle) == {"text/plain"}
+    assert cell.notices == []

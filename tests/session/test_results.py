@@ -103,10 +103,46 @@ async def test_a_semicolon_elsewhere_hides_nothing(session, code):
     assert (await session.run(code)).result is not None
 
 
-async def test_a_hidden_value_is_still_a_result(session):
+async def test_a_hidden_value_is_no_result(session):
+    await session.run("4")
     await session.run("5;")
 
-    assert await history(session) == "[5, 'unset', 'unset']"
+    assert await history(session) == "[4, 'unset', 'unset']"
+
+
+@pytest.mark.parametrize("bind", ["_ = 42", "for _ in range(43): pass", "from operator import neg as _"])
+async def test_a_name_of_results_that_the_user_has_bound_is_left_alone(session, bind):
+    await session.run("1 + 1")
+    await session.run(bind)
+    before = (await session.run("[_]")).plain
+    await session.run("'a result'")
+
+    assert (await session.run("[_]")).plain == before
+    await session.run("del _")
+    await session.run("'kept again'")
+    assert await session.value("_") == "kept again"
+
+
+async def test_a_name_of_results_among_the_builtins_is_left_alone(session):
+    await session.run("import gettext; gettext.install('x')")
+    await session.run("5")
+
+    assert await session.value("_('text')") == "text"
+
+
+async def test_a_name_of_results_is_the_users_after_a_restore_too(open_session):
+    session = open_session()
+    await session.run("5")
+    await session.run("_ = 42")
+    await session.hibernate()
+    await session.run("6")
+    assert (await session.run("_")).value == 42
+    await session.run("del _")
+    await session.run("7")
+    await session.hibernate()
+    await session.run("8")
+
+    assert (await session.run("_, __")).value == (8, 7)
 
 
 async def test_only_the_last_expression_shows(session):

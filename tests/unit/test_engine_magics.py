@@ -6,12 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from skep_workers.session.magics import CELL_MAGICS, HELPER, LINE_MAGICS, UnknownMagic, translate
+from skep_workers.session.magics.syntax import UnknownMagic, translate
+from skep_workers.session.magics.table import CELL_MAGICS, HELPER, LINE_MAGICS
 from skep_workers.session.transforms import rewrite_awaits
 
 TRANSLATED = {
     "!ls -l": f"{HELPER}.shell('ls -l')",
-    "  !ls": f"  {HELPER}.shell('ls')",
+    "if x:\n  !ls": f"if x:\n  {HELPER}.shell('ls')",
+    "  !ls\n  x": f"{HELPER}.shell('ls')\nx",
     "files = !ls": f"files = {HELPER}.shell_lines('ls')",
     "o.files = !ls": f"o.files = {HELPER}.shell_lines('ls')",
     "%cd ..": f"{HELPER}.cd('..')",
@@ -21,12 +23,12 @@ TRANSLATED = {
     "%time x = 1": f"{HELPER}.start_timer(); x = 1; {HELPER}.stop_timer()",
     "%matplotlib inline": "pass",
     "len?": f"{HELPER}.help('len')",
-    "len??": f"{HELPER}.help('len')",
+    "len??": f"{HELPER}.help('len', True)",
     "?a.b": f"{HELPER}.help('a.b')",
-    "%%bash -x\necho 'a'": f"{HELPER}.bash('-x', \"echo 'a'\")",
+    "%%bash -x\necho 'a'": f"{HELPER}.script('bash -x', \"echo 'a'\")",
     "%%writefile a.txt\nx\n": f"{HELPER}.writefile('a.txt', 'x\\n')",
     "%%timeit x = 1\nx + 1": f"{HELPER}.timeit_cell('x = 1', 'x + 1')",
-    "\n%%bash\nx": f"{HELPER}.bash('', 'x')",
+    "\n%%bash\nx": f"{HELPER}.script('bash', 'x')",
 }  # fmt: skip
 
 

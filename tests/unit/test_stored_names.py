@@ -35,6 +35,7 @@ NAMES = {
     105: "make_part", 106: "make_array_of", 107: "set_array_state", 108: "make_map", 109: "make_map_view",
     110: "make_ufunc", 111: "make_slice", 112: "make_record", 113: "make_instance", 114: "make_codec",
     115: "join_references",
+    120: "make_shell_lines", 121: "make_display_handle", 122: "make_timeit_result",
 }  # fmt: skip
 
 

@@ -5,7 +5,12 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, Final
 
-from skep_workers.session.magics import HELPER
+from skep_workers.session.magics.table import HELPER
+
+_BLOCKING_MAGICS: Final = (
+    "shell", "shell_lines", "shell_cell", "script", "python", "pip", "conda", "uv", "timeit", "timeit_cell", "run",
+    "run_line_magic", "run_cell_magic", "magic", "system", "getoutput",
+)  # fmt: skip
 
 
 class ExecutionMode(StrEnum):
@@ -40,7 +45,7 @@ BLOCKING_CALLS: Final = frozenset(
         "threading.Thread().join", "threading.Event().wait", "threading.Condition().wait", "threading.Barrier().wait",
         "concurrent.futures.wait", "concurrent.futures.as_completed", "concurrent.futures.Future().result",
         "multiprocessing.*",
-        *(f"builtins.{HELPER}.{magic}" for magic in ("shell", "shell_lines", "bash", "pip", "timeit", "timeit_cell")),
+        *(f"builtins.{HELPER}.{magic}" for magic in _BLOCKING_MAGICS),
     }
 )  # fmt: skip
 

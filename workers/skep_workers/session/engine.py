@@ -23,15 +23,17 @@ from skep_workers.session.clock import perf_counter_ns
 from skep_workers.session.company import has_threads
 from skep_workers.session.compiling import CellCompiler, CompiledCell, cell_filename
 from skep_workers.session.detection import DEFAULT_POLICY, ExecutionMode
-from skep_workers.session.displays import DisplayPublisher, FiguresAtEnd
+from skep_workers.session.display.publisher import DisplayPublisher, FiguresAtEnd
+from skep_workers.session.display.rendering import mime_bundle, value_as_data
+from skep_workers.session.display.representations import shows_itself
 from skep_workers.session.interrupts import Interrupter, Reason
 from skep_workers.session.link import CellLink
 from skep_workers.session.loop import SessionLoop
-from skep_workers.session.magic_calls import MagicCalls
-from skep_workers.session.magics import translate
+from skep_workers.session.magics.calls import MagicCalls
+from skep_workers.session.magics.pasted import with_plain_line_ends
+from skep_workers.session.magics.syntax import translate
 from skep_workers.session.namespace import NamespaceManager
 from skep_workers.session.prepared import Ending, Prepared, failed_ending
-from skep_workers.session.rendering import mime_bundle, value_as_data
 from skep_workers.session.routing import Route, Router
 from skep_workers.session.shield import Shield
 from skep_workers.session.signal_hold import SignalHold
@@ -112,10 +114,11 @@ class Engine:
         if cell.timeout_seconds is not None or self._interrupter.requested:
             self._link.wake()  # the control thread has a deadline to keep
         filename = cell_filename(cell.seq)
-        register_source(cell.code, filename)
+        code = with_plain_line_ends(cell.code)
+        register_source(code, filename)
         token = current_writer.set(writer)  # warnings of the compiler are the cell's output
         try:
-            translated = translate(cell.code, filename)
+            translated = translate(code, filename)
             compiled = self._compiler.compile(translated.source, filename)
             route = self._router.route(compiled.analysis)
             if cell.inputs is not None:
@@ -247,10 +250,10 @@ class Engine:
 
     def _around(self, prepared: Prepared) -> AbstractContextManager[None]:
         """Give what surrounds a cell's code."""
-        figures = FiguresAtEnd(self._publisher)
-        return (
-            figures if prepared.capture is None else self._capturing.around(prepared.capture, prepared.writer, figures)
-        )
+        around: AbstractContextManager[None] = FiguresAtEnd(self._publisher)
+        if prepared.capture is not None:
+            around = self._capturing.around(prepared.capture, prepared.writer, around)
+        return self._magics.reloading(around) if self._magics.is_reloading else around
 
     def _after(self, prepared: Prepared, compiled: CompiledCell, value: object) -> Frame | None:
         """Show what the cell leaves to be shown; still part of the cell, since user code runs in it."""
@@ -258,9 +261,9 @@ class Engine:
         cell = prepared.cell
         if prepared.is_timed:
             self._magics.stop_timer()
-        if compiled.last is not None and value is not None:
-            if compiled.shows_value:
-                shown, diversion = mime_bundle(value), self._link.diversion
+        if compiled.shows_value and value is not None:
+            if not shows_itself(value, self._publisher.report):
+                shown, diversion = mime_bundle(value, self._publisher.report), self._link.diversion
                 if diversion is None or not diversion.takes_bundle(prepared.writer, shown.bundle):
                     data, limit = value_as_data(value)
                     if limit or shown.cut:
@@ -330,7 +333,9 @@ class Engine:
         detected, self._router.counters = dict(self._router.counters), Counter()
         done = Done(cell.seq, cell.attempt, ending.status, run_us, mode, detected)
         self._link.begin_end(*(() if ending.frame is None else (ending.frame,)), done)
-        saved = self._keeper.after_cell(cell.seq, _uses(prepared, ending)) if self._keeper is not None else []
+        changes_more = self.namespace.note_own_results() or self._magics.is_reloading
+        uses = None if changes_more else _uses(prepared, ending)
+        saved = self._keeper.after_cell(cell.seq, uses) if self._keeper is not None else []
         lost = self._keeper.files_not_saved() if self._keeper is not None else ""
         if lost:
             self._link.add_to_end(Notice(cell.seq, cell.attempt, "files.not_saved", lost))

@@ -7,7 +7,7 @@ from typing import Any
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg as FigureCanvas
 
-from skep_workers.session.displays import show_figures
+from skep_workers.session.display.publisher import show_figures
 
 __all__ = ["FigureCanvas", "show"]
 

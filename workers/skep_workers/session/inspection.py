@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from skep_shared.json_form import without_surrogates
 from skep_shared.states import PAGE_OF_VARIABLES
+from skep_workers.session.internals import EXIT_CODE
 from skep_workers.session.looking import (
     FUNCTION_KINDS,
     MISSING,
@@ -35,6 +36,8 @@ MAX_TEXT_CHARS: Final = 64 * 1024
 MAX_ITEMS_LOOKED_AT: Final = 1000
 _STEM: Final = re.compile(r"\w*$")
 _NAME_PATH: Final = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)*\.?$|[^\W\d]\w*$")
+_PART: Final = re.compile(r"[^\W\d]\w*|\[-?\d+\]")
+_PLACE: Final = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*|\[-?\d+\])*")  # `a.b[0].c`
 _QUIET_METACLASSES: Final = frozenset(
     {"builtins", "abc", "enum", "typing"}
 )  # modules whose metaclasses run no user code
@@ -74,12 +77,17 @@ class Inspector:
         }
 
     def inspect(self, name: str) -> dict[str, Any]:
-        """Give {found, name, type, signature, doc, file, source, repr} of a dotted name; what there isn't is None."""
+        """Give {found, name, type, signature, doc, file, source, repr} of a name; what there isn't is None.
+
+        The name may be dotted, and have numbers of items in it: `a.b[0].c`.
+        """
         subject = self._look_up(name)
         if subject is MISSING:
             return {"found": False, "name": name}
         # Of an instance, its class is told: its own attributes may be computed.
         definition = subject if _is_definition(subject) else type(subject)
+        if type(subject) is property and type(subject.fget) is FunctionType:
+            definition = subject.fget
         is_quiet = not is_class(definition) or module_name(type(definition)) in _QUIET_METACLASSES
         texts = {
             "signature": attempt(lambda: str(inspect.signature(_called(subject, is_quiet=is_quiet)))),
@@ -104,7 +112,8 @@ class Inspector:
         Each has {name, type, shape, length, bytes, repr}; what isn't known is None.
         """
         names = self._namespace.names
-        found = [(name, names.get(name, MISSING)) for name in self._user_names() if not name.startswith("__")]
+        users = [name for name in self._user_names() if not name.startswith("__") and name != EXIT_CODE]
+        found = [(name, names.get(name, MISSING)) for name in users]
         there = [(name, value) for name, value in found if value is not MISSING]
         return [{"name": name, **describe_variable(value)} for name, value in there[start : start + PAGE_OF_VARIABLES]]
 
@@ -112,14 +121,16 @@ class Inspector:
         return [name for name in self._namespace.user_names() if type(name) is str]
 
     def _look_up(self, path: str) -> Any:
-        first, *rest = path.strip().split(".")
+        if _PLACE.fullmatch(path.strip()) is None:
+            return MISSING
+        first, *rest = _PART.findall(path)
         subject = self._namespace.names.get(first, MISSING)
         if subject is MISSING:
             subject = vars(builtins).get(first, MISSING)
         for part in rest:
             if subject is MISSING:
                 return MISSING
-            subject = attribute_of(subject, part)
+            subject = _item_of(subject, int(part[1:-1])) if part[0] == "[" else attribute_of(subject, part)
         return subject
 
     def _found_by_jedi(self, code: str, before: str) -> set[str]:
@@ -136,6 +147,12 @@ class Inspector:
 def _first(pattern: re.Pattern[str], text: str) -> str:
     found = pattern.search(text)
     return found.group(0) if found else ""
+
+
+def _item_of(subject: Any, number: int) -> Any:
+    """Give an item of a list or a tuple, which runs no code of the user's."""
+    is_there = is_one_of(type(subject), (list, tuple)) and -len(subject) <= number < len(subject)
+    return attempt(lambda: subject[number]) if is_there else MISSING
 
 
 def _is_definition(subject: Any) -> bool:

@@ -14,7 +14,7 @@ from threading import RLock  # bound early: user code may patch threading
 from types import CoroutineType, FunctionType, ModuleType
 from typing import Any, Final
 
-from skep_workers.session.internals import ENGINE_INTERNALS, RESULT_NAMES
+from skep_workers.session.internals import ENGINE_INTERNALS, OWN_RESULTS, RESULT_NAMES
 
 
 class MergeStrategy(StrEnum):
@@ -42,6 +42,8 @@ class NamespaceManager:
         self.names["__builtins__"] = builtins
         self._lock = RLock()
         self._module = module
+        # Ids only: a reference would keep a result alive that the user has deleted.
+        self._pushed: dict[str, int] = {}
 
     def install(self) -> None:
         """Make the namespace the process's `__main__`."""
@@ -89,16 +91,57 @@ class NamespaceManager:
                 self.names.pop(name, None)
 
     def push_result(self, value: object) -> None:
-        """Move `_` to `__` and `__` to `___`, and set `_`; None moves nothing."""
+        """Move `_` to `__` and `__` to `___`, and set `_`; None moves nothing.
+
+        A name of these that user code has bound, or a `_` among the built-in names as gettext puts it there, is the
+        user's: then none of them is touched, until it is deleted.
+        """
         if value is None:
             return
+        latest, older, oldest = RESULT_NAMES
         with self._lock:
-            names = self.names
-            _close_if_forgotten(names, RESULT_NAMES[-1])
-            for older, newer in zip(RESULT_NAMES[:0:-1], RESULT_NAMES[-2::-1], strict=True):
-                if newer in names:
-                    names[older] = names[newer]
-            names[RESULT_NAMES[0]] = value
+            names, pushed = self.names, self._pushed
+            if self._has_users_results() or hasattr(builtins, latest):
+                return
+            _close_if_forgotten(names, oldest)
+            if older in names:
+                names[oldest], pushed[oldest] = names[older], pushed[older]
+            if latest in names:
+                names[older], pushed[older] = names[latest], pushed[latest]
+            names[latest], pushed[latest] = value, id(value)
+
+    def note_own_results(self) -> bool:
+        """Note which names of results are the user's, for a process to come; returns whether that has changed.
+
+        To be called at a cell's end; costs next to nothing while there are none.
+        """
+        if OWN_RESULTS not in self.names and not self._has_users_results():
+            return False
+        with self._lock:
+            names, pushed = self.names, self._pushed
+            users = [name for name in RESULT_NAMES if name in names and id(names[name]) != pushed.get(name)]
+            if users == self.names.get(OWN_RESULTS, []):
+                return False
+            if users:
+                self.names[OWN_RESULTS] = users
+            else:
+                del self.names[OWN_RESULTS]
+            return True
+
+    def take_results(self) -> None:
+        """Take what a restore has brought under the names of results as such, but for what is noted as the user's."""
+        with self._lock:
+            users = self.names.get(OWN_RESULTS, ())
+            self._pushed = {
+                name: id(self.names[name]) for name in RESULT_NAMES if name in self.names and name not in users
+            }
+
+    def _has_users_results(self) -> bool:
+        names, pushed = self.names, self._pushed
+        for name in RESULT_NAMES:  # noqa: SIM110 - any() with a generator takes twice as long, and each cell asks
+            if name in names and id(names[name]) != pushed.get(name):
+                return True
+        return False
 
     def cleanup_coroutines(self) -> int:
         """Close coroutine objects that nobody awaited, so that none complains when it goes; gives their number."""

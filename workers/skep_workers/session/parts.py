@@ -20,7 +20,8 @@ from skep_workers.session.checkpoint.checkpointer import Keeper
 from skep_workers.session.company import Hooks, imports_from, reason_to_stay
 from skep_workers.session.control import Controls, ControlThread
 from skep_workers.session.descriptors import Descriptors, make_ends
-from skep_workers.session.displays import DisplayPublisher, install_publisher
+from skep_workers.session.display.library_hooks import install_library_hooks
+from skep_workers.session.display.publisher import DisplayPublisher, install_publisher
 from skep_workers.session.engine import Engine, Guards
 from skep_workers.session.inspection import Inspector
 from skep_workers.session.interrupts import Interrupter
@@ -28,6 +29,7 @@ from skep_workers.session.ladder import DEFAULT_GRACE_SECONDS, Ladder
 from skep_workers.session.leaving import LeaveTaking
 from skep_workers.session.link import DEFAULT_OUTPUT_LIMIT_BYTES, CellLink
 from skep_workers.session.loop import SessionLoop
+from skep_workers.session.magics.completeness import completeness
 from skep_workers.session.operations import Operations
 from skep_workers.session.process_state import renew_process_state
 from skep_workers.session.relief import relief
@@ -62,7 +64,11 @@ class Parts:
         self._control = ControlThread(ends.control, self.link, self.reader)
         self._files = WorkspaceCalls(self.engine.namespace)
         self._files.on_put = self.keeper.note_put
-        self._handlers = {**Inspector(self.engine.namespace).handlers, **self._files.handlers}
+        self._handlers = {
+            **Inspector(self.engine.namespace).handlers,
+            "is_complete": lambda question: completeness(str(question["code"])),
+            **self._files.handlers,
+        }
         self.operations = Operations(self._handlers, self._control.answer)
         self._directory = ""
         self._leaving = LeaveTaking(
@@ -96,6 +102,7 @@ class Parts:
         install_thread_hook(self.link.close_short_way)
         install_class_sources()
         install_publisher(self._publisher)
+        install_library_hooks(self._publisher)
         self._install_names()
         self.keeper.prepare()
 

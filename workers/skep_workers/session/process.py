@@ -166,6 +166,7 @@ class SessionMain:
                     self._keeper.expect(frame)
                 elif isinstance(frame, Restore):
                     restored, self._engine.future_flags = self._keeper.restore(frame)
+                    self._engine.namespace.take_results()
                     self._link.send(restored)
                 elif isinstance(frame, Execute):
                     self._queue.append(frame)

@@ -31,7 +31,7 @@ from skep_workers.session.checkpoint.surroundings.imports import SUBMODULES, Imp
 from skep_workers.session.checkpoint.surroundings.workspace import DEFAULT_QUOTA_BYTES, Workspace, unpack_entries
 from skep_workers.session.clock import monotonic
 from skep_workers.session.compiling import CompiledCell
-from skep_workers.session.internals import RESULT_NAMES
+from skep_workers.session.internals import OWN_RESULTS, RESULT_NAMES
 from skep_workers.session.namespace import NamespaceManager
 from skep_workers.session.relief import relief
 from skep_workers.session.uses import Uses, reads_plain_values
@@ -39,7 +39,7 @@ from skep_workers.session.uses import Uses, reads_plain_values
 SEND_BYTES: Final = 4 * 1024 * 1024
 MOST_FILES_TOLD: Final = 5
 JOIN_SECONDS: Final = 2.0
-_KEPT_INTERNALS: Final = (*RESULT_NAMES, "__annotations__")
+_KEPT_INTERNALS: Final = (*RESULT_NAMES, OWN_RESULTS, "__annotations__")
 RELAXED_SECONDS: Final = 1.0  # between two snapshots where no outcome waits for them
 
 

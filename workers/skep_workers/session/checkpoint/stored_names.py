@@ -129,6 +129,9 @@ STORED: Final[dict[int, Callable[..., Any]]] = {
     113: structs.make_instance,
     114: structs.make_codec,
     115: pandas_blocks.join_references,
+    120: standard_library.make_shell_lines,
+    121: standard_library.make_display_handle,
+    122: standard_library.make_timeit_result,
 }
 
 # Of these it is known that they run no code of users.

@@ -60,6 +60,9 @@ from skep_workers.session.checkpoint.reducers.references import (
 )
 from skep_workers.session.checkpoint.reducers.thread_objects import reduce_thread_local
 from skep_workers.session.checkpoint.reducers.weak_references import reduce_container, reduce_finalizer
+from skep_workers.session.display.publisher import DisplayHandle
+from skep_workers.session.display.shell_lines import ShellLines
+from skep_workers.session.magics.timing import TimeitResult
 
 ENGINE: Final = "skep_workers."
 
@@ -164,6 +167,33 @@ def make_captured_output(stdout: str, stderr: str, outputs: Any) -> CapturedOutp
     return CapturedOutput(stdout, stderr, outputs)
 
 
+def _shell_lines(lines: ShellLines) -> Reduced:
+    return make_shell_lines, (list(lines),)
+
+
+def make_shell_lines(lines: list[str]) -> ShellLines:
+    """Make what `lines = !command` has bound."""
+    return ShellLines.made_of(lines)
+
+
+def _display_handle(handle: DisplayHandle) -> Reduced:
+    return make_display_handle, (handle.display_id,)
+
+
+def make_display_handle(display_id: str) -> DisplayHandle:
+    """Make what `display(…, display_id=True)` has given."""
+    return DisplayHandle(display_id)
+
+
+def _timeit_result(result: TimeitResult) -> Reduced:
+    return make_timeit_result, (result.loops, result.all_runs, result.digits)
+
+
+def make_timeit_result(loops: int, all_runs: list[float], digits: int) -> TimeitResult:
+    """Make what `%timeit -o` has given."""
+    return TimeitResult(loops, all_runs, digits)
+
+
 def reduce_engine_object(value: Any) -> Reduced:
     """Save an object of the engine's by the name under which user code gets it. Raises PicklingError."""
     if value is registry.loop:
@@ -209,6 +239,9 @@ _ordered: Final = OrderedDict[Any, Any]()
 REDUCERS: Final[dict[type, Reducer]] = {
     **dict.fromkeys(PATHS, reduce_path),
     CapturedOutput: _captured_output,
+    DisplayHandle: _display_handle,
+    ShellLines: _shell_lines,
+    TimeitResult: _timeit_result,
     functools._lru_cache_wrapper: _lru_cache,  # noqa: SLF001 - the type has no public name
     functools.cached_property: _cached_property,
     type(functools.cmp_to_key(operator.is_)): _key_wrapper,

@@ -7,33 +7,21 @@ what it raises is named in the text instead.
 import base64
 import io
 import sys
-from asyncio import CancelledError
-from collections.abc import Callable
 from json import dumps, loads
 from typing import Any, Final, NamedTuple
 
 from msgpack import packb
 
 from skep_shared.values import ValueEncodingError, encode_value
+from skep_workers.session.display.representations import ENDS_THE_CELL, Report, Wanted, call, representations
+from skep_workers.session.display.shell_lines import ShellLines, plain_lines
 from skep_workers.session.tracebacks import shortened
 
+ALL: Final = Wanted()
 MAX_REPR_CHARS: Final = 1024 * 1024
 MAX_DATA_BYTES: Final = 4 * 1024 * 1024
 MAX_BUNDLE_BYTES: Final = 8 * 1024 * 1024
 
-# How an interrupt, a timeout or a cancelled task reaches user code: never taken for a fault of a representation.
-_ENDS_THE_CELL: Final = (KeyboardInterrupt, CancelledError, GeneratorExit)
-_REPR_METHODS: Final = {
-    "_repr_html_": "text/html",
-    "_repr_markdown_": "text/markdown",
-    "_repr_svg_": "image/svg+xml",
-    "_repr_png_": "image/png",
-    "_repr_jpeg_": "image/jpeg",
-    "_repr_latex_": "text/latex",
-    "_repr_json_": "application/json",
-    "_repr_javascript_": "application/javascript",
-    "_repr_pdf_": "application/pdf",
-}
 _PLAIN_KINDS: Final = frozenset(
     {int, float, complex, bool, str, bytes, list, tuple, dict, set, frozenset}
 )  # no methods
@@ -46,47 +34,22 @@ class Shown(NamedTuple):
     cut: tuple[str, ...] = ()
 
 
-def mime_bundle(value: object) -> Shown:
-    """Give the representations of a value, MIME type -> str (bytes as base64), text/plain always."""
+def mime_bundle(value: object, report: Report, wanted: Wanted = ALL) -> Shown:
+    """Give the representations of a value, MIME type -> str (bytes as base64), text/plain always if it is wanted."""
     if type(value) in _PLAIN_KINDS:
         return _bounded({"text/plain": _full_repr(value)})
-    bundle: dict[str, Any] = {}
-    if not issubclass(type(value), type):  # a class has the methods too, but nothing to show
-        bundle.update(_own_bundle(value))
-        for method, mime in _REPR_METHODS.items():
-            if mime not in bundle and (shown := _call(value, method)) is not None:
-                bundle[mime] = shown
-        if "image/png" not in bundle:
-            bundle["image/png"] = _contained(lambda: figure_png(value))
-    plain = bundle.get("text/plain")
-    bundle["text/plain"] = plain if isinstance(plain, str) else _full_repr(value)
+    bundle = representations(value, wanted, report)
+    if "image/png" not in bundle and wanted.has("image/png"):
+        bundle["image/png"] = call(lambda: figure_png(value), "savefig", value, report)
+    if wanted.has("text/plain"):
+        plain = bundle.get("text/plain")
+        bundle["text/plain"] = plain if isinstance(plain, str) else _full_repr(value)
     return _bounded({mime: _as_text(shown) for mime, shown in bundle.items() if shown is not None})
 
 
 def raw_bundle(data: dict[str, Any]) -> Shown:
     """Give a bundle that user code put together, made safe to send."""
     return _bounded({str(mime): _as_text(shown) for mime, shown in data.items()})
-
-
-def _own_bundle(value: object) -> dict[str, Any]:
-    own = _call(value, "_repr_mimebundle_")
-    if isinstance(own, tuple):  # (data, metadata)
-        own = own[0] if own else None
-    return {mime: shown for mime, shown in own.items() if type(mime) is str} if isinstance(own, dict) else {}
-
-
-def _call(value: object, method: str) -> Any:
-    function = getattr(type(value), method, None)
-    return _contained(lambda: function(value)) if function is not None else None
-
-
-def _contained(represent: Callable[[], Any]) -> Any:
-    try:
-        return represent()
-    except _ENDS_THE_CELL:
-        raise
-    except BaseException:  # noqa: BLE001 - user code, even SystemExit; another representation will do
-        return None
 
 
 def _as_text(shown: object) -> Any:
@@ -140,7 +103,7 @@ def safe_repr(value: object, limit: int = MAX_REPR_CHARS) -> str:
 def _full_repr(value: object) -> str:
     try:
         text = repr(value)
-    except _ENDS_THE_CELL:
+    except ENDS_THE_CELL:
         raise
     except BaseException as exc:  # noqa: BLE001 - user code, even SystemExit
         return f"<{type(value).__qualname__} object whose __repr__ raised {type(exc).__name__}>"
@@ -163,7 +126,7 @@ def value_as_data(value: object) -> tuple[bytes | None, str]:
     Second, the limit that it is over, '' for none: a value of other types says what it is by its repr.
     """
     try:
-        data = encode_value(value)
+        data = encode_value(plain_lines(value) if ShellLines.are_made else value)
     except ValueEncodingError as exc:
         return None, str(exc) if exc.is_limit else ""
     except RecursionError:
