@@ -18,7 +18,6 @@ from skep.reader import check_event_id, followed_events, stored_events
 from skep.replies import ReplyReader
 from skep.transcript import SessionFold
 from skep_shared.activation import enqueue_cell
-from skep_shared.connection import CONNECTION_ERRORS, unavailable
 from skep_shared.errors import InvalidArgument, NotFound, WaitTimeout
 from skep_shared.events import Event, ResetEvent, SessionClosedEvent
 from skep_shared.limits import (
@@ -30,7 +29,9 @@ from skep_shared.limits import (
     check_session_id,
 )
 from skep_shared.models import CellSpec, SessionInfo, SessionOptions
+from skep_shared.redis_errors import REDIS_ERRORS
 from skep_shared.script_replies import ControlStatus
+from skep_shared.server_check import as_skep_error
 from skep_shared.states import PAGE_OF_VARIABLES
 from skep_shared.submission import append_cells, build_cell
 
@@ -309,8 +310,8 @@ class Session:
                 defer_by=seconds,
                 defer_until=defer_until,
             )
-        except CONNECTION_ERRORS as exc:
-            raise unavailable(self._link.settings, exc) from exc
+        except REDIS_ERRORS as exc:
+            raise as_skep_error(self._link.settings, exc) from exc
         return Cell(self._link, self._replies, ticket, is_deferred=True)
 
 
