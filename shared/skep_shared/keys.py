@@ -21,6 +21,7 @@
 | `P:waiting` | zset | sessions with pending cells and no live owner -> since when (ms) |
 | `P:named` | zset | those of them that the workers were told of -> when they were last (ms) |
 | `P:client:CID:replies` | stream + TTL | outcomes for one client process |
+| `P:client:CID:wake` | stream + TTL | ends the blocking read that a client's many followers share |
 | `P:upload:UID` | string + TTL | the piece of a file that is on its way into a session |
 | `P:arq`, `P:arq:wake` | zset, list | arq's queue, and the list that makes a worker poll it at once |
 """
@@ -116,6 +117,10 @@ class Keys:
     def replies(self, client_id: str) -> str:
         """Stream of outcomes for one client process."""
         return f"{self.prefix}:client:{client_id}:replies"
+
+    def wake(self, client_id: str) -> str:
+        """Stream by which one client process ends a blocking read of its own."""
+        return f"{self.prefix}:client:{client_id}:wake"
 
     def upload(self, upload_id: str) -> str:
         """Piece of a file on its way into a session."""
