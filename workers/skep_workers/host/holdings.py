@@ -79,6 +79,7 @@ class Holdings:
     def release(self, names: Iterable[bytes]) -> None:
         """Keep no longer what was expected, and comes with no snapshot."""
         self._arriving -= Counter(names)
+        self._has_orphans = True
 
     def fail(self, brought: Iterable[bytes]) -> None:
         """Forget a snapshot that could not be stored, with the chunks that it brought."""
