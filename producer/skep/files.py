@@ -19,8 +19,8 @@ from redis.exceptions import ResponseError
 
 from skep.link import ShardLink
 from skep.operations import PUT
-from skep_shared.connection import is_out_of_memory
 from skep_shared.errors import InvalidArgument, NotFound, OperationFailed, RedisFull
+from skep_shared.redis_errors import is_out_of_memory
 from skep_shared.states import PAGE_OF_FILES
 
 if TYPE_CHECKING:

@@ -27,7 +27,7 @@ else:
     from io import open as open_file
     from types import ModuleType
 
-    def _copy(name):
+    def _copy(name: str) -> ModuleType:
         copy = ModuleType(f"{__name__}.{name}")
         for each, value in vars(import_module(name)).items():
             if each not in {"__name__", "__spec__", "__loader__"}:

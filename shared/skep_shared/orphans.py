@@ -30,7 +30,7 @@ def children_of(pid: int) -> list[int]:
     """Give the children of a process, those of all its threads."""
     pids: list[int] = []
     with contextlib.suppress(OSError):
-        for task in os.listdir(f"/proc/{pid}/task"):  # noqa: PTH208 - user code may patch pathlib
+        for task in os.listdir(f"/proc/{pid}/task"):
             with contextlib.suppress(OSError):
                 pids += [int(child) for child in read_file(f"/proc/{pid}/task/{task}/children").split()]
     return pids

@@ -72,6 +72,7 @@ async def coming(session, kind):
     async for event in session.events(follow=True):
         if event.kind == kind:
             return event
+    raise AssertionError(f"the events ended without {kind}")
 
 
 async def told(session, kind):
@@ -367,7 +368,9 @@ async def test_a_signal_handler_that_raises_ends_cells_and_never_the_engine(sess
 
 
 async def test_a_signal_handler_that_raises_is_raised_where_the_cell_awaits(session):
-    outcome = await session.run(RAISING + "import asyncio\nsignal.setitimer(signal.ITIMER_REAL, 0.05)\nawait asyncio.Event().wait()")
+    outcome = await session.run(
+        RAISING + "import asyncio\nsignal.setitimer(signal.ITIMER_REAL, 0.05)\nawait asyncio.Event().wait()"
+    )
 
     assert (outcome.status, outcome.error.ename) == (skep.CellStatus.FAILED, "Alarm")
     assert "on_alarm" in outcome.error.traceback

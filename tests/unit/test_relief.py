@@ -15,7 +15,9 @@ from skep_workers.session.signal_hold import SignalHold
 
 def run(code):
     """Run this in a fresh process, which it changes for good; returns what it printed."""
-    done = subprocess.run([sys.executable, "-c", PRELUDE + code], capture_output=True, text=True, timeout=50, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", PRELUDE + code], capture_output=True, text=True, timeout=50, check=False
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout.split()
 

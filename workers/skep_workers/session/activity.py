@@ -72,7 +72,7 @@ def _working_children() -> Iterator[tuple[int, str]]:
 def connections(own: Container[int]) -> list[str]:
     """Name the sockets of user code that are bound or connected, `own` being the engine's descriptors."""
     found = []
-    for name in os.listdir("/proc/self/fd"):  # noqa: PTH208 - user code may patch pathlib
+    for name in os.listdir("/proc/self/fd"):
         fd = int(name)
         with suppress(OSError):
             if fd not in own and stat.S_ISSOCK(os.fstat(fd).st_mode):

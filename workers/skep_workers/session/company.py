@@ -27,7 +27,7 @@ def own_threads() -> int:
 
 def native_threads(pid: int) -> int:
     """Give the number of threads that the kernel has of a process."""
-    return len(os.listdir(f"/proc/{pid}/task"))  # noqa: PTH208 - user code may patch pathlib
+    return len(os.listdir(f"/proc/{pid}/task"))
 
 
 def has_threads() -> bool:
@@ -100,7 +100,7 @@ def _holds_more_than(own: set[int]) -> bool:
         held = {int(entry.name): entry for entry in found}
         for fd in held.keys() - own:
             try:
-                target = os.readlink(f"/proc/self/fd/{fd}")  # noqa: PTH115 - as above
+                target = os.readlink(f"/proc/self/fd/{fd}")
             except FileNotFoundError:  # the one that this look is made through
                 continue
             if target != f"/proc/{os.getpid()}/fd" and not _is_page(target):

@@ -16,7 +16,7 @@ _BASE: Final = IOBase.__base__  # the type in C: asking it for subclasses runs n
 
 def has_writable(own: Container[int]) -> bool:
     """Return whether the process has a descriptor, besides its `own`, that is open for writing."""
-    for name in os.listdir("/proc/self/fdinfo"):  # noqa: PTH208 - user code may patch pathlib
+    for name in os.listdir("/proc/self/fdinfo"):
         with suppress(OSError, StopIteration, ValueError):
             if int(name) not in own:
                 info = os.open(f"/proc/self/fdinfo/{name}", os.O_RDONLY | os.O_CLOEXEC)  # user code may patch open()

@@ -81,7 +81,7 @@ class Parts:
         self.loop.begin_in_fork()
         self.link.begin_in_fork()
         os.chdir(place)
-        self._directory = directory = os.getcwd()  # noqa: PTH109 - compared as text
+        self._directory = directory = os.getcwd()
         renew_process_state(directory)
         self.keeper.begin(directory)
         self._files.begin(directory)
@@ -198,7 +198,7 @@ class Parts:
         renew(self._asker, self.link)
         renew(self._control, ends.control, self.link, self.reader)
         renew(self.operations, self._handlers, self._control.answer)
-        self._directory = directory = os.getcwd()  # noqa: PTH109 - compared as text
+        self._directory = directory = os.getcwd()
         renew_process_state(directory)
         self.engine.begin_as_twin()
         self.keeper.begin_as_twin(ends.snapshots, directory)

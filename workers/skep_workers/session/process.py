@@ -121,7 +121,7 @@ class SessionMain:
             try:
                 with contextlib.suppress(KeyboardInterrupt, SystemExit):
                     self._loop.run_forever()
-            except Exception as exc:  # noqa: BLE001 - a signal's handler may raise anything where the loop stands
+            except Exception as exc:
                 if not is_raised_by_user(exc) or not self._may_go_on():
                     raise
                 self._tell_stray(exc)

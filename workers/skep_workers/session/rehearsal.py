@@ -18,7 +18,7 @@ CELLS = ("x = 1\nx", "y = [x, 'text']\nprint", "x += 1")
 
 def rehearse(scratch: str) -> None:
     """Run some cells as a session does, save their state and forget it; in a directory of its own below `scratch`."""
-    before = os.getcwd()  # noqa: PTH109 - to go back to
+    before = os.getcwd()
     with contextlib.ExitStack() as stack:
         directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="rehearsal-", dir=scratch))
         stack.callback(os.chdir, before)

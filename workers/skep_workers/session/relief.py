@@ -19,9 +19,7 @@ T = TypeVar("T")
 
 RESERVED: Final = 8
 LEAST_DEPTH: Final = 1000  # Python's own default for the recursion limit
-_LIMITS: Final = tuple(
-    getattr(resource, f"RLIMIT_{name}") for name in ("AS", "DATA", "FSIZE", "NOFILE", "NPROC")
-)
+_LIMITS: Final = tuple(getattr(resource, f"RLIMIT_{name}") for name in ("AS", "DATA", "FSIZE", "NOFILE", "NPROC"))
 
 
 class Relief:

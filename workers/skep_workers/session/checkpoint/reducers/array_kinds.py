@@ -84,7 +84,7 @@ def set_array_state(array: Any, attributes: dict[str, Any]) -> None:
 
 
 def _reduce_map(array: Any) -> Reduced:
-    path, here = os.fspath(array.filename), os.getcwd() + os.sep  # noqa: PTH109 - as above
+    path, here = os.fspath(array.filename), os.getcwd() + os.sep
     order = "F" if array.flags.fnc else "C"
     content = buffer_at(*place_of(array), array) if array.mode == _PRIVATE else None
     return make_map, (path.removeprefix(here), array.dtype, array.mode, array.offset, array.shape, (order, content))

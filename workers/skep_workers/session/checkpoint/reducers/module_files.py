@@ -63,12 +63,12 @@ def _source_file(module: ModuleType) -> str | None:
     if type(attribute_of(spec, "loader")) is not SourceFileLoader or not isinstance(name, str):
         return None
     file = attribute_of(spec, "origin")
-    return file if isinstance(file, str) and leads_to(name, module, [os.path.abspath(file)]) else None  # noqa: PTH100
+    return file if isinstance(file, str) and leads_to(name, module, [os.path.abspath(file)]) else None
 
 
 def _signature(file: str) -> tuple[int, ...] | None:
     try:
-        status = os.stat(file)  # noqa: PTH116 - user code may patch Path
+        status = os.stat(file)
     except OSError:
         return None
     return status.st_ino, status.st_size, status.st_mtime_ns
@@ -78,7 +78,7 @@ def _was_imported_from(module: ModuleType, signature: tuple[int, ...]) -> bool:
     """Return whether nothing shows that the file was edited between the import and now: the .pyc has its time."""
     cached: Any = names_of(module).get("__cached__")
     try:
-        with open_file(cached, "rb") as file:  # noqa: PTH123 - as above
+        with open_file(cached, "rb") as file:
             _, flags, seconds, size = _HEADER.unpack(file.read(_HEADER.size))
     except (OSError, TypeError, struct.error):
         return True

@@ -69,8 +69,8 @@ class Origins:
             if is_module(module) and name != MAIN:
                 self._note(module, is_own=False)
         prefixes = (sys.prefix, sys.base_prefix, sys.exec_prefix, sys.base_exec_prefix)
-        roots = [*prefixes, os.path.dirname(os.__file__), *map(str, sys.path)]  # noqa: PTH120 - text, as below
-        found = {_as_prefix(os.path.abspath(root)) for root in roots if root}  # noqa: PTH100 - compared as text
+        roots = [*prefixes, os.path.dirname(os.__file__), *map(str, sys.path)]
+        found = {_as_prefix(os.path.abspath(root)) for root in roots if root}
         self._environment = tuple(sorted(found - {"/"}))
         temporary = (os.environ.get(name) for name in ("TMPDIR", "TEMP", "TMP"))
         self._temporary = (*_TEMPORARY, *(_as_prefix(place) for place in temporary if place))
@@ -145,7 +145,7 @@ class Origins:
 
     def is_from_environment(self, file: str) -> bool:
         """Return whether a file is part of the environment."""
-        place = os.path.abspath(file)  # noqa: PTH100 - compared as text
+        place = os.path.abspath(file)
         if place.startswith(self._home):
             return self._is_installed(place)
         return place.startswith(self._environment) or self._is_installed(place)
@@ -193,25 +193,25 @@ class Origins:
 
     def _is_passing(self, place: str) -> bool:
         """Return whether a file is none that another worker can be expected to have."""
-        return place.startswith((self._home, *self._temporary)) or not os.path.exists(place)  # noqa: PTH110 - see below
+        return place.startswith((self._home, *self._temporary)) or not os.path.exists(place)
 
     def _is_installed(self, place: str) -> bool:
         """Return whether a file is below a directory that packages were installed to, as with `pip install --target`.
 
         They are many and large, and nobody edits them.
         """
-        directory = os.path.dirname(place)  # noqa: PTH120 - text is compared here, and Path may be patched
+        directory = os.path.dirname(place)
         while directory.startswith(self._home):
             known = self._installed.get(directory)
             if known is None:
                 try:
-                    known = any(entry.endswith(_INSTALLED) for entry in os.listdir(directory))  # noqa: PTH208
+                    known = any(entry.endswith(_INSTALLED) for entry in os.listdir(directory))
                 except OSError:
                     known = False
                 self._installed[directory] = known
             if known:
                 return True
-            directory = os.path.dirname(directory)  # noqa: PTH120 - as above
+            directory = os.path.dirname(directory)
         return False
 
 
@@ -244,7 +244,7 @@ def _places(spec: Any, names: Mapping[str, Any]) -> list[str]:
         found = list(directories)
     elif spec is None or origin not in {"built-in", "frozen"}:
         found = [names.get("__file__")]
-    return [os.path.abspath(place) for place in found if isinstance(place, str)]  # noqa: PTH100 - compared as text
+    return [os.path.abspath(place) for place in found if isinstance(place, str)]
 
 
 def leads_to(name: str, module: ModuleType, places: list[str]) -> bool:
@@ -256,5 +256,5 @@ def leads_to(name: str, module: ModuleType, places: list[str]) -> bool:
     if above and known is module and above in sys.modules:
         return True
     tail = "/" + name.replace(".", "/")
-    stems = [os.path.splitext(place)[0] for place in places]  # noqa: PTH122 - as above
+    stems = [os.path.splitext(place)[0] for place in places]
     return any(stem.endswith((tail, f"{tail}/__init__")) for stem in stems)

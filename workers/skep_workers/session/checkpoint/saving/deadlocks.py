@@ -36,7 +36,7 @@ class DeadlockWatch:
         """Return whether the process waits for itself for ever."""
         self.next_look_seconds = min(2 * self.next_look_seconds, MOST_LOOK_SECONDS)
         try:
-            seen = tuple(self._waits(task) for task in sorted(os.listdir(self._tasks)))  # noqa: PTH208 - user code may patch pathlib
+            seen = tuple(self._waits(task) for task in sorted(os.listdir(self._tasks)))
         except OSError:
             seen = ()
         is_same = bool(seen) and seen == self._latest

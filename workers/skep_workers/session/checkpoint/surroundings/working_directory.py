@@ -19,7 +19,7 @@ class WorkingDirectory(Part):
     def read(self) -> Reading | None:
         """Return the directory unless it is the session's own, or was removed."""
         try:
-            directory = os.getcwd()  # noqa: PTH109 - after every cell
+            directory = os.getcwd()
         except OSError:
             return None
         if directory == self.home:

@@ -165,9 +165,9 @@ def may_miss_writes() -> bool:
         pinned = status.partition(b"VmPin:")[2].split(maxsplit=1)
         if not pinned or pinned[0] != b"0":
             return True
-        for name in os.listdir("/proc/self/fd"):  # noqa: PTH208 - dozens, after every cell
+        for name in os.listdir("/proc/self/fd"):
             with contextlib.suppress(FileNotFoundError):
-                if "io_uring" in os.readlink(f"/proc/self/fd/{name}"):  # noqa: PTH115
+                if "io_uring" in os.readlink(f"/proc/self/fd/{name}"):
                     return True
         if read_file("/proc/sys/fs/aio-nr").strip() == b"0":
             return False
