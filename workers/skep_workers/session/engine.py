@@ -30,6 +30,7 @@ from skep_workers.session.loop import SessionLoop
 from skep_workers.session.magic_calls import MagicCalls
 from skep_workers.session.magics import translate
 from skep_workers.session.namespace import NamespaceManager
+from skep_workers.session.original_builtins import OriginalBuiltins
 from skep_workers.session.prepared import Ending, Prepared, failed_ending
 from skep_workers.session.rendering import mime_bundle, value_as_data
 from skep_workers.session.routing import Route, Router
@@ -66,6 +67,7 @@ class Engine:
         self._loop = loop
         self._link = link
         self._interrupter, shield, self._hold = guards
+        self._builtins = OriginalBuiltins()
         self._stray: BaseException | None = None  # what a signal's handler has raised while the running cell awaited
         self._publisher = publisher
         self._drain = drain
@@ -115,13 +117,14 @@ class Engine:
         register_source(cell.code, filename)
         token = current_writer.set(writer)  # warnings of the compiler are the cell's output
         try:
-            translated = translate(cell.code, filename)
-            compiled = self._compiler.compile(translated.source, filename)
-            route = self._router.route(compiled.analysis)
-            if cell.inputs is not None:
-                self.namespace.merge(decode_value(cell.inputs))
-            if self._keeper is not None:
-                self._keeper.before_cell(compiled)
+            with self._builtins:
+                translated = translate(cell.code, filename)
+                compiled = self._compiler.compile(translated.source, filename)
+                route = self._router.route(compiled.analysis)
+                if cell.inputs is not None:
+                    self.namespace.merge(decode_value(cell.inputs))
+                if self._keeper is not None:
+                    self._keeper.before_cell(compiled)
         except (SyntaxError, ValueError, RecursionError, MemoryError) as exc:
             exc.__traceback__ = None  # all of it is the engine's
             return Prepared(cell, writer, started, ending=failed_ending(cell, exc, CellStatus.FAILED))
@@ -293,7 +296,8 @@ class Engine:
         self._interrupter.is_in_user_code = True
         try:
             try:
-                ending = failed_ending(cell, exc, status)
+                with self._builtins:
+                    ending = failed_ending(cell, exc, status)
             finally:
                 self._interrupter.is_in_user_code = False
         except KeyboardInterrupt:
