@@ -80,9 +80,10 @@ class CheckpointPartial(BaseEvent):
 
 
 class CheckpointFailed(BaseEvent):
-    """No checkpoint could be made after this cell: `reason`. Its effects are in the live process alone until one is."""
+    """No checkpoint could be made after cell `after`, whose effects are in the live process alone until one is."""
 
     kind: Literal["checkpoint.failed"] = "checkpoint.failed"
+    after: int
     reason: str
 
 

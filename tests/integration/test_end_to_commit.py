@@ -86,7 +86,7 @@ async def test_a_step_that_fails_costs_the_checkpoint_and_nothing_else(session, 
 
     assert outcome.ok
     failed = await coming(session, "checkpoint.failed")
-    assert (outcome.checkpoint, failed.seq) == (None, 2)
+    assert (outcome.checkpoint, failed.after) == (None, 2)
     assert failed.reason
     assert outcome.warnings == (f"no checkpoint could be made: {failed.reason}",)
     later = await session.run("kept.append(2); len(large), kept")

@@ -82,13 +82,6 @@ class Reporter:
         """Say something of the session as a whole."""
         self._journal.add(self.pack(kind, **fields))
 
-    def checkpoint_failed(self, run: CellRun | None, reason: str) -> None:
-        """Say that no checkpoint could be made after a cell, or (None) as the process left."""
-        if run is None:
-            self.session_event("checkpoint.failed", reason=reason)
-        else:
-            self._cell_event(run, "checkpoint.failed", self._clock.now_ms(), reason=reason)
-
     def pack(self, kind: str, **fields: Any) -> bytes:
         """Give an event of the session, packed and not added."""
         return self._pack_at(kind, int(self._clock.now_ms()), **fields)

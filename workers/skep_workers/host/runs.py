@@ -254,11 +254,13 @@ class CellRuns:
             self._early = state  # it came on another socket than the end of the cell, which is still to come
             return
         self._saving.progress()
-        covered = [self._unsaved.pop(seq) for seq in [seq for seq in self._unsaved if seq <= state.seq]]
+        covered = [seq for seq in self._unsaved if seq <= state.seq]
+        for seq in covered:
+            del self._unsaved[seq]
         if not self._unsaved:
             self._saving.stop()
         if state.failure:
-            self._reporter.checkpoint_failed(covered[-1] if covered else None, state.failure)
+            self._reporter.session_event("checkpoint.failed", after=state.seq, reason=state.failure)
         if state.manifest and state.lost != self._lost:
             self._lost = state.lost
             self._reporter.session_event("checkpoint.partial", checkpoint=str(state.checkpoint), lost=dict(state.lost))

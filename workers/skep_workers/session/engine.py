@@ -33,6 +33,7 @@ from skep_workers.session.magics.calls import MagicCalls
 from skep_workers.session.magics.pasted import with_plain_line_ends
 from skep_workers.session.magics.syntax import translate
 from skep_workers.session.namespace import NamespaceManager
+from skep_workers.session.original_builtins import OriginalBuiltins
 from skep_workers.session.prepared import Ending, Prepared, failed_ending
 from skep_workers.session.routing import Route, Router
 from skep_workers.session.shield import Shield
@@ -68,6 +69,7 @@ class Engine:
         self._loop = loop
         self._link = link
         self._interrupter, shield, self._hold = guards
+        self._builtins = OriginalBuiltins()
         self._stray: BaseException | None = None  # what a signal's handler has raised while the running cell awaited
         self._publisher = publisher
         self._drain = drain
@@ -118,13 +120,14 @@ class Engine:
         register_source(code, filename)
         token = current_writer.set(writer)  # warnings of the compiler are the cell's output
         try:
-            translated = translate(code, filename)
-            compiled = self._compiler.compile(translated.source, filename)
-            route = self._router.route(compiled.analysis)
-            if cell.inputs is not None:
-                self.namespace.merge(decode_value(cell.inputs))
-            if self._keeper is not None:
-                self._keeper.before_cell(compiled)
+            with self._builtins:
+                translated = translate(code, filename)
+                compiled = self._compiler.compile(translated.source, filename)
+                route = self._router.route(compiled.analysis)
+                if cell.inputs is not None:
+                    self.namespace.merge(decode_value(cell.inputs))
+                if self._keeper is not None:
+                    self._keeper.before_cell(compiled)
         except (SyntaxError, ValueError, RecursionError, MemoryError) as exc:
             exc.__traceback__ = None  # all of it is the engine's
             return Prepared(cell, writer, started, ending=failed_ending(cell, exc, CellStatus.FAILED))
@@ -306,7 +309,8 @@ class Engine:
         self._interrupter.is_in_user_code = True
         try:
             try:
-                ending = failed_ending(cell, exc, status)
+                with self._builtins:
+                    ending = failed_ending(cell, exc, status)
             finally:
                 self._interrupter.is_in_user_code = False
         except KeyboardInterrupt:

@@ -9,11 +9,11 @@ import asyncio
 import contextlib
 import faulthandler
 import sys
-import traceback
 from collections import deque
 from collections.abc import Iterable
 from functools import partial
 from platform import python_version
+from traceback import format_exc, print_exception  # bound early: user code may patch traceback
 from typing import Final, NoReturn
 
 from skep_shared.errors import ProtocolError
@@ -152,6 +152,8 @@ class SessionMain:
         self._hold.take()
         try:
             self._receive_frames()
+        except Exception as failure:  # noqa: BLE001 - the process ends here; the loop would only log it, and wait
+            self._fail(failure)
         finally:
             self._hold.release_safely(self._tell_stray)
 
@@ -206,6 +208,8 @@ class SessionMain:
         self._hold.take()
         try:
             self._go_on_after(prepared, task)
+        except Exception as failure:  # noqa: BLE001 - as above
+            self._fail(failure)
         finally:
             self._hold.release_safely(self._tell_stray)
 
@@ -251,9 +255,12 @@ class SessionMain:
 
     def _fail(self, failure: BaseException) -> NoReturn:
         """End the process: the engine itself has failed. The host reports a crash, with this as its last words."""
-        traceback.print_exception(failure, file=sys.__stderr__)
-        self._link.send(Fault(f"{type(failure).__name__}: {failure}"[:MAX_FAULT_CHARS]))
-        os._exit(PROTOCOL_EXIT)
+        try:
+            with contextlib.suppress(Exception):
+                print_exception(failure, file=sys.__stderr__)
+            self._link.send(Fault(f"{type(failure).__name__}: {failure}"[:MAX_FAULT_CHARS]))
+        finally:
+            os._exit(PROTOCOL_EXIT)
 
     # --- a fork of this process becomes another session's, see twinning.py ----------------------------------------
 
@@ -283,7 +290,7 @@ class SessionMain:
         try:
             self._begin_as_twin(given)
         except BaseException:  # noqa: BLE001 - the process ends here; its last words go to its own stderr
-            os.write(2, traceback.format_exc().encode("utf-8", "backslashreplace"))
+            os.write(2, format_exc().encode("utf-8", "backslashreplace"))
             os._exit(START_FAILED_EXIT)
 
     def _begin_as_twin(self, given: Given) -> None:

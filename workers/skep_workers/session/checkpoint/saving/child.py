@@ -17,6 +17,7 @@ from skep_shared.content_chunks import Digest, joined_names
 from skep_shared.frame_codec import encode_frame
 from skep_shared.frames import Blob, Saved
 from skep_shared.originals import gc, open_file, os, resource, signal
+from skep_workers.session import original_builtins
 from skep_workers.session.checkpoint.lost_names import describe
 from skep_workers.session.checkpoint.manifest import Manifest
 from skep_workers.session.checkpoint.reducers.torch_tensors import compute_in_one_thread
@@ -89,6 +90,7 @@ class SnapshotChild:
     def _work(self) -> None:
         status, task = 1, self._task
         try:
+            original_builtins.restore()
             unblock_all()
             raise_limits()
             deepen()
