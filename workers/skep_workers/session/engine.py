@@ -233,19 +233,18 @@ class Engine:
             if compiled.shows_value:
                 shown, diversion = mime_bundle(value), self._link.diversion
                 if diversion is None or not diversion.takes_bundle(prepared.writer, shown.bundle):
-                    data, limit = value_as_data(value)
-                    if limit or shown.cut:
-                        self._tell_of_limits(cell, limit, shown.cut)
+                    data, remark = value_as_data(value)
+                    if remark or shown.cut:
+                        self._tell_of_limits(cell, remark, shown.cut)
                     frame = Result(cell.seq, cell.attempt, shown.bundle, data)
             self.namespace.push_result(value)
         for change in compiled.rewrites:
             self._link.put(Notice(cell.seq, cell.attempt, "rewritten", change))
         return frame
 
-    def _tell_of_limits(self, cell: Execute, limit: str, cut: tuple[str, ...]) -> None:
-        if limit:
-            message = f"the result's value does not travel as data, outcome.value is its repr: {limit}"
-            self._link.put(Notice(cell.seq, cell.attempt, "value.is_repr", message))
+    def _tell_of_limits(self, cell: Execute, remark: str, cut: tuple[str, ...]) -> None:
+        if remark:
+            self._link.put(Notice(cell.seq, cell.attempt, "value.changed", remark))
         for each in cut:
             self._link.put(Notice(cell.seq, cell.attempt, "result.cut", f"the result is not whole: {each}"))
 
@@ -302,7 +301,9 @@ class Engine:
         done = Done(cell.seq, cell.attempt, ending.status, run_us, mode, detected)
         saved = self._keeper.after_cell(cell.seq, _uses(prepared, ending)) if self._keeper is not None else []
         lost = self._keeper.files_not_saved() if self._keeper is not None else ""
-        said = () if ending.frame is None else (ending.frame,)
+        said: tuple[Frame, ...] = () if ending.frame is None else (ending.frame,)
+        if ending.cut:
+            said = (*said, Notice(cell.seq, cell.attempt, "error.cut", f"the error is not whole: {ending.cut}"))
         if lost:
             said = (*said, Notice(cell.seq, cell.attempt, "files.not_saved", lost))
         self._link.send(*said, done, *saved)
