@@ -6,6 +6,7 @@ Removing is a cell: it has its place among the others.
 """
 
 import asyncio
+import contextlib
 import io
 import os
 import uuid
@@ -15,7 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
-from redis.exceptions import ResponseError
+from redis.exceptions import RedisError, ResponseError
 
 from skep.link import ShardLink
 from skep.operations import PUT
@@ -72,8 +73,13 @@ class SessionFiles:
         with await asyncio.to_thread(_opened, data) as source:
             size = await asyncio.to_thread(source.seek, 0, os.SEEK_END)
             for _ in range(PUT_TRIES):
-                if await self._put(name, source, size):
-                    return
+                try:
+                    if await self._put(name, source, size):
+                        return
+                except ResponseError as exc:
+                    if is_out_of_memory(exc):
+                        raise RedisFull(str(exc)) from exc
+                    raise
         raise OperationFailed(f"putting {path!r}: the session went to another worker or process {PUT_TRIES} times")
 
     async def _put(self, path: str, source: BinaryIO, size: int) -> bool:
@@ -105,15 +111,11 @@ class SessionFiles:
                 if offset == size:
                     return True
         finally:
-            await self._link.persist(lambda: self._link.redis.delete(key))
+            with contextlib.suppress(RedisError, OSError):  # tried once: it has a TTL
+                await self._link.redis.delete(key)
 
     async def _store(self, key: str, data: bytes) -> None:
-        try:
-            await self._link.persist(lambda: self._link.redis.set(key, data, ex=PIECE_SECONDS))
-        except ResponseError as exc:
-            if is_out_of_memory(exc):
-                raise RedisFull(str(exc)) from exc
-            raise
+        await self._link.persist(lambda: self._link.redis.set(key, data, ex=PIECE_SECONDS))
 
     async def get(self, path: str) -> bytes:
         """Read a file. Raises InvalidArgument, NotFound, OperationFailed, RedisUnavailable."""

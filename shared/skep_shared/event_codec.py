@@ -17,7 +17,7 @@ from pydantic import BaseModel, TypeAdapter
 
 from skep_shared.events import BaseEvent, Event
 from skep_shared.foreign_errors import describe_error
-from skep_shared.json_form import without_surrogates
+from skep_shared.json_form import whole_text
 
 EVENT_FIELD: Final = b"e"
 OF_STREAM: Final = ("id", "session_id")  # known from where the event is, whatever its bytes say
@@ -111,21 +111,10 @@ def _event(session_id: str, event_id: str, plain: Any) -> Event:
 
 def _validated(session_id: str, event_id: str, packed: bytes) -> Event:
     try:
-        fields = _whole_text(msgpack.unpackb(packed, unicode_errors="surrogatepass", strict_map_key=False))
+        # Versions before let lone surrogates into the stream: readers could not encode such text.
+        fields = whole_text(msgpack.unpackb(packed, unicode_errors="surrogatepass", strict_map_key=False))
         fields["id"], fields["session_id"] = event_id, session_id
         fields["at"] = _time_of(fields["at"])
     except (KeyError, TypeError, OverflowError, OSError) as exc:  # no map, a list for a key, no time
         raise ValueError(f"event {event_id} of session {session_id!r} is no event ({describe_error(exc)})") from exc
     return _adapter.validate_python(fields)
-
-
-def _whole_text(value: Any) -> Any:
-    """Escape lone surrogates, which versions before let into the stream: readers could not encode such text."""
-    kind = type(value)
-    if kind is str:
-        return without_surrogates(value)
-    if kind is dict:
-        return {_whole_text(key): _whole_text(item) for key, item in value.items()}
-    if kind is list:
-        return [_whole_text(item) for item in value]
-    return value

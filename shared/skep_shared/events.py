@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, computed_field
 
-from skep_shared.json_form import json_form
+from skep_shared.json_form import json_form, whole_text
 from skep_shared.states import CellStatus
 from skep_shared.values import decode_value
 
@@ -193,7 +193,8 @@ class InputAnswered(BaseEvent):
 class ResultEvent(BaseEvent):
     """The last expression's value: MIME type -> representation, and the encoded value where it travels as data.
 
-    `value` is the value itself where it travelled as data, else its repr, which `value_is_repr` tells.
+    `value` is the value itself where it travelled as data, lone surrogates in its text escaped; else its repr, which
+    `value_is_repr` tells.
     """
 
     kind: Literal["result"] = "result"
@@ -216,7 +217,9 @@ class ResultEvent(BaseEvent):
         """Return `value` and `value_is_repr`."""
         if self.data is not None:
             try:
-                return decode_value(self.data), False
+                value = decode_value(self.data)
+                # All surrogates begin with this byte in UTF-8, and next to nothing else does.
+                return (whole_text(value) if b"\xed" in self.data else value), False
             except ValueError:  # no worker of ours wrote it
                 pass
         return self.bundle.get("text/plain"), True

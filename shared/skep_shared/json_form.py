@@ -40,3 +40,27 @@ def without_surrogates(text: str) -> str:
     if text.isascii():
         return text
     return text.encode("utf-8", "backslashreplace").decode()
+
+
+def has_surrogates(value: Any) -> bool:
+    """Return whether a value of plain types has a lone surrogate in its text."""
+    kind = type(value)
+    if kind is str:
+        return not value.isascii() and without_surrogates(value) != value
+    if kind is list or kind is tuple:
+        return any(map(has_surrogates, value))
+    return kind is dict and any(has_surrogates(part) for pair in value.items() for part in pair)
+
+
+def whole_text(value: Any) -> Any:
+    """Return a value of plain types with the lone surrogates in its text escaped."""
+    kind = type(value)
+    if kind is str:
+        return without_surrogates(value)
+    if kind is list:
+        return [whole_text(item) for item in value]
+    if kind is tuple:
+        return tuple(whole_text(item) for item in value)
+    if kind is dict:
+        return {whole_text(key): whole_text(item) for key, item in value.items()}
+    return value

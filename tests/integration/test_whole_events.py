@@ -160,3 +160,20 @@ async def test_an_event_id_of_another_form_is_refused(session):
     cell = await session.submit("1")
     with pytest.raises(skep.InvalidArgument, match="after"):
         await anext(cell.events(after="now"))
+
+
+async def test_lone_surrogates_in_a_value_are_escaped_and_that_is_told(session):
+    outcome = await session.run("['\\udcff.txt', {'a\\ud800': ('한', b'\\xed')}]")
+
+    assert outcome.value == ["\\udcff.txt", {"a\\ud800": ("한", b"\xed")}]
+    assert not outcome.value_is_repr
+    assert outcome.warnings == ("lone surrogates in the result's value are escaped: no text in UTF-8 has them",)
+    assert (await session.run("'한'")).warnings == ()
+
+
+async def test_an_error_that_is_cut_says_so(session):
+    outcome = await session.run("raise ValueError('x' * 300_000)")
+
+    (warning,) = outcome.warnings
+    assert "its text of 300000 characters is shortened to 8192, its traceback of" in warning
+    assert (await session.run("1 / 0")).warnings == ()

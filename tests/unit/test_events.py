@@ -133,7 +133,7 @@ def result(value):
 def test_a_result_has_its_value_and_dumps_it_to_json(value, in_json):
     event = result(value)
 
-    assert repr(event.value) == repr(value)
+    assert repr(event.value) == repr(value if value != "\udcff" else "\\udcff")
     assert not event.value_is_repr
     for dumped in (json.loads(event.model_dump_json()), event.model_dump(mode="json")):
         assert (dumped["value"], dumped["value_is_repr"]) == (in_json, False)

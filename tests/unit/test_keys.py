@@ -27,6 +27,7 @@ EXPECTED = {
     "names": "p:session:x:names",
     "pins": "p:session:x:pins",
     "purged": "p:purged",
+    "upload": "p:upload:x",
     "arq_queue": "p:arq",
     "arq_wake": "p:arq:wake",
 }

@@ -129,7 +129,9 @@ class Uploads:
             try:
                 answer = await self._take_piece(request)
             except (OperationFailed, StoreUnavailable) as exc:
-                self._operations.refuse(request, str(exc))
+                self._operations.refuse(request, _reason(exc))
+            except (KeyError, TypeError, ValueError) as exc:  # of another version, or no client of ours wrote it
+                self._operations.refuse(request, f"no piece of a file that this version can read: {exc!r}"[:500])
             except ProcessGone:
                 self._operations.answer(request, AGAIN)
             else:
@@ -243,3 +245,8 @@ class Uploads:
         if process is not self._process:
             raise ProcessGone
         return await self._operations.call(process.control, kind, question, STEP_SECONDS)
+
+
+def _reason(exc: OperationFailed | StoreUnavailable) -> str:
+    """Return what an error says, without the words that the client will put before it."""
+    return exc.reason if isinstance(exc, OperationFailed) else str(exc)

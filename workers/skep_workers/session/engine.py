@@ -268,19 +268,18 @@ class Engine:
             if not shows_itself(value, self._publisher.report):
                 shown, diversion = mime_bundle(value, self._publisher.report), self._link.diversion
                 if diversion is None or not diversion.takes_bundle(prepared.writer, shown.bundle):
-                    data, limit = value_as_data(value)
-                    if limit or shown.cut:
-                        self._tell_of_limits(cell, limit, shown.cut)
+                    data, remark = value_as_data(value)
+                    if remark or shown.cut:
+                        self._tell_of_limits(cell, remark, shown.cut)
                     frame = Result(cell.seq, cell.attempt, shown.bundle, data)
             self.namespace.push_result(value)
         for change in compiled.rewrites:
             self._link.put(Notice(cell.seq, cell.attempt, "rewritten", change))
         return frame
 
-    def _tell_of_limits(self, cell: Execute, limit: str, cut: tuple[str, ...]) -> None:
-        if limit:
-            message = f"the result's value does not travel as data, outcome.value is its repr: {limit}"
-            self._link.put(Notice(cell.seq, cell.attempt, "value.is_repr", message))
+    def _tell_of_limits(self, cell: Execute, remark: str, cut: tuple[str, ...]) -> None:
+        if remark:
+            self._link.put(Notice(cell.seq, cell.attempt, "value.changed", remark))
         for each in cut:
             self._link.put(Notice(cell.seq, cell.attempt, "result.cut", f"the result is not whole: {each}"))
 
@@ -336,7 +335,10 @@ class Engine:
         mode = prepared.route.mode
         detected, self._router.counters = dict(self._router.counters), Counter()
         done = Done(cell.seq, cell.attempt, ending.status, run_us, mode, detected)
-        self._link.begin_end(*(() if ending.frame is None else (ending.frame,)), done)
+        said: tuple[Frame, ...] = () if ending.frame is None else (ending.frame,)
+        if ending.cut:
+            said = (*said, Notice(cell.seq, cell.attempt, "error.cut", f"the error is not whole: {ending.cut}"))
+        self._link.begin_end(*said, done)
         changes_more = self.namespace.note_own_results() or self._magics.is_reloading
         uses = None if changes_more else _uses(prepared, ending)
         saved = self._keeper.after_cell(cell.seq, uses) if self._keeper is not None else []

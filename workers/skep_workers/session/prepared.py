@@ -33,12 +33,14 @@ class Prepared(NamedTuple):
 
 
 class Ending(NamedTuple):
-    """How a cell ended: its status, and the frame that says more, if there is one."""
+    """How a cell ended: its status, the frame that says more, if there is one, and what of that is cut."""
 
     status: CellStatus
     frame: Frame | None = None
+    cut: str = ""
 
 
 def failed_ending(cell: Execute, exc: BaseException, status: CellStatus) -> Ending:
     """Give the end of a cell with its exception."""
-    return Ending(status, Failure(cell.seq, cell.attempt, *describe_exception(exc)))
+    name, text, trace, cut = describe_exception(exc)
+    return Ending(status, Failure(cell.seq, cell.attempt, name, text, trace), cut)

@@ -5,7 +5,7 @@ import selectors
 from pathlib import Path
 from traceback import StackSummary, TracebackException  # bound early: user code may patch traceback
 from types import TracebackType
-from typing import Final
+from typing import Final, NamedTuple
 
 _ENGINE_DIRECTORY: Final = str(Path(__file__).parent) + "/"
 _LOOPS_CODE: Final = (_ENGINE_DIRECTORY, str(Path(asyncio.__file__).parent) + "/", str(Path(selectors.__file__)))
@@ -13,8 +13,17 @@ MAX_TEXT_CHARS: Final = 256 * 1024
 MAX_VALUE_CHARS: Final = 8 * 1024
 
 
-def describe_exception(exc: BaseException) -> tuple[str, str, str]:
-    """Give the exception's name, its text and its traceback; user code in `__str__` can't break it.
+class Described(NamedTuple):
+    """An exception's name, its text and its traceback; what of them is shortened, and to which limit, or ''."""
+
+    name: str
+    text: str
+    traceback: str
+    cut: str
+
+
+def describe_exception(exc: BaseException) -> Described:
+    """Give the exception as text; user code in `__str__` can't break it.
 
     Raises KeyboardInterrupt, which ends that code too.
     """
@@ -36,7 +45,11 @@ def describe_exception(exc: BaseException) -> tuple[str, str, str]:
         raise
     except BaseException as inner:  # noqa: BLE001 - user code runs in __str__, __repr__ and __notes__
         shown = f"{name}: {text}\n(the traceback can't be shown: {type(inner).__name__})\n"
-    return name, shortened(text, MAX_VALUE_CHARS), shortened(shown, MAX_TEXT_CHARS)
+    sizes = {"text": (len(text), MAX_VALUE_CHARS), "traceback": (len(shown), MAX_TEXT_CHARS)}
+    cut = [
+        f"its {part} of {size} characters is shortened to {most}" for part, (size, most) in sizes.items() if size > most
+    ]
+    return Described(name, shortened(text, MAX_VALUE_CHARS), shortened(shown, MAX_TEXT_CHARS), ", ".join(cut))
 
 
 def is_raised_by_user(exc: BaseException) -> bool:

@@ -85,6 +85,8 @@ class WorkspaceCalls:
         """Make sure that a part can get its name; gives its mode, and its directories with theirs."""
         path, part = question["path"], self._part(question["upload"])
         place = self._place(path)
+        if os.path.normpath(path) != path or path.startswith(PART_PREFIX):
+            raise ValueError(f"{path!r} is no path that a checkpoint can have")
         self._check_room(path, question["bytes"])
         if os.path.isdir(place) and not os.path.islink(place):
             raise IsADirectoryError(f"{path!r} is a directory")
@@ -146,6 +148,8 @@ class WorkspaceCalls:
                         os.unlink(part)
 
     def _part(self, upload: str) -> str:
+        if not upload.isalnum():
+            raise ValueError(f"no id of an upload: {upload!r}")
         return os.path.join(self._directory, PART_PREFIX + upload)
 
     def _list(self, question: dict[str, Any]) -> list[dict[str, Any]]:

@@ -124,7 +124,7 @@ class Keeper:
         """Tell, after `after_cell`, which files are not saved with the session, unless that has been told; or ''."""
         if not self.is_on:
             return ""
-        lost = self._workspace.new_losses(looks=self._is_wanted)
+        lost = self._workspace.new_losses(looks=self._is_wanted and not self._interval_seconds)
         if not lost:
             return ""
         shown, more = "; ".join(lost[:MOST_FILES_TOLD]), len(lost) - MOST_FILES_TOLD

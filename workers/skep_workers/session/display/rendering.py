@@ -12,12 +12,14 @@ from typing import Any, Final, NamedTuple
 
 from msgpack import packb
 
-from skep_shared.values import ValueEncodingError, encode_value
+from skep_shared.json_form import has_surrogates
+from skep_shared.values import ValueEncodingError, decode_value, encode_value
 from skep_workers.session.display.representations import ENDS_THE_CELL, Report, Wanted, call, representations
 from skep_workers.session.display.shell_lines import ShellLines, plain_lines
 from skep_workers.session.tracebacks import shortened
 
 ALL: Final = Wanted()
+AS_REPR: Final = "the result's value does not travel as data, outcome.value is its repr"
 MAX_REPR_CHARS: Final = 1024 * 1024
 MAX_DATA_BYTES: Final = 4 * 1024 * 1024
 MAX_BUNDLE_BYTES: Final = 8 * 1024 * 1024
@@ -123,14 +125,17 @@ def figure_png(value: object) -> str | None:
 def value_as_data(value: object) -> tuple[bytes | None, str]:
     """Give the value encoded, or None if it, or something in it, isn't plain data or is over a limit.
 
-    Second, the limit that it is over, '' for none: a value of other types says what it is by its repr.
+    Second, what readers would not see: the limit that it is over, or that its text is escaped; mostly ''. A value of
+    other types says what it is by its repr.
     """
     try:
         data = encode_value(plain_lines(value) if ShellLines.are_made else value)
     except ValueEncodingError as exc:
-        return None, str(exc) if exc.is_limit else ""
+        return None, f"{AS_REPR}: {exc}" if exc.is_limit else ""
     except RecursionError:
-        return None, "nested too deeply"
+        return None, f"{AS_REPR}: nested too deeply"
     if len(data) > MAX_DATA_BYTES:
-        return None, f"it has {len(data)} bytes, over the limit of {MAX_DATA_BYTES}"
+        return None, f"{AS_REPR}: it has {len(data)} bytes, over the limit of {MAX_DATA_BYTES}"
+    if b"\xed" in data and has_surrogates(decode_value(data)):  # in UTF-8 all of them begin with this byte
+        return data, "lone surrogates in the result's value are escaped: no text in UTF-8 has them"
     return data, ""

@@ -20,6 +20,7 @@ from skep_shared.originals import open_file, os
 
 DEFAULT_QUOTA_BYTES: Final = 64 * 1024 * 1024
 MAX_ENTRIES: Final = 10_000
+MOST_LOOKED_AT: Final = 1000
 RACY_NS: Final = 20_000_000  # file times come from the timer tick, at most 10 ms apart
 _NEW_FILE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 PART_PREFIX: Final = ".skep-part-"  # of what is on its way into the session's directory
@@ -83,7 +84,7 @@ class Workspace:
 
         looks: the directory has not been read since the last cell.
         """
-        if looks:
+        if looks and len(self._seen) <= MOST_LOOKED_AT:  # of more a later cell tells: this one waits for it
             self._look_for_losses()
         if not self.lost and not self._told:
             return []
