@@ -1,5 +1,6 @@
 """SIGTERM: what runs may end, what waits goes to another worker, and the process leaves with status 0."""
 
+import os
 import signal
 
 import pytest
@@ -186,6 +187,28 @@ async def test_a_cell_that_its_user_has_interrupted_ends_as_interrupted_though_i
 
     assert (await cell.outcome()).ok  # it has caught the exception
     assert await worker.exit_status() == 0
+
+
+async def test_a_cell_whose_process_starts_when_the_drain_begins_goes_elsewhere_unbegun(
+    shard, run_logged, start_worker
+):
+    settings = shard.settings
+    worker = await run_logged("-m", "skep_workers", "--redis", settings.redis_url, "--prefix", settings.prefix)
+    await worker.says("worker.ready")
+    zygote = (await shard.session("other").run("import os; os.getppid()")).value
+    os.kill(zygote, signal.SIGSTOP)  # no process can be forked now
+    cell = await shard.session("s").submit("'ran'", max_attempts=1)
+    await worker.says("session.claimed", session_id="s")
+    worker.send_signal(signal.SIGTERM)
+    await worker.says("worker.draining")
+    os.kill(zygote, signal.SIGCONT)
+    assert await worker.exit_status() == 0
+    await start_worker()
+
+    outcome = await cell.outcome()
+    assert (outcome.value, outcome.attempt) == ("ran", 1)
+    started = [event.epoch async for event in cell.events() if event.kind == "cell.started"]
+    assert started == [2]
 
 
 async def test_a_cell_that_crashes_during_a_drain_is_crashed(draining, gate):

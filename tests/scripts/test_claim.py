@@ -1,5 +1,7 @@
 """claim.lua: one live owner a session, and a new epoch with every change of owner."""
 
+import asyncio
+
 import pytest
 
 from skep_shared.errors import Fenced
@@ -250,3 +252,23 @@ async def test_an_owner_that_died_with_a_cell_is_one(shard, idle):
     await shard.submit("c")
 
     assert (await shard.claim("w2")).losses == 1
+
+
+async def test_what_an_owner_begins_is_noted_without_a_write_to_the_disk(own_shard):
+    redis = own_shard.redis
+    await own_shard.submit("a")
+    claim = await own_shard.claim("w1")
+    await own_shard.scripts.begin(claim, 1)  # the server has the script now
+    await redis.config_set("appendonly", "yes")
+    while (await redis.info("persistence"))["aof_rewrite_in_progress"]:  # noqa: ASYNC110 - it sends no signal
+        await asyncio.sleep(0.02)
+
+    async def written():
+        return (await redis.info("persistence"))["aof_current_size"]
+
+    before = await written()
+    await own_shard.scripts.begin(claim, 2)
+    assert (await own_shard.session())["begun"] == "2"
+    assert await written() == before
+    await own_shard.scripts.emit(claim, 1, [b"e"])
+    assert await written() > before
