@@ -13,7 +13,14 @@ from typing import Any, Final
 from msgpack import packb
 
 from skep_shared.values import ValueEncodingError, encode_value
-from skep_workers.session.display.representations import ENDS_THE_CELL, Report, Wanted, call, representations
+from skep_workers.session.display.representations import (
+    ENDS_THE_CELL,
+    PLAIN_KINDS,
+    Report,
+    Wanted,
+    call,
+    representations,
+)
 from skep_workers.session.display.shell_lines import ShellLines, plain_lines
 from skep_workers.session.tracebacks import shortened
 
@@ -22,15 +29,11 @@ MAX_REPR_CHARS: Final = 1024 * 1024
 MAX_DATA_BYTES: Final = 4 * 1024 * 1024
 MAX_BUNDLE_BYTES: Final = 8 * 1024 * 1024
 
-_PLAIN_KINDS: Final = frozenset(
-    {int, float, complex, bool, str, bytes, list, tuple, dict, set, frozenset}
-)  # no methods
-
 
 def mime_bundle(value: object, report: Report, wanted: Wanted = ALL) -> dict[str, Any]:
     """Give the representations of a value, MIME type -> str (bytes as base64), text/plain always if it is wanted."""
-    if type(value) in _PLAIN_KINDS:
-        return _bounded({"text/plain": safe_repr(value)})
+    if type(value) in PLAIN_KINDS:
+        return _bounded({"text/plain": safe_repr(value)}) if wanted.has("text/plain") else {}
     bundle = representations(value, wanted, report)
     if "image/png" not in bundle and wanted.has("image/png"):
         bundle["image/png"] = call(lambda: figure_png(value), "savefig", value, report)
