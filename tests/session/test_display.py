@@ -211,7 +211,7 @@ async def test_an_unknown_option_is_refused_and_metadata_is_told(session):
 async def test_only_the_types_that_are_wanted_are_shown(session):
     await session.run(RICH)
     cell = await session.run(
-        "display(Rich(), include=['text/html'])\ndisplay(Rich(), exclude=['image/png', 'image/svg+xml'])"
+        "display(5, Rich(), include=['x/y'])\ndisplay(5, Rich(), include=['text/html'])\ndisplay(Rich(), exclude=['image/png', 'image/svg+xml'])"
     )
 
     assert [set(display.bundle) for display in cell.displays] == [

@@ -75,8 +75,8 @@ class DisplayPublisher:
         for value in values:
             if raw and isinstance(value, dict):
                 self._put(raw_bundle(value), place, updates=update)
-            elif not shows_itself(value, self.report):
-                self._put(mime_bundle(value, self.report, wanted), place, updates=update)
+            elif not shows_itself(value, self.report) and (shown := mime_bundle(value, self.report, wanted)).bundle:
+                self._put(shown, place, updates=update)
         return DisplayHandle(place) if place is not None else None
 
     def update_display(self, value: object, *, display_id: str, **options: Any) -> None:

@@ -14,7 +14,14 @@ from msgpack import packb
 
 from skep_shared.json_form import has_surrogates
 from skep_shared.values import ValueEncodingError, decode_value, encode_value
-from skep_workers.session.display.representations import ENDS_THE_CELL, Report, Wanted, call, representations
+from skep_workers.session.display.representations import (
+    ENDS_THE_CELL,
+    PLAIN_KINDS,
+    Report,
+    Wanted,
+    call,
+    representations,
+)
 from skep_workers.session.display.shell_lines import ShellLines, plain_lines
 from skep_workers.session.tracebacks import shortened
 
@@ -23,10 +30,6 @@ AS_REPR: Final = "the result's value does not travel as data, outcome.value is i
 MAX_REPR_CHARS: Final = 1024 * 1024
 MAX_DATA_BYTES: Final = 4 * 1024 * 1024
 MAX_BUNDLE_BYTES: Final = 8 * 1024 * 1024
-
-_PLAIN_KINDS: Final = frozenset(
-    {int, float, complex, bool, str, bytes, list, tuple, dict, set, frozenset}
-)  # no methods
 
 
 class Shown(NamedTuple):
@@ -38,8 +41,8 @@ class Shown(NamedTuple):
 
 def mime_bundle(value: object, report: Report, wanted: Wanted = ALL) -> Shown:
     """Give the representations of a value, MIME type -> str (bytes as base64), text/plain always if it is wanted."""
-    if type(value) in _PLAIN_KINDS:
-        return _bounded({"text/plain": _full_repr(value)})
+    if type(value) in PLAIN_KINDS:
+        return _bounded({"text/plain": _full_repr(value)}) if wanted.has("text/plain") else Shown({})
     bundle = representations(value, wanted, report)
     if "image/png" not in bundle and wanted.has("image/png"):
         bundle["image/png"] = call(lambda: figure_png(value), "savefig", value, report)

@@ -10,6 +10,9 @@ from typing import Any, Final, NamedTuple
 
 # How an interrupt, a timeout or a cancelled task reaches user code: never taken for a fault of a representation.
 ENDS_THE_CELL: Final = (KeyboardInterrupt, CancelledError, GeneratorExit)
+PLAIN_KINDS: Final = frozenset(
+    {int, float, complex, bool, str, bytes, list, tuple, dict, set, frozenset}
+)  # they have none of these methods
 METHODS: Final = {
     "_repr_html_": "text/html",
     "_repr_markdown_": "text/markdown",
@@ -56,6 +59,8 @@ def representations(value: object, wanted: Wanted, report: Report) -> dict[str, 
 
 def shows_itself(value: object, report: Report) -> bool:
     """Have a value show itself that has its own way (`_ipython_display_`); False if it has none."""
+    if type(value) in PLAIN_KINDS:
+        return False
     name = "_ipython_display_"
     method = None if issubclass(type(value), type) else method_of(value, name)
     if method is None:

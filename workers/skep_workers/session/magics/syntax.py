@@ -59,17 +59,21 @@ _EXPORTED: Final = re.compile(
 _MAX_STATEMENT_LINES: Final = 100  # that are looked at for where a statement begins that ends in a `?`
 
 
+def is_plain(source: str) -> bool:
+    """Return whether there is nothing to translate; costs a cell next to nothing. Other source is parsed for it."""
+    return not any(mark in source for mark in "%!?") and not may_be_pasted(source) and _EXPORTED_MARK not in source
+
+
 def translate(source: str, filename: str = "<cell>") -> Translated:
     """Return Python source for a cell; lines that are wrong otherwise come back as they are.
 
     Raises UnknownMagic, and BadMagic for a known one that can't be read.
     """
     source = with_plain_line_ends(source)
+    if is_plain(source):
+        return Translated(source)
     if _EXPORTED_MARK in source:
         source = _EXPORTED.sub(rf"\1{HELPER}.\2(", source)
-    is_marked = any(mark in source for mark in "%!?")
-    if not is_marked and not may_be_pasted(source):
-        return Translated(source)
     if may_be_pasted(source):
         source = _cleaned(source)
     lines = source.split("\n")
