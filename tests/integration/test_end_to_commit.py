@@ -254,6 +254,18 @@ async def test_what_a_test_tool_has_patched_and_not_given_back_stops_no_later_ce
     assert back.checkpoint is not None
 
 
+async def test_an_import_that_fails_for_cells_does_not_fail_for_the_engine(session):
+    patch = "import unittest.mock as um\npatch = um.patch('builtins.__import__', side_effect=RuntimeError('no'))"
+    assert (await session.run(f"{patch}\nstarted = patch.start()\n{LARGE}\n1")).value == 1
+    later = await session.submit_many(["kept.append(2); 2", "1 / 0", "import json", "[3]"])
+    plain, failing, importing, last = [await cell.outcome() for cell in later]
+    assert (plain.value, failing.error.ename, importing.error.evalue, last.value) == (2, "ZeroDivisionError", "no", [3])
+    assert "1 / 0" in failing.error.traceback
+    back = await session.run("patch.stop(); del patch, started, um; len(large), kept")
+    assert back.value == (100_000, [1, 2])
+    assert back.checkpoint is not None
+
+
 FAKED_EVERYWHERE = """
 import builtins, io, os, posixpath, sys, time, types
 def missing(*args, **options): raise FileNotFoundError("no such file in the fake file system")

@@ -7,6 +7,7 @@ user code does to it.
 
 import asyncio
 import contextlib
+import errno
 import faulthandler
 import sys
 from collections import deque
@@ -24,7 +25,7 @@ from skep_shared.originals import os, signal, socket
 from skep_shared.orphans import adopt_orphans
 from skep_shared.states import CellStatus
 from skep_workers.session.clock import monotonic
-from skep_workers.session.control import PROTOCOL_EXIT, START_FAILED_EXIT
+from skep_workers.session.control import CLOSED_EXIT, PROTOCOL_EXIT, START_FAILED_EXIT
 from skep_workers.session.descriptors import Descriptors, replace
 from skep_workers.session.parts import Parts
 from skep_workers.session.prepared import Ending, Prepared
@@ -255,12 +256,16 @@ class SessionMain:
 
     def _fail(self, failure: BaseException) -> NoReturn:
         """End the process: the engine itself has failed. The host reports a crash, with this as its last words."""
+        status = PROTOCOL_EXIT
         try:
             with contextlib.suppress(Exception):
                 print_exception(failure, file=sys.__stderr__)
             self._link.send(Fault(f"{type(failure).__name__}: {failure}"[:MAX_FAULT_CHARS]))
+        except OSError as exc:
+            if exc.errno in {errno.EBADF, errno.ENOTSOCK}:
+                status = CLOSED_EXIT  # user code has closed our descriptors
         finally:
-            os._exit(PROTOCOL_EXIT)
+            os._exit(status)
 
     # --- a fork of this process becomes another session's, see twinning.py ----------------------------------------
 
