@@ -257,3 +257,25 @@ async def test_a_name_that_is_too_long_or_no_text_is_refused(session):
     for path in ("x" * 256, "a/\ud800"):
         with pytest.raises(skep.InvalidArgument, match="path"):
             await session.files.put(path, b"")
+
+
+@pytest.mark.parametrize(
+    ("question", "reason"),
+    [
+        ({}, "no piece of a file"),
+        (7, "no piece of a file"),
+        ({"upload": "a", "path": "f", "offset": 2, "bytes": 1, "size": 1}, "no piece of a file"),
+        ({"upload": "../a", "path": "f", "offset": 0, "bytes": 1, "size": 1}, "no piece of a file"),
+        ({"upload": "a", "path": "a/../f", "offset": 0, "bytes": 1, "size": 1}, "no path that a checkpoint can have"),
+        ({"upload": "b", "path": "f", "offset": 0, "bytes": 1, "size": 1}, "is not there any more"),
+    ],
+    ids=["empty", "number", "beyond", "upload", "path", "gone"],
+)
+async def test_a_piece_that_no_client_of_ours_sends_is_refused_and_the_session_lives_on(session, question, reason):
+    await session.run("x = 1")
+    await session._link.redis.set(session._link.keys.upload("a"), b"1")
+    with pytest.raises(skep.OperationFailed, match=reason):
+        await session._operate("files.put", question)
+
+    assert (await session.run("x")).value == 1
+    assert await session.files.list() == []

@@ -42,6 +42,7 @@ async def test_a_session_lives_its_whole_life_on_an_empty_script_cache(flushing)
     shard, scripts = flushing, flushing.scripts
     record = Shard("id", "/somewhere", 1)
     assert await scripts.join_shard("w1", record, is_directory_chosen=False) == record
+    assert await scripts.open("other", b"")
     assert (await shard.submit("a", "b")).cells == (Placed(1), Placed(2))
     assert (await scripts.watch("s", "b", client_id="c1")).cell == Placed(2)
     await shard.claim("w1")

@@ -38,6 +38,29 @@ MOST_OPEN: Final = 16  # files; those that nobody goes on with are the oldest on
 STEP_SECONDS: Final = 15.0
 
 
+@dataclass(frozen=True, slots=True)
+class _Piece:
+    """What a client says of a piece: of `size` bytes, at `offset` in a file that is to have `total` bytes."""
+
+    upload: str
+    path: str
+    offset: int
+    total: int
+    size: int
+
+    @classmethod
+    def of(cls, payload: bytes) -> "_Piece":
+        """Read it. Raises OperationFailed for what is of another version, or no client of ours wrote."""
+        try:
+            question = decode_value(payload)
+            piece = cls(*(question[name] for name in ("upload", "path", "offset", "bytes", "size")))
+            if not (piece.upload.isalnum() and piece.path and 0 <= piece.offset <= piece.total and piece.size >= 0):
+                raise ValueError(piece)
+        except (AttributeError, KeyError, TypeError, ValueError) as exc:
+            raise OperationFailed(f"no piece of a file that this version can read: {exc!r}"[:500]) from exc
+        return piece
+
+
 @dataclass(slots=True)
 class _Upload:
     """A file on its way. made: directories that were made for it."""
@@ -72,6 +95,7 @@ class Uploads:
         self._placed: list[_Placed] = []
         self._process: SessionProcess | None = None
         self._refusal = ""
+        self._handled = ""  # the upload that a piece is handled of
         self._has_process = asyncio.Event()
 
     def __len__(self) -> int:
@@ -96,7 +120,7 @@ class Uploads:
         """The process has ended, and its directory with it; what it has saved last may still come."""
         self._process = None
         self._has_process.clear()
-        for name in list(self._open):
+        for name in [name for name in self._open if name != self._handled]:
             self._forget(name)
 
     def fail(self, reason: str) -> None:
@@ -130,8 +154,6 @@ class Uploads:
                 answer = await self._take_piece(request)
             except (OperationFailed, StoreUnavailable) as exc:
                 self._operations.refuse(request, _reason(exc))
-            except (KeyError, TypeError, ValueError) as exc:  # of another version, or no client of ours wrote it
-                self._operations.refuse(request, f"no piece of a file that this version can read: {exc!r}"[:500])
             except ProcessGone:
                 self._operations.answer(request, AGAIN)
             else:
@@ -139,9 +161,16 @@ class Uploads:
             self._current = None
 
     async def _take_piece(self, request: OperationRequest) -> object:
-        question = decode_value(request.payload)
+        piece = _Piece.of(request.payload)
         process = await self._ready()
-        name, offset = question["upload"], question["offset"]
+        self._handled = piece.upload
+        try:
+            return await self._add_piece(piece, process)
+        finally:
+            self._handled = ""
+
+    async def _add_piece(self, piece: _Piece, process: SessionProcess) -> object:
+        name, offset = piece.upload, piece.offset
         if not offset:
             self._forget(name)
             while len(self._open) >= MOST_OPEN:
@@ -152,12 +181,12 @@ class Uploads:
             return AGAIN
         self._open.move_to_end(name)
         try:
-            await self._receive(upload, question)
-            if upload.received < question["bytes"]:
+            await self._receive(upload, piece)
+            if upload.received < piece.total:
                 return upload.received
-            await self._save(upload, question)
+            await self._save(upload, piece)
         except (OperationFailed, StoreUnavailable, ProcessGone):
-            await self._undo(upload, question)
+            await self._undo(upload, name)
             raise
         del self._open[name]
         return upload.received
@@ -170,22 +199,28 @@ class Uploads:
             self._has_process.clear()
             raise OperationFailed(self._refusal)
 
-    async def _receive(self, upload: _Upload, question: dict[str, Any]) -> None:
-        key = self._host.scripts.keys.upload(question["upload"])
+    async def _receive(self, upload: _Upload, piece: _Piece) -> None:
+        key = self._host.scripts.keys.upload(piece.upload)
         data = await persist(lambda: self._host.reads.execute_command("GET", key), "a piece of a file")
-        if data is None or len(data) != question["size"]:
+        if data is None or len(data) != piece.size:
             raise OperationFailed("a piece of the file is not there any more: put it again")
         chunks = {name: bytes(part) for name, part in split(data)}
         upload.names += [name for name, _ in split(data)]
-        question = {name: question[name] for name in ("upload", "path", "offset", "bytes")} | {"data": data}
+        question = {
+            "upload": piece.upload,
+            "path": piece.path,
+            "offset": piece.offset,
+            "bytes": piece.total,
+            "data": data,
+        }
         await self._ask(upload.process, "files.write", question)
         upload.kept += chunks
         await self._keeping.store_chunks(chunks)
         upload.received += len(data)
 
-    async def _save(self, upload: _Upload, question: dict[str, Any]) -> None:
+    async def _save(self, upload: _Upload, piece: _Piece) -> None:
         """Save the file, and then give it its name."""
-        path, which = question["path"], {"upload": question["upload"], "path": question["path"]}
+        path, which = piece.path, {"upload": piece.upload, "path": piece.path}
         ready = await self._ask(upload.process, "files.prepare", which | {"bytes": upload.received})
         upload.made = ready["made"]
         modified_ns = time.time_ns()
@@ -228,11 +263,11 @@ class Uploads:
         assert undo is not None  # noqa: S101 - the checkpoint has been made
         return undo
 
-    async def _undo(self, upload: _Upload, question: dict[str, Any]) -> None:
-        self._forget(question["upload"])
+    async def _undo(self, upload: _Upload, name: str) -> None:
+        self._forget(name)
         if self._process is upload.process:
             try:
-                await self._ask(upload.process, "files.drop", {"upload": question["upload"], "made": upload.made})
+                await self._ask(upload.process, "files.drop", {"upload": name, "made": upload.made})
             except (OperationFailed, ProcessGone) as exc:
                 log.warning("upload.not_undone", error=repr(exc))
 
