@@ -62,8 +62,8 @@ class Histories:
             return self._last
         names = ("submit", "claim", "emit", "commit", "release", "heartbeat", "leave", "recover", "control", "close",
                  "purge", "prune", "rehead", "confirm", "fork", "save", "name", "watch",
-                 "compare", "shard", "begin")  # fmt: skip
-        weights = (14, 10, 14, 18, 5, 10, 1, 6, 6, 1, 2, 4, 2, 4, 2, 5, 3, 4, 4, 2, 6)
+                 "compare", "shard", "begin", "open")  # fmt: skip
+        weights = (14, 10, 14, 18, 5, 10, 1, 6, 6, 1, 2, 4, 2, 4, 2, 5, 3, 4, 4, 2, 6, 2)
         [name] = self._rng.choices(names, weights)
         session = self._rng.choice(self._sessions)
         keys, args = getattr(self, f"_{name}")(session)
@@ -204,7 +204,10 @@ class Histories:
         kind = rng.choice(("interrupt", "cancel", "answer", "operate"))
         cell = rng.choice(("", self._cell(session)))
         keys = (KEYS.session(session), KEYS.ids(session), KEYS.waiting)
-        return keys, ("c", session, kind, cell, rng.choice(("cell", "process")), "x", "y")
+        return keys, ("c", session, kind, cell, rng.choice(("cell", "process", "stay")), "x", "y")
+
+    def _open(self, session: str) -> tuple[Any, ...]:
+        return (KEYS.session(session), KEYS.sessions), (session, self._rng.choice((b"", b"\x80")))
 
     def _close(self, session: str) -> tuple[Any, ...]:
         return (KEYS.session(session), KEYS.events(session), KEYS.waiting), ("c", session)

@@ -10,7 +10,22 @@ _REQUEST = re.compile(rb"(\d+):([A-Za-z]+)")
 
 
 class RequestScripts(ScriptBase):
-    """Control, close, purge."""
+    """Open, control, close, purge."""
+
+    def _open(self, keys: list[bytes], args: list[bytes]) -> Reply:
+        r, (session, sessions), (sid, options) = self.redis, keys, args
+        if r.hget(session, b"state") is not None:
+            return [b"DUP"]
+        now = r.clock()
+        r.hset(
+            session,
+            {
+                b"state": b"open", b"epoch": 0, b"seq": 0, b"cursor": 0, b"last": 0, b"owner": b"", b"token": b"",
+                b"losses": 0, b"options": options, b"created_at": now, b"active_at": now,
+            },
+        )  # fmt: skip
+        r.zadd(sessions, now, sid)
+        return [b"OK"]
 
     def _control(self, keys: list[bytes], args: list[bytes]) -> Reply:
         r, (session, ids, waiting) = self.redis, keys
