@@ -28,7 +28,11 @@ class Receiver:
     def receive(self) -> Iterator[Frame]:
         """Yield the frames that are whole now, when there is something to read. Raises ProtocolError."""
         if self._decoder.rest is None:
-            yield from self._decoder.feed(_not_the_end(self._socket.recv(RECEIVE_BYTES, socket.MSG_DONTWAIT)))
+            try:
+                data = self._socket.recv(RECEIVE_BYTES, socket.MSG_DONTWAIT)
+            except BlockingIOError:  # it was read in a turn of the loop that an exception of user code has cut short
+                return
+            yield from self._decoder.feed(_not_the_end(data))
         while (rest := self._decoder.rest) is not None:
             try:
                 yield from self._decoder.took(_not_the_end(self._socket.recv_into(rest, 0, socket.MSG_DONTWAIT)))
