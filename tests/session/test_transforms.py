@@ -93,7 +93,7 @@ SYNTAX_ERRORS = {
     "return 5": '  File "<cell 1>", line 1\n    return 5\n    ^^^^^^^^\nSyntaxError: \'return\' outside function\n',
     "yield 5": '  File "<cell 1>", line 1\n    yield 5\n    ^^^^^^^\nSyntaxError: \'yield\' outside function\n',
     "break": '  File "<cell 1>", line 1\n    break\n    ^^^^^\nSyntaxError: \'break\' outside loop\n',
-    "  x = 1": '  File "<cell 1>", line 1\n    x = 1\nIndentationError: unexpected indent\n',
+    "x = 1\n  y = 2": '  File "<cell 1>", line 2\n    y = 2\nIndentationError: unexpected indent\n',
     "f(**{'a': 1}, *b)": as_python_shows("f(**{'a': 1}, *b)"),  # how much is underlined depends on the version
     "class C:\n    await x": (
         '  File "<cell 1>", line 2\n    await x\n    ^^^^^^^\nSyntaxError: \'await\' outside function\n'

@@ -27,7 +27,9 @@ class Session:
         self.now = 100.0
         self.interrupter = Interrupter(self.loop, self.shield, lambda: self.page)
         self.ladder = Ladder(self.interrupter)
-        monkeypatch.setattr(signal, "pthread_kill", lambda _thread, number: self.sent.append(number))
+        monkeypatch.setattr(
+            "skep_workers.session.ladder.signal.pthread_kill", lambda _thread, number: self.sent.append(number)
+        )
         ours = self.interrupter._on_signal
         monkeypatch.setattr("skep_workers.session.interrupts.getsignal", lambda _number: ours)
         monkeypatch.setattr("skep_workers.session.ladder.monotonic", lambda: self.now)
