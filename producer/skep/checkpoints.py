@@ -6,12 +6,9 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from redis.exceptions import ResponseError
-
 from skep.link import ShardLink
 from skep_shared.checkpoint_ids import CheckpointId
-from skep_shared.connection import is_out_of_memory
-from skep_shared.errors import InvalidArgument, NotFound, OperationFailed, RedisFull
+from skep_shared.errors import InvalidArgument, NotFound, OperationFailed
 from skep_shared.limits import MAX_FORKS, MAX_NAMES, check_checkpoint_name, check_session_id
 from skep_shared.manifests import chunks_of, for_fork, read_manifest, state_bytes
 from skep_shared.script_replies import ForkSource, ForkStatus, NameStatus
@@ -111,12 +108,7 @@ async def fork_session(link: ShardLink, session_id: str, new_ids: Sequence[str],
     token = secrets.token_hex(8)
     for _ in range(MAX_TRIES):
         source, manifest = await _find_source(link, session_id, at)
-        try:
-            status, taken = await link.persist(lambda: link.scripts.fork(source, new_ids, manifest, token))  # noqa: B023
-        except ResponseError as exc:
-            if is_out_of_memory(exc):
-                raise RedisFull(str(exc)) from exc
-            raise
+        status, taken = await link.persist(lambda: link.scripts.fork(source, new_ids, manifest, token))  # noqa: B023
         if status is ForkStatus.OK:
             return
         if status is ForkStatus.EXISTS:

@@ -2,14 +2,14 @@
 
 import uuid
 from collections.abc import AsyncIterator, Awaitable
-from contextlib import asynccontextmanager
-from typing import Any, Final, cast
+from types import TracebackType
+from typing import Any, Final, NoReturn, cast
 
 from skep.cell import Cell
 from skep.link import ShardLink
 from skep.replies import ReplyReader
 from skep.session import Session
-from skep_shared.errors import InvalidArgument
+from skep_shared.errors import ClientUnusable, InvalidArgument
 from skep_shared.models import SessionInfo, SessionOptions, WorkerInfo
 from skep_shared.settings import Settings
 
@@ -80,11 +80,45 @@ class Cluster:
         return await self._link.persist(read)
 
 
-@asynccontextmanager
-async def connect(url: str | None = None, *, settings: Settings | None = None) -> AsyncIterator[Cluster]:
+class Connecting:
+    """What `connect` gives: `async with` it to get a Cluster, which is closed at the end."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._shard: OpenShard | None = None
+
+    async def __aenter__(self) -> Cluster:
+        """Connect. Raises InvalidArgument, RedisUnavailable, RedisRefused, RedisUnsuitable."""
+        if self._shard is not None:
+            raise ClientUnusable("it is open already: each `async with` needs a skep.connect() of its own")
+        self._shard = OpenShard(self._settings)
+        return Cluster(*await self._shard.__aenter__())
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close."""
+        shard, self._shard = self._shard, None
+        if shard is not None:
+            await shard.__aexit__(kind, exc, trace)
+
+    def __await__(self) -> NoReturn:
+        """Say how it is used."""
+        raise ClientUnusable("`await skep.connect(…)` gives no client, `async with skep.connect(…) as cluster:` does")
+
+    def __getattr__(self, name: str) -> NoReturn:
+        """Say how it is used, should this be taken for the client."""
+        if name in vars(Cluster):
+            raise ClientUnusable("it is not open yet: `async with skep.connect(…) as cluster:` gives the cluster")
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+
+def connect(url: str | None = None, *, settings: Settings | None = None) -> Connecting:
     """Connect to the shard at `url` (redis://, rediss://, unix://, redis+sentinel://), else at SKEP_REDIS_URL.
 
-    Raises InvalidArgument, RedisUnavailable, RedisUnsuitable. Leaving cancels waits, never cells.
+    For `async with`, which raises RedisUnavailable, RedisRefused for credentials or permissions that don't suffice,
+    RedisUnsuitable. Leaving cancels waits, never cells. The client belongs to the event loop and the process it was
+    opened in; used in another one, or when it is closed, its calls raise ClientUnusable. Raises InvalidArgument.
     """
     if settings is None:
         settings = Settings.load(redis_url=url)
@@ -92,18 +126,35 @@ async def connect(url: str | None = None, *, settings: Settings | None = None) -
         if not isinstance(url, str):
             raise InvalidArgument("url", url, "a URL is needed")
         settings = settings.model_copy(update={"redis_url": url})
-    async with open_shard(settings) as (link, replies):
-        yield Cluster(link, replies)
+    return Connecting(settings)
 
 
-@asynccontextmanager
-async def open_shard(settings: Settings) -> AsyncIterator[tuple[ShardLink, ReplyReader]]:
-    """Give what a Cluster is made of, once the server has been found fit."""
-    link = ShardLink(settings)
-    replies = ReplyReader(link, uuid.uuid4().hex)
-    try:
-        await link.check()
-        yield link, replies
-    finally:
-        await replies.aclose()
-        await link.aclose()
+class OpenShard:
+    """What a Cluster is made of, once the server has been found fit; for `async with`.
+
+    Not a generator: asyncio.run closes those that nobody has left, all at once and in the middle of each other.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._parts: tuple[ShardLink, ReplyReader] | None = None
+
+    async def __aenter__(self) -> tuple[ShardLink, ReplyReader]:
+        """Connect and look at the server. Raises InvalidArgument, RedisUnavailable, RedisRefused, RedisUnsuitable."""
+        link = ShardLink(self._settings)
+        try:
+            await link.check()
+        except BaseException:
+            await link.aclose()
+            raise
+        self._parts = link, ReplyReader(link, uuid.uuid4().hex)
+        return self._parts
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close every connection; in a fork of the process that opened them, none."""
+        if self._parts is not None:
+            link, replies = self._parts
+            await replies.aclose()
+            await link.aclose()

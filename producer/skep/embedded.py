@@ -6,7 +6,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Final
 
-from skep.cluster import Cluster, open_shard
+from skep.cluster import Cluster, OpenShard
 from skep.link import ShardLink
 from skep.redis_server import RedisServer
 from skep.replies import ReplyReader
@@ -69,6 +69,6 @@ async def embedded(
                     group.create_task(process.start())
         except* StartError as failures:
             raise failures.exceptions[0] from None
-        link, replies = await stack.enter_async_context(open_shard(Settings.load(redis_url=server.url)))
+        link, replies = await stack.enter_async_context(OpenShard(Settings.load(redis_url=server.url)))
         await stack.enter_async_context(supervised(processes, link))
         yield EmbeddedCluster(link, replies, processes)

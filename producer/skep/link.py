@@ -1,33 +1,28 @@
 """A client's connections to one shard, and how it behaves when Redis is away.
 
 Whatever may be sent again is sent again, with backoff, until `outage_seconds` have passed; then the caller gets
-RedisUnavailable. Submits may be sent again because a cell id is accepted once.
+RedisUnavailable. Submits may be sent again because a cell id is accepted once. What would be refused again is told at
+once (RedisRefused, RedisFull).
 """
 
 import asyncio
 import contextlib
 import itertools
+import os
 import random
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from typing import Any, Final, Literal, TypeVar, cast
 
-from redis.exceptions import BusyLoadingError, ReadOnlyError, ResponseError
-
 from skep_shared.activation import enqueue_activation, open_arq
 from skep_shared.client_scripts import ClientScripts
-from skep_shared.connection import (
-    BLOCK_MARGIN_SECONDS,
-    CONNECTION_ERRORS,
-    check_server,
-    is_passing,
-    open_redis,
-    unavailable,
-)
-from skep_shared.errors import SkepError, WaitTimeout
+from skep_shared.connection import BLOCK_MARGIN_SECONDS, open_redis
+from skep_shared.errors import ClientUnusable, SkepError, WaitTimeout
 from skep_shared.keys import Keys
 from skep_shared.lane import Lane
+from skep_shared.redis_errors import REDIS_ERRORS, is_passing
 from skep_shared.script_replies import ControlStatus
+from skep_shared.server_check import as_skep_error, check_server
 from skep_shared.settings import Settings
 
 T = TypeVar("T")
@@ -37,13 +32,17 @@ Page = list[tuple[bytes, list[bytes]]]  # entries: id, [field, value, …]
 OWNER_SECONDS: Final = 20.0
 FIRST_DELAY_SECONDS: Final = 0.02
 LONGEST_DELAY_SECONDS: Final = 1.0
-_PASSING_ERRORS: Final = (*CONNECTION_ERRORS, BusyLoadingError, ReadOnlyError)
 
 
 class ShardLink:
-    """Clients for commands and for blocking reads, and the scripts, of one shard."""
+    """Clients for commands and for blocking reads, and the scripts, of one shard.
+
+    It belongs to the event loop and the process that it is made in: what it opens works nowhere else.
+    """
 
     def __init__(self, settings: Settings) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._pid = os.getpid()
         self.settings = settings
         self.keys = Keys(settings.prefix)
         self.redis = open_redis(settings)
@@ -54,6 +53,7 @@ class ShardLink:
         self._lane = Lane(self.redis, settings.command_timeout_seconds)
         self.reading_lane = Lane(self.redis, settings.command_timeout_seconds)  # its replies may be long
         self._replies_lane = Lane(self.blocking, settings.block_seconds + BLOCK_MARGIN_SECONDS)
+        self._lanes = (self._lane, self.reading_lane, self._replies_lane)
         self.scripts = ClientScripts(self._lane, self.keys)
         block_ms = max(1, int(settings.block_seconds * 1000))
         self._read_command = ("XREAD", "COUNT", 500, "BLOCK", block_ms, "STREAMS")
@@ -65,35 +65,64 @@ class ShardLink:
         self._replies_lane.abort()
         await self.blocking.connection_pool.disconnect()  # reads that wait on it look up
 
-    def _check_failure(self) -> None:
+    def check_use(self) -> None:
+        """Make sure that this client can be used here and now.
+
+        Raises ClientUnusable, or what `fail` was given. A wait that belongs to another loop would never end, and a
+        child that writes to its parent's connection would spoil the parent's replies.
+        """
         if self._failure is not None:
             raise self._failure
+        if asyncio.get_running_loop() is not self._loop or os.getpid() != self._pid:
+            if not self.is_own_process:
+                raise ClientUnusable(f"it was opened in process {self._pid}, before a fork; this is {os.getpid()}")
+            where = "in an event loop that has ended" if self._loop.is_closed() else "in another event loop or thread"
+            raise ClientUnusable(f"it was opened {where}")
+
+    @property
+    def is_own_process(self) -> bool:
+        """Tell whether this is the process that the client was opened in, not a fork of it."""
+        return os.getpid() == self._pid
+
+    def abandon(self) -> None:
+        """Break the connections that are shared, from any thread: nobody holds this client any more."""
+        if self.is_own_process and not self._loop.is_closed():
+            with contextlib.suppress(RuntimeError):  # it has been closed just now
+                self._loop.call_soon_threadsafe(self._abort_lanes)
+
+    def _abort_lanes(self) -> None:
+        for lane in self._lanes:
+            lane.abort()
 
     async def check(self) -> None:
-        """Make sure that the server can hold sessions. Raises RedisUnavailable, RedisUnsuitable."""
+        """Make sure that the server can hold sessions. Raises RedisUnavailable, RedisRefused, RedisUnsuitable."""
         await check_server(self.redis, self.settings)
 
     async def aclose(self) -> None:
-        """Close every connection."""
-        for lane in (self._lane, self.reading_lane, self._replies_lane):
+        """Close every connection; each later call ends with ClientUnusable."""
+        self._failure = self._failure or ClientUnusable("it has been closed")
+        for lane in self._lanes:
             await lane.aclose()
         for client in (self.redis, self.blocking, self.arq):
-            with contextlib.suppress(*CONNECTION_ERRORS):
+            with contextlib.suppress(*REDIS_ERRORS):
                 await client.aclose()
 
     async def persist(self, call: Callable[[], Awaitable[T]]) -> T:
-        """Await `call()` until Redis answers; only for what may be sent again. Raises RedisUnavailable."""
+        """Await `call()` until Redis answers; only for what may be sent again.
+
+        Raises RedisUnavailable, and at once RedisRefused, RedisFull for what Redis would refuse again.
+        """
         patience = Patience(self.settings)
         while True:
-            self._check_failure()
+            self.check_use()
             try:
                 return await call()
-            except (*_PASSING_ERRORS, ResponseError) as exc:
-                await patience.wait(_passing(exc))
+            except REDIS_ERRORS as exc:
+                await patience.wait(exc)
 
     async def activate(self, session_id: str) -> None:
         """Ask for an owner. The cells are safe already: should this fail, a worker finds the session by itself."""
-        with contextlib.suppress(*_PASSING_ERRORS):
+        with contextlib.suppress(*REDIS_ERRORS):
             await enqueue_activation(self.arq, self.keys, session_id)
 
     async def request(
@@ -147,11 +176,11 @@ class ShardLink:
         owner: bytes | None = None
         patience = Patience(self.settings)
         while True:
-            self._check_failure()
+            self.check_use()
             try:
                 token, reply = await read(after)
-            except (*_PASSING_ERRORS, ResponseError) as exc:
-                await patience.wait(_passing(exc))
+            except REDIS_ERRORS as exc:
+                await patience.wait(exc)
                 yield []
                 continue
             patience = Patience(self.settings)
@@ -178,13 +207,6 @@ class ShardLink:
         return replies[0], replies[1]
 
 
-def _passing(exc: Exception) -> Exception:
-    """Give the error if it will pass by itself, else raise it."""
-    if isinstance(exc, ResponseError) and not isinstance(exc, _PASSING_ERRORS) and not is_passing(exc):
-        raise exc
-    return exc
-
-
 def _entries_as_they_come(response: Any, **_options: Any) -> Any:
     return response or []
 
@@ -198,11 +220,16 @@ class Patience:
         self._delay = FIRST_DELAY_SECONDS
 
     async def wait(self, exc: Exception) -> None:
-        """Sleep a little longer each time. Raises RedisUnavailable when patience has run out."""
+        """Sleep a little longer each time.
+
+        Raises RedisUnavailable when patience has run out; RedisRefused, RedisFull if waiting would not help.
+        """
+        if not is_passing(exc):
+            raise as_skep_error(self._settings, exc) from exc
         now = time.monotonic()
         if self._ends_at is None:
             self._ends_at = now + self._settings.outage_seconds
         if now >= self._ends_at:
-            raise unavailable(self._settings, exc) from exc
+            raise as_skep_error(self._settings, exc) from exc
         await asyncio.sleep(self._delay * random.uniform(0.5, 1.0))  # noqa: S311 - spreading, not secrecy
         self._delay = min(self._delay * 2, LONGEST_DELAY_SECONDS)

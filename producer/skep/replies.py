@@ -9,19 +9,22 @@ import asyncio
 import contextlib
 import time
 import uuid
+import warnings
+import weakref
 from dataclasses import dataclass
 from typing import Any, Final
 from weakref import WeakValueDictionary
 
-from redis.exceptions import RedisError
-
-from skep.link import ShardLink
+from skep.link import Page, ShardLink
 from skep.outcome import NO_PART_OF_OUTCOMES, Outcome, fold_outcome
 from skep.reader import stored_events
-from skep_shared.errors import CellForgotten, EventsTrimmed, OperationFailed, SkepError
+from skep_shared.errors import CellForgotten, EventsTrimmed, OperationFailed, ProtocolError, SkepError
 from skep_shared.event_codec import EVENT_FIELD, unpack_events
 from skep_shared.events import Event, ResetEvent, TrimmedEvent, event_number
+from skep_shared.foreign_errors import describe_error
+from skep_shared.redis_errors import REDIS_ERRORS
 from skep_shared.script_replies import Placed, Watched
+from skep_shared.server_check import as_skep_error
 from skep_shared.states import AnswerKind
 from skep_shared.values import decode_value
 
@@ -65,7 +68,7 @@ class Ticket:
         return reply.result()
 
     def reopen(self) -> None:
-        """Wait again: what the reply said doesn't hold any more."""
+        """Wait again: what the reply said doesn't hold any more, or the wait for it has failed."""
         if self.reply.done():
             self.reply = asyncio.get_running_loop().create_future()
 
@@ -130,17 +133,26 @@ class ReplyReader:
         self._operations: WeakValueDictionary[str, Operation] = WeakValueDictionary()
         self._task: asyncio.Task[None] | None = None
         self._was_used = False
+        self._is_closed = False
 
     def ticket(self, session_id: str, cell_id: str) -> Ticket:
-        """Give the cell's ticket; before it is submitted, so that no reply can come too early."""
+        """Give the cell's ticket; before it is submitted, so that no reply can come too early.
+
+        Raises ClientUnusable.
+        """
+        self._link.check_use()
         ticket = self._tickets.get((session_id, cell_id))
-        if ticket is None or ticket.has_failed:
+        if ticket is None:
             ticket = self._tickets[session_id, cell_id] = Ticket(session_id, cell_id)
+        elif ticket.has_failed:
+            ticket.seq = None  # it may be submitted anew, which Redis doesn't know yet
+            ticket.reopen()
         self._ensure_running()
         return ticket
 
     def operation(self) -> Operation:
-        """Give a new operation, whose answer will be found while it is held."""
+        """Give a new operation, whose answer will be found while it is held. Raises ClientUnusable."""
+        self._link.check_use()
         operation = Operation()
         self._operations[operation.id] = operation
         self._ensure_running()
@@ -148,11 +160,21 @@ class ReplyReader:
 
     def _ensure_running(self) -> None:
         self._was_used = True
-        if self._task is None:
-            self._task = asyncio.get_running_loop().create_task(self._run(), name="skep replies")
+        if self._task is None or self._task.done():
+            reading = _read_while_held(weakref.ref(self), self._link, self.client_id)
+            self._task = asyncio.get_running_loop().create_task(reading, name="skep replies")
+
+    def __del__(self) -> None:
+        """Let the connections go that nobody else would close, and say whose fault that is."""
+        if not self._is_closed and self._was_used and self._link.is_own_process:
+            warnings.warn("a skep client was dropped without being closed", ResourceWarning, source=self, stacklevel=2)
+            self._link.abandon()
 
     async def aclose(self) -> None:
-        """Stop reading; waits for outcomes end with CancelledError."""
+        """Stop reading; waits for outcomes end with CancelledError. In a fork of the client's process: do nothing."""
+        self._is_closed = True
+        if not self._link.is_own_process:
+            return
         for ticket in list(self._tickets.values()):
             ticket.cancel()
         task = self._task
@@ -163,11 +185,20 @@ class ReplyReader:
                 task.result()
         # Tried once: the stream has a TTL, and whoever leaves must not wait for a Redis that is away.
         if self._was_used:
-            with contextlib.suppress(RedisError, OSError):
+            with contextlib.suppress(*REDIS_ERRORS):
                 await self._link.redis.delete(self._link.keys.replies(self.client_id))
 
     async def outcome(self, ticket: Ticket) -> Outcome:
-        """Wait for the cell's outcome. Raises EventsTrimmed, CellForgotten, RedisUnavailable if Redis stays away."""
+        """Wait for the cell's outcome.
+
+        Raises EventsTrimmed, CellForgotten, ClientUnusable; RedisUnavailable if Redis stays away, RedisRefused. A wait
+        that has failed can be begun again.
+        """
+        self._link.check_use()
+        if ticket.has_failed:
+            ticket.reopen()
+            self._ensure_running()
+            await self.verify(ticket)
         while True:
             reply = await ticket.wait()
             if ticket.outcome is not None:
@@ -196,23 +227,25 @@ class ReplyReader:
             events.append(event)
         return events
 
-    async def _run(self) -> None:
-        asked_at = time.monotonic()
-        try:
-            async for entries in self._link.follow_replies(self.client_id):
-                for _, fields in entries:
-                    self._take(fields)
-                await asyncio.sleep(0)  # first whoever got a reply, perhaps with the next cell; then the next read
-                # While replies keep coming too: one of them may have been trimmed.
-                if not entries or time.monotonic() > asked_at + ASK_SECONDS:
-                    await self._ask_again()
-                    asked_at = time.monotonic()
-        except SkepError as exc:
-            self._task = None  # the next ticket starts another one
-            for ticket in list(self._tickets.values()):
-                ticket.fail(exc)
-            for operation in list(self._operations.values()):
-                operation.fail(exc)
+    async def take_page(self, entries: Page, asked_at: float) -> float:
+        """Take a page of replies; gives when the open tickets were asked for the last time."""
+        for _, fields in entries:
+            with contextlib.suppress(KeyError, ValueError):  # no reply of ours: the cells are asked for in a while
+                self._take(fields)
+        await asyncio.sleep(0)  # first whoever got a reply, perhaps with the next cell; then the next read
+        # While replies keep coming too: one of them may have been trimmed.
+        if not entries or time.monotonic() > asked_at + ASK_SECONDS:
+            await self._ask_again()
+            return time.monotonic()
+        return asked_at
+
+    def fail(self, exc: SkepError) -> None:
+        """Let every wait end with this error. The next ticket, or the next wait, reads again."""
+        self._task = None
+        for ticket in list(self._tickets.values()):
+            ticket.fail(exc)
+        for operation in list(self._operations.values()):
+            operation.fail(exc)
 
     def _take(self, fields: list[bytes]) -> None:
         pairs = list(zip(fields[::2], fields[1::2], strict=True))
@@ -252,3 +285,27 @@ class ReplyReader:
         if watched.cell.final_event is not None:
             ticket.settle(Reply(watched.cell))
         return watched
+
+
+async def _read_while_held(held: "weakref.ref[ReplyReader]", link: ShardLink, client_id: str) -> None:
+    """Read replies until cancelled or failed, which everybody who waits is told; also until nobody holds the reader."""
+    asked_at = time.monotonic()
+    failure: SkepError | None = None
+    try:
+        async with contextlib.aclosing(link.follow_replies(client_id)) as pages:
+            async for entries in pages:
+                reader = held()
+                if reader is None:
+                    break
+                asked_at = await reader.take_page(entries, asked_at)
+                del reader  # while this waits for the next page nobody may hold it
+    except SkepError as exc:
+        failure = exc
+    except REDIS_ERRORS as exc:
+        failure = as_skep_error(link.settings, exc)
+    except Exception as exc:  # noqa: BLE001 - a defect of ours: whoever waits must hear of it, not wait for ever
+        failure = ProtocolError(f"the client's replies can't be read: {describe_error(exc)}")
+        failure.__cause__ = exc
+    reader = held()
+    if reader is not None and failure is not None:
+        reader.fail(failure)

@@ -17,7 +17,6 @@ from skep.outcome import CellFold, Outcome
 from skep.reader import check_event_id, followed_events, stored_events
 from skep.replies import Moved, ReplyReader
 from skep_shared.activation import enqueue_cell
-from skep_shared.connection import CONNECTION_ERRORS, unavailable
 from skep_shared.errors import InvalidArgument, NotFound, OperationFailed, SessionClosed, WaitTimeout
 from skep_shared.events import CellQueued, Event, ResetEvent, SessionClosedEvent, TrimmedEvent
 from skep_shared.limits import (
@@ -29,7 +28,9 @@ from skep_shared.limits import (
     check_session_id,
 )
 from skep_shared.models import CellSpec, SessionInfo, SessionOptions
+from skep_shared.redis_errors import REDIS_ERRORS
 from skep_shared.script_replies import ControlStatus
+from skep_shared.server_check import as_skep_error
 from skep_shared.submission import append_cells, build_cell
 from skep_shared.values import encode_value
 
@@ -318,8 +319,8 @@ class Session:
                 defer_by=seconds,
                 defer_until=defer_until,
             )
-        except CONNECTION_ERRORS as exc:
-            raise unavailable(self._link.settings, exc) from exc
+        except REDIS_ERRORS as exc:
+            raise as_skep_error(self._link.settings, exc) from exc
         return Cell(self._link, self._replies, ticket, is_deferred=True)
 
 

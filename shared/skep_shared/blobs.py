@@ -16,10 +16,10 @@ from urllib.parse import urlsplit
 
 from redis.asyncio import Redis
 
-from skep_shared.connection import redacted
 from skep_shared.durable_files import write_durably
 from skep_shared.errors import InvalidArgument, StoreUnavailable
 from skep_shared.keys import Keys
+from skep_shared.redis_url import redacted
 
 T = TypeVar("T")
 

@@ -3,6 +3,7 @@
 SkepError
 ├── InvalidArgument (ValueError)        the caller's: a field is refused before anything is written
 ├── RedisUnavailable (ConnectionError)  the operator's: Redis can't be reached, or stopped answering
+├── RedisRefused                        the operator's: Redis answers, but refuses: permissions, credentials
 ├── RedisUnsuitable                     the operator's: wrong version, or a memory policy that evicts
 ├── RedisFull                           the operator's: no memory left for new cells
 ├── StoreUnavailable                    the operator's: the store of checkpoints can't be reached, or refuses
@@ -11,6 +12,7 @@ SkepError
 ├── NotFound (LookupError)              the caller's: no such session or cell
 ├── EventsTrimmed (LookupError)         the operator's: retention has removed events that are needed
 ├── CellForgotten (LookupError)         the operator's: a cell that was accepted is not known any more
+├── ClientUnusable (RuntimeError)       the caller's: a client that is closed, or another loop's or process's
 ├── WaitTimeout (TimeoutError)          nobody's: the wait ended, the cell goes on
 ├── OperationFailed                     the session's: complete, inspect or variables could not be answered
 ├── StartError                          the operator's: a worker, a zygote or a session process didn't start
@@ -65,6 +67,18 @@ class RedisUnavailable(SkepError, ConnectionError):
     def __str__(self) -> str:
         """Say where, why, and what to try."""
         return f"Redis at {self.url} is unavailable: {self.reason}. Check the address and that the server is up"
+
+
+class RedisRefused(SkepError):
+    """Redis at `url` (password removed) answers, but refuses what skep needs; `reason` is its own word."""
+
+    def __init__(self, url: str, reason: str, remedy: str) -> None:
+        super().__init__(url, reason, remedy)
+        self.url, self.reason, self.remedy = url, reason, remedy
+
+    def __str__(self) -> str:
+        """Say where, why, and what to do."""
+        return f"Redis at {self.url} refuses: {self.reason}. The server is up: {self.remedy}"
 
 
 class RedisUnsuitable(SkepError):
@@ -175,6 +189,18 @@ class CellForgotten(SkepError, LookupError):
             f"cells up to {self.last_seq} and does not know it: Redis has lost it (a failover, a restart from an older "
             "file), or the session was purged. Submit it again with the same cell id"
         )
+
+
+class ClientUnusable(SkepError, RuntimeError):
+    """A client was used where it can't work: `reason`. Nothing was sent."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+    def __str__(self) -> str:
+        """Give the reason and the remedy."""
+        return f"this client can't be used here: {self.reason}. Open another one with skep.connect() where it is needed"
 
 
 class WaitTimeout(SkepError, TimeoutError):

@@ -16,6 +16,7 @@ import msgspec
 from pydantic import BaseModel, TypeAdapter
 
 from skep_shared.events import BaseEvent, Event
+from skep_shared.foreign_errors import describe_error
 
 EVENT_FIELD: Final = b"e"
 OF_STREAM: Final = ("id", "session_id")  # known from where the event is, whatever its bytes say
@@ -113,5 +114,5 @@ def _validated(session_id: str, event_id: str, packed: bytes) -> Event:
         fields["id"], fields["session_id"] = event_id, session_id
         fields["at"] = _time_of(fields["at"])
     except (KeyError, TypeError, OverflowError, OSError) as exc:  # no map, a list for a key, no time
-        raise ValueError(f"event {event_id} of session {session_id!r} is no event ({exc!r})") from exc
+        raise ValueError(f"event {event_id} of session {session_id!r} is no event ({describe_error(exc)})") from exc
     return _adapter.validate_python(fields)

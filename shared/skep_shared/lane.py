@@ -16,8 +16,10 @@ import hiredis
 from redis.asyncio import Redis
 from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import InvalidResponse, ReadOnlyError, RedisError
+from redis.exceptions import InvalidResponse, RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
+
+from skep_shared.redis_errors import is_demotion
 
 MAX_COMMAND_BYTES: Final = 64 * 1024  # a longer one would hold up those behind it
 
@@ -78,7 +80,7 @@ class Lane:
             if writer is None:
                 raise RedisConnectionError("the connection was closed as soon as it was opened")
             transport = writer.transport
-            self._replies = _Replies(transport, connection._parser.parse_error, self._timeout_seconds)  # noqa: SLF001
+            self._replies = _Replies(transport, connection, self._timeout_seconds)
             transport.set_protocol(self._replies)
             return self._replies
 
@@ -87,8 +89,10 @@ class _Replies(asyncio.Protocol):
     """Hands what Redis answers to whoever waits for it, in order, until the connection ends."""
 
     def __init__(
-        self, transport: asyncio.WriteTransport, make_error: Callable[[str], Exception], timeout_seconds: float
+        self, transport: asyncio.WriteTransport, connection: AbstractConnection, timeout_seconds: float
     ) -> None:
+        make_error: Callable[[str], Exception] = connection._parser.parse_error  # noqa: SLF001 - it has no public name
+        self._hear: Callable[[BaseException], None] = getattr(connection, "hear", lambda _: None)
         self._transport = transport
         self._before: Any = transport.get_protocol()
         self._timeout_seconds = timeout_seconds
@@ -118,7 +122,8 @@ class _Replies(asyncio.Protocol):
             while (reply := self._parser.gets()) is not False:
                 future, _ = self._waiting.popleft()
                 if isinstance(reply, Exception):
-                    if isinstance(reply, ReadOnlyError):  # its master is one no more: another connection finds the new
+                    self._hear(reply)
+                    if is_demotion(reply):  # another connection finds the new master
                         self._transport.close()
                         self.has_ended = True
                     if not future.done():
@@ -126,7 +131,7 @@ class _Replies(asyncio.Protocol):
                 elif not future.done():
                     future.set_result(reply)
         except (InvalidResponse, IndexError) as exc:
-            self.end(RedisConnectionError(f"the server does not speak Redis' protocol: {exc!r}"))
+            self.end(RedisConnectionError(f"the server does not speak Redis' protocol ({type(exc).__name__})"))
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell everybody who waits."""

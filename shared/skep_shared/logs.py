@@ -1,8 +1,10 @@
 """structlog, set up once per process: one line per event, JSON for machines, colour for a terminal.
 
-User code, its output and its values are never logged.
+User code, its output and its values are never logged. Foreign errors may quote them, so a traceback in the log, and an
+error among the arguments of somebody else's log call, is put in the words of `foreign_errors`.
 """
 
+import asyncio
 import json
 import logging
 import sys
@@ -11,6 +13,8 @@ from typing import Any, Final, Literal
 
 import msgspec
 import structlog
+
+from skep_shared.foreign_errors import describe_error, log_safely
 
 LogFormat = Literal["auto", "json", "console"]
 
@@ -21,16 +25,18 @@ _encode_anything: Final = json.JSONEncoder(default=repr, skipkeys=True).encode
 def configure_logging(log_format: str = "auto", level: str = "info") -> None:
     """Send structlog and the standard library's logging to stderr in one format."""
     as_console = log_format == "console" or (log_format == "auto" and sys.stderr.isatty())
+    # Without the console's own tracebacks, which show local variables where rich is installed.
     renderer: structlog.typing.Processor = (
-        structlog.dev.ConsoleRenderer() if as_console else structlog.processors.JSONRenderer(_as_json)
+        structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+        if as_console
+        else structlog.processors.JSONRenderer(_as_json)
     )
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
+        log_safely,
     ]
-    if not as_console:
-        shared.append(structlog.processors.format_exc_info)
     structlog.configure(
         processors=[*shared, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
@@ -39,6 +45,7 @@ def configure_logging(log_format: str = "auto", level: str = "info") -> None:
     )
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(structlog.stdlib.ProcessorFormatter(processors=[renderer], foreign_pre_chain=shared))
+    handler.addFilter(_without_foreign_words)
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)
@@ -64,6 +71,21 @@ def log_each(logger: Any, event: str, entries: Iterable[Mapping[str, Any]]) -> N
         lines.append(line)
     if lines:
         config["logger_factory"]().msg("\n".join(lines))
+
+
+def _without_foreign_words(record: logging.LogRecord) -> bool:
+    """Replace the errors among the arguments of a standard log call; those of arq are what a job has raised."""
+    if isinstance(record.args, tuple) and any(isinstance(arg, BaseException) for arg in record.args):
+        record.args = tuple(describe_error(arg) if isinstance(arg, BaseException) else arg for arg in record.args)
+    return True
+
+
+def report_unhandled(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Log what asyncio would, for `loop.set_exception_handler`: its own words quote the error and the task with it."""
+    exc, task = context.get("exception"), context.get("task") or context.get("future")
+    name = task.get_name() if isinstance(task, asyncio.Task) else None
+    log = structlog.get_logger("asyncio")
+    log.error("loop.unhandled", message=str(context.get("message", "")), task=name, exc_info=exc)
 
 
 def _as_json(event: dict[str, Any], **_options: Any) -> str:

@@ -15,6 +15,7 @@ from typing import Any, Final, NamedTuple
 import msgpack
 
 from skep_shared.checkpoint_ids import CheckpointId
+from skep_shared.foreign_errors import describe_error
 from skep_shared.stored_form import ZSTD, from_stored, to_stored
 
 IN_REDIS: Final = 0  # an epoch that no owner has: the chunk is in the hash of blobs, not in a store
@@ -58,7 +59,7 @@ def read_manifest(packed: bytes) -> dict[str, Any]:
     try:
         manifest = msgpack.unpackb(plain_manifest(packed), unicode_errors="surrogatepass")
     except msgpack.UnpackException as exc:
-        raise ValueError(f"a manifest was expected: {exc!r}") from exc
+        raise ValueError(f"a manifest was expected: {describe_error(exc)}") from exc
     if not isinstance(manifest, dict) or not isinstance(manifest.get("blobs"), list):
         raise ValueError("a manifest was expected")  # noqa: TRY004 - what the bytes say is wrong, not their type
     return manifest

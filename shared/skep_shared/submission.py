@@ -3,11 +3,11 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from redis.exceptions import OutOfMemoryError, ResponseError
+from redis.exceptions import ResponseError
 
 from skep_shared.client_scripts import ClientScripts
-from skep_shared.connection import is_out_of_memory
 from skep_shared.errors import BacklogFull, InvalidArgument, RedisFull, SessionClosed
+from skep_shared.foreign_errors import reason_of
 from skep_shared.limits import (
     MAX_ATTEMPTS,
     MAX_TIMEOUT_SECONDS,
@@ -17,6 +17,7 @@ from skep_shared.limits import (
     check_number,
 )
 from skep_shared.models import CellSpec, OnWorkerLoss
+from skep_shared.redis_errors import is_out_of_memory
 from skep_shared.script_replies import SubmitStatus, Submitted
 from skep_shared.values import decode_value
 
@@ -84,11 +85,9 @@ async def append_cells(
             max_pending=max_pending,
             options=options,
         )
-    except OutOfMemoryError as exc:
-        raise RedisFull(str(exc)) from exc
     except ResponseError as exc:
         if is_out_of_memory(exc):
-            raise RedisFull(str(exc)) from exc
+            raise RedisFull(reason_of(exc)) from exc
         raise
     if submitted.status is SubmitStatus.CLOSED:
         raise SessionClosed(session_id)

@@ -17,7 +17,8 @@ import yaml
 
 from skep.embedded import WorkerProcess
 from skep.redis_server import RedisServer, find_redis_server
-from skep_shared.connection import check_server, open_redis
+from skep_shared.connection import open_redis
+from skep_shared.server_check import check_server
 from skep_shared.settings import WorkerSettings
 
 TOP = Path(__file__).parents[2]

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from redis.exceptions import ResponseError
 
-from skep_shared.connection import is_out_of_memory
+from skep_shared.redis_errors import is_out_of_memory
 from skep_shared.script_replies import (
     CellCommit,
     Claim,

@@ -2,8 +2,9 @@
 
 import pytest
 
-from skep_shared.connection import check_server, open_redis
+from skep_shared.connection import open_redis
 from skep_shared.errors import RedisUnavailable, RedisUnsuitable
+from skep_shared.server_check import check_server
 from skep_shared.settings import Settings
 
 pytestmark = pytest.mark.anyio

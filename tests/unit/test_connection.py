@@ -8,11 +8,12 @@ from urllib.parse import urlsplit
 import pytest
 from redis.asyncio import Connection, SSLConnection, UnixDomainSocketConnection
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import OutOfMemoryError, ResponseError
 
-from skep_shared import connection
-from skep_shared.connection import BLOCK_MARGIN_SECONDS, is_out_of_memory, open_redis, redacted, unavailable
+from skep_shared import redis_url
+from skep_shared.connection import BLOCK_MARGIN_SECONDS, open_redis
 from skep_shared.errors import InvalidArgument
+from skep_shared.redis_url import redacted
+from skep_shared.server_check import as_skep_error
 from skep_shared.settings import Settings
 
 
@@ -81,7 +82,7 @@ def test_a_sentinel_url_is_read_where_urlsplit_wants_brackets_to_be_all_of_the_h
             raise ValueError("Invalid IPv6 URL")
         return parts
 
-    monkeypatch.setattr(connection, "urlsplit", strict_urlsplit)
+    monkeypatch.setattr(redis_url, "urlsplit", strict_urlsplit)
 
     sentinels = pool_of("redis+sentinel://u:p@a:1,[::1]:3,[::2]/svc?sentinel_password=q").sentinel_manager.sentinels
 
@@ -204,32 +205,10 @@ def test_the_number_of_connections_is_bounded(url):
 
 
 def test_the_drivers_error_becomes_ours_with_the_address_and_the_reason():
-    error = unavailable(Settings.load(redis_url="redis://:secret@h:1"), RedisConnectionError("refused"))
+    error = as_skep_error(Settings.load(redis_url="redis://:secret@h:1"), RedisConnectionError("refused"))
 
     assert (error.url, error.reason) == ("redis://:***@h:1", "refused")
 
 
 def test_a_driver_error_without_text_gives_its_name_as_the_reason():
-    assert unavailable(Settings.load(), TimeoutError()).reason == "TimeoutError"
-
-
-@pytest.mark.parametrize(
-    "error",
-    [
-        OutOfMemoryError("command not allowed when used memory > 'maxmemory'."),
-        ResponseError("OOM command not allowed when used memory > 'maxmemory'. script: 2b, on @user_script:37."),
-        ResponseError(
-            "Error running script (call to f_2b): @user_script:37: @user_script: 37: -OOM command not allowed"
-        ),
-    ],
-    ids=["plain", "script on 7", "script on 6.2"],
-)
-def test_a_full_server_is_recognised(error):
-    assert is_out_of_memory(error)
-
-
-@pytest.mark.parametrize(
-    "text", ["WRONGTYPE Operation against a key", "BUSY Redis is busy", "READONLY You can't write"]
-)
-def test_another_error_is_not_taken_for_a_full_server(text):
-    assert not is_out_of_memory(ResponseError(text))
+    assert as_skep_error(Settings.load(), TimeoutError()).reason == "TimeoutError"

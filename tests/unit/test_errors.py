@@ -15,6 +15,7 @@ EXAMPLES = [
     errors.SkepError("text"),
     errors.InvalidArgument("session_id", "", "1 to 200 bytes"),
     errors.RedisUnavailable("redis://localhost:6379/0", "refused"),
+    errors.RedisRefused("redis://localhost:6379/0", "no permissions", "grant them"),
     errors.RedisUnsuitable("version", "5.0.7", "6.2 or newer", "upgrade"),
     errors.RedisFull("OOM command not allowed"),
     errors.StoreUnavailable("s3://bucket", "no answer within 30 s"),
@@ -23,6 +24,7 @@ EXAMPLES = [
     errors.NotFound("cell", "c"),
     errors.EventsTrimmed("s", "c", 3, 17),
     errors.CellForgotten("s", "c", 7, 5),
+    errors.ClientUnusable("it has been closed"),
     errors.WaitTimeout("the outcome of cell 'c'", 2.5),
     errors.OperationFailed("it took over 5 s"),
     errors.StartError("the zygote", "exit status 1"),
@@ -98,6 +100,7 @@ def test_the_text_shows_every_field_that_a_user_needs(error):
         (errors.InvalidArgument("f", 1, "l"), ValueError),
         (errors.RedisUnavailable("u", "r"), ConnectionError),
         (errors.NotFound("session", "s"), LookupError),
+        (errors.ClientUnusable("r"), RuntimeError),
         (errors.WaitTimeout("it", 1), TimeoutError),
     ],
 )

@@ -13,7 +13,8 @@ import uvloop
 
 from skep_shared import __version__
 from skep_shared.errors import InvalidArgument, SkepError
-from skep_shared.logs import configure_logging
+from skep_shared.foreign_errors import describe_error
+from skep_shared.logs import configure_logging, report_unhandled
 from skep_shared.orphans import adopt_orphans
 from skep_shared.settings import WorkerSettings
 from skep_workers.host.lease import RedisOutage
@@ -67,6 +68,7 @@ async def serve(settings: WorkerSettings, *, ready_fd: int | None, alive_fd: int
 
     worker = WorkerHost(settings, on_ready=on_ready)
     loop = asyncio.get_running_loop()
+    loop.set_exception_handler(report_unhandled)
     for signum in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(signum, worker.stop)
 
@@ -92,9 +94,10 @@ def main() -> int:
         uvloop.run(serve(settings, ready_fd=given.ready_fd, alive_fd=given.alive_fd))
     except BaseExceptionGroup as group:
         failures = group.subgroup((SkepError, RedisOutage))
-        if failures is None:
-            raise
-        log.error("worker.failed", error="; ".join(str(exc) for exc in failures.exceptions))
+        if failures is None:  # a defect of ours
+            log.critical("worker.failed", error=describe_error(group), exc_info=group)
+        else:
+            log.error("worker.failed", error="; ".join(str(exc) for exc in failures.exceptions))
         return 1
     except InvalidArgument as exc:  # the URL, which only the connection's maker can read
         print(f"skep worker: {exc}", file=sys.stderr)
@@ -104,6 +107,9 @@ def main() -> int:
         return 1
     except KeyboardInterrupt:
         return 130
+    except Exception as exc:  # a defect of ours, told without what it may quote
+        log.critical("worker.failed", error=describe_error(exc), exc_info=exc)
+        return 1
     return 0
 
 

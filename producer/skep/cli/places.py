@@ -11,11 +11,12 @@ from typing import Final
 
 from skep.cli.flags import Place
 from skep.cli.screen import Screen
-from skep.cluster import Cluster, connect, open_shard
+from skep.cluster import Cluster, OpenShard, connect
 from skep.embedded import EmbeddedCluster, WorkerProcess, embedded
 from skep.supervision import supervised
-from skep_shared.connection import open_redis, redacted
+from skep_shared.connection import open_redis
 from skep_shared.limits import check_prefix
+from skep_shared.redis_url import redacted
 from skep_shared.settings import Settings
 
 # What still runs when the command has what it wanted has nobody left to run for.
@@ -81,7 +82,7 @@ async def own_workers(
     settings = settings_of(place)
     settings = settings.model_copy(update={"prefix": f"{settings.prefix.strip('{}')}-{secrets.token_hex(4)}"})
     async with AsyncExitStack() as stack:
-        link, replies = await stack.enter_async_context(open_shard(settings))
+        link, replies = await stack.enter_async_context(OpenShard(settings))
         stack.push_async_callback(_remove_keys, settings)
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="skep-", ignore_cleanup_errors=True)))
         all_flags = (*EMBEDDED_FLAGS, "--prefix", settings.prefix, *flags)

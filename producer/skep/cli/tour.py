@@ -17,7 +17,6 @@ from skep.cli.tour_guide import STEP_SECONDS, Guide, expect
 from skep.cluster import connect
 from skep.embedded import EmbeddedCluster, WorkerProcess
 from skep.session import Session
-from skep_shared.connection import redacted
 from skep_shared.errors import NotFound
 from skep_shared.events import (
     CellFinished,
@@ -29,6 +28,7 @@ from skep_shared.events import (
     SessionRestored,
     event_number,
 )
+from skep_shared.redis_url import redacted
 from skep_shared.states import CellStatus
 
 # A dead worker is found when its lease has run out; a short one keeps the tour short.

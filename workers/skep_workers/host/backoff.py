@@ -7,10 +7,10 @@ from collections.abc import Awaitable, Callable, Iterator
 from typing import Final, TypeVar
 
 import structlog
-from redis.exceptions import RedisError
 
-from skep_shared.connection import CONNECTION_ERRORS
 from skep_shared.errors import StoreUnavailable
+from skep_shared.foreign_errors import describe_error
+from skep_shared.redis_errors import REDIS_ERRORS
 
 T = TypeVar("T")
 
@@ -21,7 +21,7 @@ LONGEST_SECONDS: Final = 1.0
 
 # Everything the driver raises is worth another try here: a lost connection, BUSY, LOADING, READONLY during a failover,
 # even OOM. What would not go away, a script's refusal, never comes as an error of the driver.
-RETRIABLE: Final = (RedisError, *CONNECTION_ERRORS)
+RETRIABLE: Final = REDIS_ERRORS
 
 
 def backoff_delays() -> Iterator[float]:
@@ -42,7 +42,7 @@ async def persist(call: Callable[[], Awaitable[T]], what: str, **context: str) -
         try:
             return await call()
         except RETRIABLE as exc:
-            log.warning("redis.retry", what=what, error=repr(exc), **context)
+            log.warning("redis.retry", what=what, error=describe_error(exc), **context)
             await asyncio.sleep(next(delays))
 
 
@@ -56,7 +56,7 @@ async def persist_within(seconds: float, call: Callable[[], Awaitable[T]], what:
         try:
             return await call()
         except StoreUnavailable as exc:
-            log.warning("store.retry", what=what, error=str(exc), **context)
+            log.warning("store.retry", what=what, error=describe_error(exc), **context)
             if time.monotonic() >= ends_at:
                 raise
             await asyncio.sleep(delay)

@@ -14,6 +14,7 @@ import structlog
 
 from skep_shared.checkpoint_ids import CheckpointId
 from skep_shared.errors import StoreUnavailable
+from skep_shared.foreign_errors import describe_error
 from skep_shared.frames import Blob, Saved
 from skep_shared.manifests import IN_REDIS, Chunk, read_manifest, with_chunks
 from skep_shared.owner_scripts import SaveKind
@@ -138,7 +139,7 @@ class CheckpointWriter:
                 await self._store(batch)
             except StoreUnavailable as exc:
                 if generation == self._generation:
-                    log.error("checkpoint.failed", error=str(exc))
+                    log.error("checkpoint.failed", error=describe_error(exc))
                     self.drop()
                     self._on_failed(str(exc))
                 continue

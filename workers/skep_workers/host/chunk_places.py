@@ -8,6 +8,7 @@ import structlog
 
 from skep_shared.blobs import BlobStore, Folder, ObjectBlobs, RedisBlobs, StoredName
 from skep_shared.errors import StoreUnavailable
+from skep_shared.foreign_errors import describe_error
 from skep_shared.manifests import IN_REDIS, Chunk
 from skep_shared.script_replies import Claim
 from skep_shared.stored_form import from_stored_aside, to_stored_aside
@@ -70,7 +71,7 @@ class ChunkPlaces:
         try:
             await self._objects.delete(self._folders[0], names)
         except StoreUnavailable as exc:  # they stay until the session is purged, and cost only their room
-            log.warning("store.left_behind", chunks=len(names), error=str(exc))
+            log.warning("store.left_behind", chunks=len(names), error=describe_error(exc))
 
     async def list_own(self) -> list[Chunk]:
         """Give the session's own chunks that are there, named by a manifest or not; sizes are not known."""
@@ -80,7 +81,7 @@ class ChunkPlaces:
             try:
                 found += [Chunk(stored.name, epoch=stored.epoch) for stored in await self._objects.list_all(own)]
             except StoreUnavailable as exc:  # what is left behind there costs only its room
-                log.warning("store.not_listed", error=str(exc))
+                log.warning("store.not_listed", error=describe_error(exc))
         return found
 
     async def _read(self, home: int, names: Sequence[StoredName], *, is_in_redis: bool) -> list[bytes | None]:

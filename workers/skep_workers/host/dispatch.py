@@ -18,6 +18,7 @@ from arq.worker import Retry, Worker, func
 from redis.asyncio import Redis
 
 from skep_shared.activation import ACTIVATE_JOB, SUBMIT_JOB, pack_job, unpack_job
+from skep_shared.foreign_errors import describe_error
 from skep_shared.keys import Keys
 from skep_workers.host.backoff import RETRIABLE, backoff_delays
 from skep_workers.host.cancelling import was_cancelled
@@ -91,7 +92,7 @@ class Dispatcher:
             except RETRIABLE as exc:
                 if was_cancelled():
                     raise asyncio.CancelledError from exc
-                log.warning("dispatcher.restart", error=repr(exc))
+                log.warning("dispatcher.restart", error=describe_error(exc))
             finally:
                 for task in (*worker.tasks.values(), *worker.job_tasks.values()):
                     task.cancel()
@@ -147,7 +148,7 @@ class Dispatcher:
         try:
             await self._upkeep()
         except RETRIABLE as exc:
-            log.warning("upkeep.later", error=repr(exc))
+            log.warning("upkeep.later", error=describe_error(exc))
 
     async def _run_submit(self, ctx: dict[str, Any], session_id: str, code: str, **options: Any) -> str:
         """Append a cell. The job id is its default cell id, so that a job which arq runs twice is one cell."""
@@ -161,5 +162,5 @@ def _tried_again(ctx: dict[str, Any], session_id: str) -> Iterator[None]:
     try:
         yield
     except RETRIABLE as exc:
-        log.warning("job.retry", job_try=ctx["job_try"], session_id=session_id, error=repr(exc))
+        log.warning("job.retry", job_try=ctx["job_try"], session_id=session_id, error=describe_error(exc))
         raise Retry(defer=ctx["job_try"] * RETRY_SECONDS) from exc

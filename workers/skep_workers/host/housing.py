@@ -16,6 +16,7 @@ from typing import Final
 import structlog
 
 from skep_shared.errors import StartError
+from skep_shared.foreign_errors import describe_error
 from skep_shared.frames import Frame, Hello
 from skep_shared.process_trees import ProcessId, is_running, kill_tree, open_process, process_id
 from skep_shared.script_replies import Claim
@@ -154,7 +155,7 @@ class Housing:
                 left = self._directories.discard(self._session_id)
                 file.remove()
         except (OSError, StartError) as exc:
-            self._log.warning("session.directory_left", error=str(exc))
+            self._log.warning("session.directory_left", error=describe_error(exc))
             return
         if left is not None:
             await asyncio.to_thread(empty, left)

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import msgpack
 
+from skep_shared.foreign_errors import describe_error
 from skep_shared.keys import Keys
 from skep_shared.lane import Commands
 from skep_shared.models import CellSpec
@@ -91,7 +92,7 @@ class CellIntake:
         try:
             cell = QueuedCell(seq, cell_id, CellSpec.unpack(body), submitted_ms)
         except (ValueError, msgpack.UnpackException) as exc:  # of another version, or nobody of ours wrote it
-            fault = f"its {len(body)} bytes in Redis are no cell that this version can read: {exc}"[:500]
+            fault = f"its {len(body)} bytes in Redis are no cell that this version can read: {describe_error(exc)}"
             cell = QueuedCell(seq, cell_id, CellSpec(code=""), submitted_ms, fault)
         self.waiting.append(cell)
 

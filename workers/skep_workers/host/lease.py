@@ -18,6 +18,7 @@ from typing import Final
 
 import structlog
 
+from skep_shared.foreign_errors import describe_error
 from skep_shared.models import WorkerFacts
 from skep_shared.script_replies import Heartbeat
 from skep_shared.settings import WorkerSettings
@@ -83,7 +84,7 @@ class Lease:
                 async with asyncio.timeout(LONGEST_LOOK_SECONDS):
                     await on_neglect()
             except (*RETRIABLE, TimeoutError) as exc:
-                log.warning("recovery.failed", error=repr(exc))
+                log.warning("recovery.failed", error=describe_error(exc))
 
     async def run(self, on_lapse: Callable[[], Awaitable[None]]) -> None:
         """Beat until cancelled. Raises RedisOutage.
@@ -107,7 +108,7 @@ class Lease:
                     pause = min(pause, max(beat.next_ms / 1000, SOONEST_SECONDS))
             except (*RETRIABLE, TimeoutError) as exc:
                 silence = time.monotonic() - last_success
-                log.warning("lease.beat_failed", error=repr(exc), silence_seconds=round(silence, 1))
+                log.warning("lease.beat_failed", error=describe_error(exc), silence_seconds=round(silence, 1))
                 if silence > self._settings.redis_outage_seconds:
                     raise RedisOutage(f"Redis has been away for {silence:.0f} s") from exc
             else:

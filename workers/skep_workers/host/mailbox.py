@@ -11,6 +11,7 @@ from typing import Any, Final
 import structlog
 from redis.asyncio import Redis
 
+from skep_shared.foreign_errors import describe_error
 from skep_shared.lane import Commands
 from skep_workers.host.backoff import RETRIABLE, backoff_delays
 
@@ -39,7 +40,7 @@ class Mailbox:
             try:
                 reply = await self._blocking.execute_command(*self._read, self._last)
             except RETRIABLE as exc:
-                log.warning("mailbox.retry", error=repr(exc))
+                log.warning("mailbox.retry", error=describe_error(exc))
                 await asyncio.sleep(next(delays))
                 continue
             delays = backoff_delays()
@@ -55,6 +56,6 @@ class Mailbox:
         try:
             await self._redis.xtrim(self._key, minid=self._last, approximate=True)
         except RETRIABLE as exc:
-            log.warning("mailbox.trim_failed", error=repr(exc))
+            log.warning("mailbox.trim_failed", error=describe_error(exc))
         else:
             self._untrimmed = 0

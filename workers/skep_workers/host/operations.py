@@ -13,6 +13,7 @@ from typing import Any, Final
 import structlog
 from redis.asyncio import Redis
 
+from skep_shared.foreign_errors import describe_error
 from skep_shared.frames import Reply, Request
 from skep_shared.keys import Keys
 from skep_shared.states import AnswerKind
@@ -114,7 +115,7 @@ class HostOperations:
                 pipe.pexpire(key, self._ttl_ms)
                 await pipe.execute()
         except RETRIABLE as exc:  # the client asks again, or has its own deadline
-            log.warning("operation.answer_lost", error=repr(exc))
+            log.warning("operation.answer_lost", error=describe_error(exc))
 
     def _answer(self, request: OperationRequest, kind: AnswerKind, payload: bytes) -> None:
         try:

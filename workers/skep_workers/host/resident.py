@@ -15,6 +15,7 @@ import structlog
 
 from skep_shared.checkpoint_ids import CheckpointId
 from skep_shared.errors import EventGap, Fenced, StartError
+from skep_shared.foreign_errors import describe_error
 from skep_shared.frames import Blob, Done, Frame, Reply, Restored, Saved
 from skep_shared.script_replies import Claim, Mark
 from skep_shared.states import CellStatus, ResidentState, ResidentStep, next_resident
@@ -144,11 +145,11 @@ class Resident:
                     writer.cancel()
         except* Fenced as group_exc:
             self._step(ResidentStep.FENCE)
-            self._log.warning("session.fenced", error=str(group_exc.exceptions[0]))
+            self._log.warning("session.fenced", error=describe_error(group_exc.exceptions[0]))
         except* EventGap as group_exc:
             # The stream is not where this owner left it: Redis has gone back. Whoever claims next reads the truth.
             self._step(ResidentStep.FENCE)
-            self._log.error("session.gap", error=str(group_exc.exceptions[0]))
+            self._log.error("session.gap", error=describe_error(group_exc.exceptions[0]))
             with contextlib.suppress(Fenced):
                 pending = self._released(await self._departure.release())
         finally:
@@ -269,7 +270,7 @@ class Resident:
                     failed_starts = 0
                 except StartError as exc:
                     failed_starts += 1
-                    self._log.warning("session.start_failed", error=str(exc), starts=failed_starts)
+                    self._log.warning("session.start_failed", error=describe_error(exc), starts=failed_starts)
                     if failed_starts >= MAX_STARTS:
                         failed_starts = 0
                         self._give_up_starting(str(exc))

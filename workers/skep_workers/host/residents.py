@@ -10,6 +10,7 @@ from typing import Any, Final
 import structlog
 
 from skep_shared.errors import Fenced
+from skep_shared.foreign_errors import describe_error
 from skep_shared.script_replies import Claim, ClaimStatus
 from skep_workers.host.awaited import all_awaited, awaited
 from skep_workers.host.backoff import RETRIABLE, backoff_delays, persist
@@ -119,7 +120,7 @@ class Residents:
                     session_id, self._host.worker_id, token, has_store=self._host.store is not None
                 )
             except RETRIABLE as exc:
-                log.warning("claim.retry", session_id=session_id, error=repr(exc))
+                log.warning("claim.retry", session_id=session_id, error=describe_error(exc))
                 await asyncio.sleep(delay)
                 continue
             if isinstance(claim, Claim):
@@ -179,7 +180,7 @@ class Residents:
         try:
             self._hand_on(fields)
         except (KeyError, ValueError) as exc:  # of another version, or nobody of ours wrote it; a hint at most
-            log.warning("mailbox.malformed", error=repr(exc))
+            log.warning("mailbox.malformed", error=describe_error(exc))
 
     def _hand_on(self, fields: dict[bytes, Any]) -> None:
         session_id = fields[b"s"].decode()
@@ -225,7 +226,7 @@ class Residents:
             await self.activate(session_id, is_placed=True)
         except RETRIABLE as exc:
             # It is still waiting, and named again to whoever asks.
-            log.warning("arrival.failed", session_id=session_id, error=repr(exc))
+            log.warning("arrival.failed", session_id=session_id, error=describe_error(exc))
 
     def _begin_look(self, session_id: str) -> None:
         """Ask Redis about one session, once at a time."""

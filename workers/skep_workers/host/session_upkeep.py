@@ -14,6 +14,7 @@ from redis.exceptions import ResponseError
 from skep_shared.client_scripts import ClientScripts
 from skep_shared.event_codec import EVENT_FIELD, unpack_event
 from skep_shared.events import CellQueued, SessionClosedEvent, event_number
+from skep_shared.foreign_errors import describe_error
 from skep_shared.keys import Keys
 from skep_shared.retention_scripts import ExpiryStatus, RetentionScripts
 from skep_shared.settings import WorkerSettings
@@ -72,7 +73,7 @@ class SessionUpkeep:
                 try:
                     await self._do(work, session_id, facts, now_ms)
                 except ResponseError as exc:  # the server's word about this session: the others are not to wait for it
-                    log.warning("upkeep.failed", session_id=session_id, work=str(work), error=str(exc))
+                    log.warning("upkeep.failed", session_id=session_id, work=str(work), error=describe_error(exc))
 
     async def _do(self, work: Upkeep, session_id: str, facts: SessionFacts, now_ms: float) -> None:
         match work:

@@ -11,6 +11,7 @@ import structlog
 from redis.asyncio import Redis
 
 from skep_shared.checkpoint_ids import NO_CHECKPOINT, CheckpointId
+from skep_shared.foreign_errors import describe_error
 from skep_shared.frames import Blob, Expect
 from skep_shared.manifests import Chunk, chunks_of, plain_manifest, read_manifest
 from skep_shared.owner_scripts import OwnerScripts
@@ -81,7 +82,7 @@ class CheckpointShelf:
                 "checkpoint.unreadable",
                 session_id=self._claim.session_id,
                 checkpoint=str(checkpoint),
-                error=repr(exc),
+                error=describe_error(exc),
             )
             chunks = []
         self._history.add(checkpoint, len(manifest), chunks)

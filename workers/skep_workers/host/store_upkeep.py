@@ -9,6 +9,7 @@ from redis.asyncio import Redis
 
 from skep_shared.blobs import Folder, ObjectBlobs
 from skep_shared.errors import StoreUnavailable
+from skep_shared.foreign_errors import describe_error
 from skep_shared.keys import Keys
 from skep_shared.settings import WorkerSettings
 
@@ -32,7 +33,7 @@ async def remove_purged(redis: Redis, keys: Keys, store: ObjectBlobs) -> int:
         try:
             await store.delete_all(Folder(session_id, int(created_at)))
         except StoreUnavailable as exc:
-            log.warning("store.purge_later", session_id=session_id, error=str(exc))
+            log.warning("store.purge_later", session_id=session_id, error=describe_error(exc))
             break
         await redis.execute_command("SREM", keys.purged, note)
         removed += 1

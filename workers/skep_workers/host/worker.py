@@ -21,14 +21,16 @@ import structlog
 
 from skep_shared import __version__
 from skep_shared.activation import enqueue_activation, jobs_due, open_arq
-from skep_shared.connection import BLOCK_MARGIN_SECONDS, check_server, open_redis, unavailable
+from skep_shared.connection import BLOCK_MARGIN_SECONDS, open_redis
 from skep_shared.errors import StartError
+from skep_shared.foreign_errors import describe_error
 from skep_shared.keys import Keys
 from skep_shared.lane import Lane
 from skep_shared.limits import check_cell_id, check_session_id
 from skep_shared.models import WorkerFacts
 from skep_shared.script_replies import Shard
 from skep_shared.scripts import Scripts
+from skep_shared.server_check import as_skep_error, check_server
 from skep_shared.settings import WorkerSettings
 from skep_shared.submission import append_cells, cell_from_options
 from skep_workers.host.accounting import Accounting
@@ -88,13 +90,15 @@ class WorkerHost:
         zygote: Zygote | None = None
         places = SessionPlaces()
         try:
-            await check_server(self._redis, settings)
+            unseen = await check_server(self._redis, settings)
+            if unseen:
+                log.warning("redis.not_checked", what=unseen, remedy="permit this user INFO, or look for yourself")
             if self._store is not None:
                 await self._store.check(self.worker_id)
             try:
                 shard = await join_shard(self._scripts, settings, self.worker_id)
             except RETRIABLE as exc:
-                raise unavailable(settings, exc) from exc
+                raise as_skep_error(settings, exc) from exc
             await places.open(shard)
             zygote = Zygote(
                 directory,
@@ -109,7 +113,7 @@ class WorkerHost:
             try:
                 await self._lease.beat()
             except RETRIABLE as exc:
-                raise unavailable(settings, exc) from exc
+                raise as_skep_error(settings, exc) from exc
             async with asyncio.TaskGroup() as group:
                 await self._serve(group, zygote, places, shard)
         finally:
@@ -195,7 +199,7 @@ class WorkerHost:
             try:
                 await places.open(shard)
             except StartError as exc:  # sessions go on where they are; the next start of this worker fails, and says so
-                log.error("shard.not_adopted", error=str(exc))
+                log.error("shard.not_adopted", error=describe_error(exc))
             zygote.follow_shard(places.current.place, shard.hash_seed)
         return shard
 

@@ -20,6 +20,7 @@ import msgpack
 import structlog
 
 from skep_shared.errors import StartError
+from skep_shared.foreign_errors import describe_error
 from skep_workers.host.backoff import backoff_delays
 from skep_workers.host.strays import Strays
 
@@ -125,7 +126,7 @@ class Zygote:
                     await self.ensure_started()
                     break
                 except StartError as exc:
-                    log.error("zygote.start_failed", error=str(exc))
+                    log.error("zygote.start_failed", error=describe_error(exc))
                     await asyncio.sleep(delay)
 
     async def fork(self, descriptors: list[int], directory: str, on_exit: Callable[[int | None], None]) -> int:

@@ -1,0 +1,90 @@
+"""Whether a server can hold sessions, and what its refusals and its absence become for skep's users."""
+
+from collections.abc import Awaitable
+from typing import Any, Final, cast
+
+from redis.asyncio import Redis
+from redis.exceptions import NoPermissionError
+
+from skep_shared.errors import RedisFull, RedisRefused, RedisUnavailable, RedisUnsuitable, SkepError
+from skep_shared.foreign_errors import reason_of
+from skep_shared.keys import Keys
+from skep_shared.redis_errors import REDIS_ERRORS, error_code, is_out_of_memory, is_passing
+from skep_shared.redis_url import redacted
+from skep_shared.settings import Settings
+
+OLDEST_REDIS: Final = (6, 2)
+ARQ_KEYS: Final = "arq:"  # what arq's own keys begin with, besides its queue
+
+
+def as_skep_error(settings: Settings, exc: BaseException) -> SkepError:
+    """Translate the driver's error: RedisUnavailable for what may pass, else RedisFull or RedisRefused."""
+    reason = reason_of(exc)
+    if is_out_of_memory(exc):
+        return RedisFull(reason)
+    url, code = redacted(settings.redis_url), error_code(exc)
+    if code == "" or is_passing(exc):
+        return RedisUnavailable(url, reason)
+    if code in {"AUTH", "NOAUTH", "WRONGPASS"}:
+        remedy = "check the user name and the password"
+    elif code == "NOPERM":
+        remedy = (
+            f"the user needs the keys ~{settings.prefix}:* and ~{ARQ_KEYS}*, and the commands +@all -@dangerous, "
+            "of which docs/operating.md lists those that are used"
+        )
+    elif "DB index" in reason:
+        remedy = "check the number of the database at the end of the URL"
+    else:
+        remedy = "this is no passing state of the server; look for the reason in its log and configuration"
+    return RedisRefused(url, reason, remedy)
+
+
+async def check_server(redis: Redis, settings: Settings) -> list[str]:
+    """Make sure that this server can hold sessions; return what could not be looked at for want of permissions.
+
+    Raises RedisUnavailable if it doesn't answer, RedisRefused for credentials or permissions that don't suffice,
+    RedisUnsuitable for a version below 6.2 or a memory policy that evicts keys: an evicted session hash would be a lost
+    session.
+    """
+    try:
+        version, policy = await _version_and_policy(redis)
+    except REDIS_ERRORS as exc:
+        raise as_skep_error(settings, exc) from exc
+    try:
+        numbers = tuple(int(part) for part in version.split(".")[:2])
+    except ValueError:
+        numbers = (0, 0)
+    if numbers < OLDEST_REDIS:
+        raise RedisUnsuitable("version", version, "6.2 or newer", "upgrade the server")
+    if policy not in {None, "noeviction"}:
+        raise RedisUnsuitable(
+            "maxmemory-policy",
+            str(policy),
+            "noeviction",
+            "an evicted key is a lost session; set maxmemory-policy noeviction",
+        )
+    try:
+        await _probe(redis, settings)
+    except REDIS_ERRORS as exc:
+        raise as_skep_error(settings, exc) from exc
+    return ["maxmemory-policy"] if policy is None else []
+
+
+async def _version_and_policy(redis: Redis) -> tuple[str, str | None]:
+    """Return the server's version and memory policy; None for the latter from a user who may not ask for it."""
+    try:
+        facts = await cast("Awaitable[dict[str, Any]]", redis.info())
+    except NoPermissionError:
+        reply = await redis.execute_command("HELLO")
+        said = dict(zip(reply[::2], reply[1::2], strict=True))
+        return said.get(b"version", b"unknown").decode(), None
+    return str(facts.get("redis_version", "unknown")), str(facts.get("maxmemory_policy", "noeviction"))
+
+
+async def _probe(redis: Redis, settings: Settings) -> None:
+    """Do what nothing works without, so that a missing permission is told now and by its name."""
+    async with redis.pipeline(transaction=False) as pipe:
+        pipe.exists(Keys(settings.prefix).shard)
+        pipe.exists(f"{ARQ_KEYS}job:{settings.prefix}")
+        pipe.eval("return 1", 0)
+        await pipe.execute()
