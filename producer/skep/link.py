@@ -11,9 +11,11 @@ import itertools
 import os
 import random
 import time
+import uuid
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from typing import Any, Final, Literal, TypeVar, cast
 
+from skep.shared_reads import SharedReads
 from skep_shared.activation import enqueue_activation, open_arq
 from skep_shared.client_scripts import ClientScripts
 from skep_shared.connection import BLOCK_MARGIN_SECONDS, open_redis
@@ -53,7 +55,12 @@ class ShardLink:
         self._lane = Lane(self.redis, settings.command_timeout_seconds)
         self.reading_lane = Lane(self.redis, settings.command_timeout_seconds)  # its replies may be long
         self._replies_lane = Lane(self.blocking, settings.block_seconds + BLOCK_MARGIN_SECONDS)
-        self._lanes = (self._lane, self.reading_lane, self._replies_lane)
+        shared_lane = Lane(self.blocking, settings.block_seconds + BLOCK_MARGIN_SECONDS)
+        self._lanes = (self._lane, self.reading_lane, self._replies_lane, shared_lane)
+        wake_key = self.keys.wake(uuid.uuid4().hex)
+        self._shared_reads = SharedReads(shared_lane, self._lane, wake_key, settings.block_seconds)
+        # Followers that have a connection each; the others share one, so that reads are never out of connections.
+        self._free_reads = settings.max_connections // 2
         self.scripts = ClientScripts(self._lane, self.keys)
         block_ms = max(1, int(settings.block_seconds * 1000))
         self._read_command = ("XREAD", "COUNT", 500, "BLOCK", block_ms, "STREAMS")
@@ -99,8 +106,11 @@ class ShardLink:
         await check_server(self.redis, self.settings)
 
     async def aclose(self) -> None:
-        """Close every connection; each later call ends with ClientUnusable."""
+        """Close every connection; each later call ends with ClientUnusable. In a fork of its process: do nothing."""
+        if not self.is_own_process:  # the event loop's selector is the parent's too, and would forget its connections
+            return
         self._failure = self._failure or ClientUnusable("it has been closed")
+        await self._shared_reads.aclose()
         for lane in self._lanes:
             await lane.aclose()
         for client in (self.redis, self.blocking, self.arq):
@@ -197,6 +207,15 @@ class ShardLink:
 
     async def _read_owned(self, key: str, after: str, owned_by: str) -> tuple[bytes | None, list[Any]]:
         """Read who owns the session, and then its stream, on one connection. Raises the driver's errors."""
+        if not self._free_reads:
+            return await self._shared_reads.read(key, after, owned_by)
+        self._free_reads -= 1
+        try:
+            return await self._read_alone(key, after, owned_by)
+        finally:
+            self._free_reads += 1
+
+    async def _read_alone(self, key: str, after: str, owned_by: str) -> tuple[bytes | None, list[Any]]:
         async with self.blocking.pipeline(transaction=False) as pipe:
             pipe.execute_command("HGET", owned_by, "token")
             pipe.execute_command(*self._read_command, key, after)

@@ -20,6 +20,7 @@
 | `P:worker:WID:sessions` | set | what it owns |
 | `P:waiting` | zset | sessions with pending cells and no live owner -> since when (ms) |
 | `P:client:CID:replies` | stream + TTL | outcomes for one client process |
+| `P:client:CID:wake` | stream + TTL | ends the blocking read that a client's many followers share |
 | `P:arq`, `P:arq:wake` | zset, list | arq's queue, and the list that makes a worker poll it at once |
 """
 
@@ -109,6 +110,10 @@ class Keys:
     def replies(self, client_id: str) -> str:
         """Stream of outcomes for one client process."""
         return f"{self.prefix}:client:{client_id}:replies"
+
+    def wake(self, client_id: str) -> str:
+        """Stream by which one client process ends a blocking read of its own."""
+        return f"{self.prefix}:client:{client_id}:wake"
 
     @property
     def arq_queue(self) -> str:

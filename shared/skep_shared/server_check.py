@@ -63,10 +63,7 @@ async def check_server(redis: Redis, settings: Settings) -> list[str]:
             "noeviction",
             "an evicted key is a lost session; set maxmemory-policy noeviction",
         )
-    try:
-        await _probe(redis, settings)
-    except REDIS_ERRORS as exc:
-        raise as_skep_error(settings, exc) from exc
+    await _probe(redis, settings)
     return ["maxmemory-policy"] if policy is None else []
 
 
@@ -83,8 +80,17 @@ async def _version_and_policy(redis: Redis) -> tuple[str, str | None]:
 
 async def _probe(redis: Redis, settings: Settings) -> None:
     """Do what nothing works without, so that a missing permission is told now and by its name."""
-    async with redis.pipeline(transaction=False) as pipe:
-        pipe.exists(Keys(settings.prefix).shard)
-        pipe.exists(f"{ARQ_KEYS}job:{settings.prefix}")
-        pipe.eval("return 1", 0)
-        await pipe.execute()
+    try:
+        async with redis.pipeline(transaction=False) as pipe:
+            pipe.exists(Keys(settings.prefix).shard)
+            pipe.exists(f"{ARQ_KEYS}job:{settings.prefix}")
+            pipe.eval("return 1", 0)
+            replies = await pipe.execute(raise_on_error=False)
+    except REDIS_ERRORS as exc:
+        raise as_skep_error(settings, exc) from exc
+    for needed, reply in zip((f"keys {settings.prefix}:*", f"keys {ARQ_KEYS}*", "scripts"), replies, strict=True):
+        if isinstance(reply, Exception):
+            refusal = as_skep_error(settings, reply)
+            if isinstance(refusal, RedisRefused):
+                refusal = RedisRefused(refusal.url, f"{needed}: {refusal.reason}", refusal.remedy)
+            raise refusal from reply

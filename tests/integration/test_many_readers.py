@@ -20,16 +20,23 @@ EVENT_BYTES = 64 * 1024
 READERS = 1000
 
 
+SAID = {"kind": "output", "cell_id": "c", "seq": 1, "attempt": 1, "epoch": 1, "at": 0, "stream": "stdout"}
+
+
 async def write(shard, session_id, texts):
-    """Have somebody own the session, and write a line per text."""
+    """Have somebody own the session, and write a line per text; give what writes another one, by its number."""
     scripts = Scripts(shard._link.redis, shard._link.keys)
     await scripts.submit(session_id, [("c", b"x")], max_pending=10)
     await scripts.heartbeat("w", LONG_MS, b"", patience_ms=LONG_MS)
     claim = await scripts.claim(session_id, "w", secrets.token_hex(8))
     assert isinstance(claim, Claim)
-    said = {"kind": "output", "cell_id": "c", "seq": 1, "attempt": 1, "epoch": 1, "at": 0, "stream": "stdout"}
+
+    async def say(number, text):
+        await scripts.emit(claim, number, [pack_event(SAID | {"text": text})])
+
     for number, text in enumerate(texts, start=1):
-        await scripts.emit(claim, number, [pack_event(said | {"text": text})])
+        await say(number, text)
+    return say
 
 
 async def test_a_backlog_of_60_mib_is_read_from_end_to_end(shard):
@@ -56,3 +63,76 @@ async def test_a_thousand_readers_come_back_at_once(shard):
             got = await asyncio.gather(*(read(cluster) for _ in range(READERS)))
             assert got == [["b", "c"]] * READERS
             await shard._link.redis.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+
+
+class Follower:
+    """Follows session `s`, and says when it has heard something."""
+
+    def __init__(self, cluster):
+        self.cluster = cluster
+        self.texts = []
+        self.heard = asyncio.Semaphore(0)
+
+    async def follow(self, count):
+        async with contextlib.aclosing(self.cluster.session("s").events(follow=True)) as events:
+            async for event in events:
+                self.texts.append(event.text)
+                self.heard.release()
+                if len(self.texts) == count:
+                    return
+
+
+@pytest.fixture
+async def crowded(shard):
+    """A client that has far fewer connections than followers, and reads that end only when something has come."""
+    settings = Settings.load(
+        redis_url=shard.settings.redis_url, prefix=shard.settings.prefix, max_connections=8, block_seconds=60
+    )
+    async with skep.connect(settings=settings) as cluster:
+        yield cluster
+
+
+async def test_more_followers_than_connections_all_hear_at_once(shard, crowded):
+    say = await write(shard, "s", ("a",))
+    followers = [Follower(crowded) for _ in range(40)]
+
+    async with asyncio.TaskGroup() as group:
+        for follower in followers:
+            group.create_task(follower.follow(3))
+        for number, text in (2, "b"), (3, "c"):
+            for follower in followers:
+                await follower.heard.acquire()
+            assert (await crowded.session("s").info()).last_event == number - 1
+            await say(number, text)
+
+    assert [follower.texts for follower in followers] == [["a", "b", "c"]] * 40
+
+
+async def test_followers_that_share_a_connection_survive_its_loss(shard, crowded):
+    say = await write(shard, "s", ("a",))
+    followers = [Follower(crowded) for _ in range(12)]
+
+    async with asyncio.TaskGroup() as group:
+        for follower in followers:
+            group.create_task(follower.follow(2))
+        for follower in followers:
+            await follower.heard.acquire()
+        await shard._link.redis.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+        await say(2, "b")
+
+    assert [follower.texts for follower in followers] == [["a", "b"]] * 12
+
+
+async def test_a_follower_that_goes_leaves_the_others_alone(shard, crowded):
+    say = await write(shard, "s", ("a",))
+    followers = [Follower(crowded) for _ in range(12)]
+    tasks = [asyncio.create_task(follower.follow(2)) for follower in followers]
+    for follower in followers:
+        await follower.heard.acquire()
+    for task in tasks[::2]:
+        task.cancel()
+    await asyncio.wait(tasks[::2])
+    await say(2, "b")
+    await asyncio.gather(*tasks[1::2])
+
+    assert [follower.texts for follower in followers] == [["a"], ["a", "b"]] * 6

@@ -20,6 +20,7 @@ EXPECTED = {
     "mailbox": "p:worker:x:mailbox",
     "owned": "p:worker:x:sessions",
     "replies": "p:client:x:replies",
+    "wake": "p:client:x:wake",
     "checkpoints": "p:session:x:checkpoints",
     "blobs": "p:session:x:blobs",
     "names": "p:session:x:names",
