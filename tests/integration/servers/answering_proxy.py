@@ -1,0 +1,158 @@
+"""A way to Redis that answers itself when it is told to, with any error; and that leads to another server, or nowhere.
+
+It reads requests one after the other, so that an error stands where the server's reply would.
+"""
+
+import asyncio
+import contextlib
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+import hiredis
+
+READ_BYTES = 256 * 1024
+
+
+@dataclass(eq=False)
+class _Way:
+    """One client's connection through the proxy, and the command that the server has not answered yet."""
+
+    to_client: asyncio.StreamWriter
+    to_server: asyncio.StreamWriter
+    is_silent: bool = False
+    waits_in: str = ""
+    interrupted: asyncio.Future[bytes] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+
+
+class AnsweringProxy:
+    """Passes everything on to `target`, until it is told otherwise."""
+
+    def __init__(self, target: int) -> None:
+        self.target = target
+        self.url = ""
+        self.answered: Counter[str] = Counter()  # commands that this proxy has answered
+        self._error: bytes | None = None
+        self._only: frozenset[str] = frozenset()
+        self._server: asyncio.Server | None = None
+        self._ways: set[_Way] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._news = asyncio.Condition()
+
+    async def start(self) -> Self:
+        """Listen."""
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0, limit=READ_BYTES, backlog=512)
+        self.url = f"redis://127.0.0.1:{self._server.sockets[0].getsockname()[1]}/0"
+        return self
+
+    async def close(self) -> None:
+        """Break every connection."""
+        if self._server is not None:
+            self._server.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def refuse(self, error: str, *commands: str) -> None:
+        """Answer each command from now on (or these only) with this error; blocked ones at once."""
+        self._error, self._only = f"-{error}\r\n".encode(), frozenset(commands)
+        for way in self._ways:
+            if way.waits_in and self._is_meant(way.waits_in) and not way.interrupted.done():
+                way.interrupted.set_result(self._error)
+
+    def heal(self) -> None:
+        """Pass commands on again."""
+        self._error = None
+
+    def drop_silently(self) -> None:
+        """Let nothing through on what is open now, in either direction, and tell nobody."""
+        for way in self._ways:
+            way.is_silent = True
+
+    async def has_answered(self, count: int) -> None:
+        """Wait until it has answered so many commands itself."""
+        async with self._news:
+            await self._news.wait_for(lambda: self.answered.total() >= count)
+
+    def _is_meant(self, command: str) -> bool:
+        return not self._only or command in self._only
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        try:
+            from_server, to_server = await asyncio.open_connection("127.0.0.1", self.target, limit=READ_BYTES)
+        except OSError:
+            writer.transport.abort()
+            return
+        way = _Way(writer, to_server)
+        self._ways.add(way)
+        try:
+            await self._pass_on(way, reader, from_server)
+        except (OSError, asyncio.CancelledError):
+            pass  # the test is over, or one of the two has gone
+        finally:
+            self._ways.discard(way)
+            self._tasks.discard(task)
+            for stream in (writer, to_server):
+                stream.transport.abort()
+
+    async def _pass_on(self, way: _Way, from_client: asyncio.StreamReader, from_server: asyncio.StreamReader) -> None:
+        requests = hiredis.Reader()
+        while data := await from_client.read(READ_BYTES):
+            requests.feed(data)
+            while (words := requests.gets()) is not False:
+                if way.is_silent:
+                    continue
+                answer = await self._answer(way, words, from_server)
+                if way.is_silent:
+                    continue
+                if answer is None:
+                    return
+                way.to_client.write(answer)
+                await way.to_client.drain()
+
+    async def _answer(self, way: _Way, words: list[bytes], from_server: asyncio.StreamReader) -> bytes | None:
+        """Give the reply to one command, the server's or our own; None if the server has gone."""
+        command = words[0].decode().upper()
+        if self._error is None or not self._is_meant(command):
+            way.to_server.write(hiredis.pack_command(tuple(words)))
+            way.waits_in = command
+            way.interrupted = asyncio.get_running_loop().create_future()
+            reading = asyncio.ensure_future(_one_reply(from_server))
+            try:
+                await asyncio.wait({reading, way.interrupted}, return_when=asyncio.FIRST_COMPLETED)
+                if reading.done():
+                    return reading.result()
+            finally:
+                way.waits_in = ""
+                if not reading.done():
+                    reading.cancel()
+                    with contextlib.suppress(asyncio.CancelledError, OSError):
+                        await reading
+            async with self._news:
+                self.answered[command] += 1
+                self._news.notify_all()
+            # What the server still answers belongs to nothing any more: as UNBLOCKED does, this ends the connection.
+            way.to_client.write(way.interrupted.result())
+            await way.to_client.drain()
+            return None
+        async with self._news:
+            self.answered[command] += 1
+            self._news.notify_all()
+        return self._error
+
+
+async def _one_reply(stream: asyncio.StreamReader) -> bytes | None:
+    """Read the bytes of one reply; the server has been asked for no more than that."""
+    reader, raw = hiredis.Reader(), bytearray()
+    while True:
+        data = await stream.read(READ_BYTES)
+        if not data:
+            return None
+        raw += data
+        reader.feed(data)
+        reply: Any = reader.gets()
+        if reply is not False:
+            return bytes(raw)
