@@ -11,6 +11,7 @@
 """
 
 import asyncio
+import contextlib
 import functools
 import socket
 import time
@@ -24,7 +25,7 @@ from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import Sentinel, SentinelConnectionPool
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import RedisError
+from redis.exceptions import ReadOnlyError, RedisError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from skep_shared.errors import InvalidArgument
@@ -72,11 +73,11 @@ def open_redis(settings: Settings, *, blocking: bool = False, client_class: type
         pool: ConnectionPool
         if scheme == "redis+sentinel":
             pool = _sentinel_pool(url, options)
-            _guard_connections(pool)
+            _guard_connections(pool, master_of(url))
         else:
             # Waits for a free connection, within the time a command may take, instead of failing at once.
             pool = BlockingConnectionPool.from_url(url, timeout=settings.command_timeout_seconds, **options)
-            _guard_connections(pool)
+            _guard_connections(pool, master_of(url))
             pool.make_connection()  # without I/O: finds options that no connection knows
     except (ValueError, TypeError, RedisError) as exc:
         # Not chained: the library's error may quote from the password.
@@ -84,6 +85,17 @@ def open_redis(settings: Settings, *, blocking: bool = False, client_class: type
     client = _with_quiet_pipelines(client_class)(connection_pool=pool)
     client.auto_close_connection_pool = True
     return client
+
+
+class _SentinelPool(SentinelConnectionPool):
+    """Closes its connections to the sentinels with those to the master, which the driver's own leaves open."""
+
+    async def disconnect(self, inuse_connections: bool = True) -> None:
+        """Close the connections; with those in use, the sentinels' too."""
+        await super().disconnect(inuse_connections)
+        if inuse_connections:
+            for sentinel in self.sentinel_manager.sentinels:
+                await sentinel.connection_pool.disconnect()
 
 
 def _sentinel_pool(url: str, options: dict[str, Any]) -> SentinelConnectionPool:
@@ -96,14 +108,28 @@ def _sentinel_pool(url: str, options: dict[str, Any]) -> SentinelConnectionPool:
         )
     }  # fmt: skip
     sentinel = Sentinel(asked.addresses, sentinel_kwargs=sentinel_options | asked.sentinel_options)
-    return SentinelConnectionPool(
-        asked.service, sentinel, is_master=True, check_connection=False, **(options | asked.options)
-    )
+    return _SentinelPool(asked.service, sentinel, is_master=True, check_connection=False, **(options | asked.options))
 
 
-def _guard_connections(pool: ConnectionPool) -> None:
+class Master:
+    """The server that a URL leads to, for all connections of this process.
+
+    demoted_at: when one of them was told last that it is no master, in monotonic seconds; 0: never.
+    """
+
+    def __init__(self) -> None:
+        self.demoted_at = 0.0
+
+
+@functools.cache
+def master_of(url: str) -> Master:  # noqa: ARG001 - one for each
+    """Return what is known of the server at a URL."""
+    return Master()
+
+
+def _guard_connections(pool: ConnectionPool, master: Master) -> None:
     kind = pool.connection_class
-    pool.connection_class = type(kind.__name__, (_GuardedConnection, kind), {"demoted_at": 0.0})
+    pool.connection_class = type(kind.__name__, (_GuardedConnection, kind), {"master": master})
 
 
 class _GuardedConnection(AbstractConnection):
@@ -114,15 +140,34 @@ class _GuardedConnection(AbstractConnection):
     Python 3.11 that loses a cancellation which comes just as it ends (https://github.com/python/cpython/issues/86296):
     a reader that is told to stop right after a reply then reads on for ever, one time in twenty.
 
-    A master that is demoted may keep its connections, and a name or a proxy may lead new ones to its successor. So
-    from its first refusal on, each connection of the pool that was opened before is opened again when it is used next.
+    A master that is demoted may keep its connections, while its name, or a proxy, leads new ones to its successor, or
+    soon will. So from its first refusal on, each connection that was opened before, for whatever use, is opened again
+    when it is used next; and only a master is connected to, since a replica would answer reads, late, for ever.
     """
 
-    demoted_at: float  # monotonic seconds, of the pool's class: when a server said that it is no master
-    _opened_at = 0.0
+    master: Master
+    opened_at = 0.0
+
+    async def connect(self) -> None:
+        """Connect. Raises the driver's errors; ReadOnlyError if the server is known to have been a replica, and is."""
+        if self.is_connected:
+            return
+        await super().connect()  # type: ignore[no-untyped-call]  # the driver lacks types
+        if self.master.demoted_at:
+            await self._check_role()
+
+    async def _check_role(self) -> None:
+        role: Any = b"master"
+        with contextlib.suppress(ResponseError):  # from whoever may not ask
+            await self.send_command("HELLO")  # ROLE would need a permission of its own
+            said = await self.read_response()
+            role = dict(zip(said[::2], said[1::2], strict=False)).get(b"role", role)
+        if role != b"master":
+            await self.disconnect()
+            raise ReadOnlyError("the server is no master now")
 
     async def _connect(self) -> None:
-        self._opened_at = time.monotonic()
+        self.opened_at = time.monotonic()
         await super()._connect()  # type: ignore[no-untyped-call,safe-super]  # the driver's kinds of connection have it
 
     async def can_read_destructive(self) -> bool:
@@ -130,7 +175,7 @@ class _GuardedConnection(AbstractConnection):
 
         So it is if something has come that nobody asked for, or if its server has stopped being the master.
         """
-        if self._opened_at <= self.demoted_at:
+        if self.opened_at <= self.master.demoted_at:
             return True
         task = asyncio.current_task()
         cancellations = task.cancelling() if task is not None else 0
@@ -156,7 +201,7 @@ class _GuardedConnection(AbstractConnection):
         if exc.args and isinstance(exc.args[0], str):
             exc.args = (without_payload(exc.args[0]), *exc.args[1:])
         if is_demotion(exc):
-            type(self).demoted_at = time.monotonic()
+            self.master.demoted_at = time.monotonic()
 
     async def send_packed_command(self, command: Any, check_health: bool = True) -> None:
         """Send within `socket_timeout`. Raises the driver's errors."""

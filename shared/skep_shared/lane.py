@@ -8,6 +8,7 @@ that TLS, credentials and Sentinel work as everywhere.
 
 import asyncio
 import contextlib
+import time
 from collections import deque
 from collections.abc import Callable
 from typing import Any, Final, Protocol
@@ -19,6 +20,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import InvalidResponse, RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
+from skep_shared.connection import Master
 from skep_shared.redis_errors import is_demotion
 
 MAX_COMMAND_BYTES: Final = 64 * 1024  # a longer one would hold up those behind it
@@ -51,7 +53,7 @@ class Lane:
         if len(packed) > MAX_COMMAND_BYTES:
             return await self._redis.execute_command(*args)
         replies = self._replies
-        if replies is None or replies.has_ended:
+        if replies is None or replies.is_of_no_use:
             replies = await self._open()
         return await replies.send(packed)
 
@@ -70,7 +72,7 @@ class Lane:
 
     async def _open(self) -> "_Replies":
         async with self._opening:
-            if self._replies is not None and not self._replies.has_ended:
+            if self._replies is not None and not self._replies.is_of_no_use:
                 return self._replies  # somebody else was faster
             await self.aclose()
             connection = self._connection = self._redis.connection_pool.make_connection()
@@ -93,6 +95,8 @@ class _Replies(asyncio.Protocol):
     ) -> None:
         make_error: Callable[[str], Exception] = connection._parser.parse_error  # noqa: SLF001 - it has no public name
         self._hear: Callable[[BaseException], None] = getattr(connection, "hear", lambda _: None)
+        self._master: Master = getattr(connection, "master", None) or Master()
+        self._opened_at: float = getattr(connection, "opened_at", time.monotonic())
         self._transport = transport
         self._before: Any = transport.get_protocol()
         self._timeout_seconds = timeout_seconds
@@ -101,6 +105,11 @@ class _Replies(asyncio.Protocol):
         self._waiting: deque[tuple[asyncio.Future[Any], float]] = deque()
         self._timer: asyncio.TimerHandle | None = None
         self.has_ended = False
+
+    @property
+    def is_of_no_use(self) -> bool:
+        """Tell whether a new connection is needed: this one has ended, or its server may be no master any more."""
+        return self.has_ended or self._opened_at <= self._master.demoted_at
 
     def send(self, packed: bytes) -> asyncio.Future[Any]:
         """Send a command; gives the reply to come."""

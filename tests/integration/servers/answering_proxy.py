@@ -52,6 +52,7 @@ class AnsweringProxy:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.sleep(0)  # what was broken off is closed now
 
     def refuse(self, error: str, *commands: str) -> None:
         """Answer each command from now on (or these only) with this error; blocked ones at once."""
@@ -82,21 +83,21 @@ class AnsweringProxy:
         assert task is not None
         self._tasks.add(task)
         try:
-            from_server, to_server = await asyncio.open_connection("127.0.0.1", self.target, limit=READ_BYTES)
-        except OSError:
+            with contextlib.suppress(OSError, asyncio.CancelledError):  # the test is over, or one of the two has gone
+                await self._connect_through(reader, writer)
+        finally:
+            self._tasks.discard(task)
             writer.transport.abort()
-            return
+
+    async def _connect_through(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        from_server, to_server = await asyncio.open_connection("127.0.0.1", self.target, limit=READ_BYTES)
         way = _Way(writer, to_server)
         self._ways.add(way)
         try:
             await self._pass_on(way, reader, from_server)
-        except (OSError, asyncio.CancelledError):
-            pass  # the test is over, or one of the two has gone
         finally:
             self._ways.discard(way)
-            self._tasks.discard(task)
-            for stream in (writer, to_server):
-                stream.transport.abort()
+            to_server.transport.abort()
 
     async def _pass_on(self, way: _Way, from_client: asyncio.StreamReader, from_server: asyncio.StreamReader) -> None:
         requests = hiredis.Reader()

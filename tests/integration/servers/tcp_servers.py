@@ -104,6 +104,12 @@ class TcpServer:
         while (await self.admin.info("replication")).get("master_link_status") != "up":  # noqa: ASYNC110
             await asyncio.sleep(0.02)  # it sends no signal
 
+    async def catch_up(self, master: "TcpServer") -> None:
+        """Wait until it has what the master has now."""
+        offset = (await master.admin.info("replication"))["master_repl_offset"]
+        while (await self.admin.info("replication"))["slave_repl_offset"] < offset:  # noqa: ASYNC110 - no signal
+            await asyncio.sleep(0.02)
+
     async def close(self) -> None:
         """End it at once."""
         with contextlib.suppress(RedisError, OSError):
@@ -133,7 +139,7 @@ class Sentinel(TcpServer):
     async def knows_replicas(self, count: int) -> None:
         """Wait until it has found so many replicas that it could promote."""
         while True:
-            replicas: Any = await self.admin.execute_command("SENTINEL", "REPLICAS", "svc")
+            replicas = await self.admin.sentinel_slaves("svc")
             if sum(replica["flags"] == "slave" for replica in replicas) == count:
                 return
             await asyncio.sleep(0.05)  # it sends no signal

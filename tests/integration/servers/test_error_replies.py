@@ -9,6 +9,8 @@ import pytest
 
 import skep
 
+from .answering_proxy import AnsweringProxy
+
 pytestmark = pytest.mark.anyio
 
 PASSING = {
@@ -140,10 +142,16 @@ async def test_no_replicas_are_waited_for_on_a_real_server(session, waiting, sit
     assert (await (await late).outcome()).value is True
 
 
-async def test_a_link_that_was_dropped_silently_is_replaced(client, session, proxy):
-    await session.run("n = 1")
-    for call in (lambda: session.run("n"), session.info, lambda: anext(client.sessions()), session.variables):
-        proxy.drop_silently()
-        await call()
+async def test_a_link_that_was_dropped_silently_is_replaced(site, connect_to):
+    own_proxy = await AnsweringProxy(site.server.port).start()
+    try:
+        client = await connect_to(own_proxy.url)
+        session = client.session(f"s-{secrets.token_hex(6)}")
+        await session.run("n = 1")
+        for call in (lambda: session.run("n"), session.info, lambda: anext(client.sessions()), session.variables):
+            own_proxy.drop_silently()
+            await call()
 
-    assert (await session.run("n")).value == 1
+        assert (await session.run("n")).value == 1
+    finally:
+        await own_proxy.close()
