@@ -108,7 +108,8 @@ def _sentinel_pool(url: str, options: dict[str, Any]) -> SentinelConnectionPool:
         )
     }  # fmt: skip
     sentinel = Sentinel(asked.addresses, sentinel_kwargs=sentinel_options | asked.sentinel_options)
-    return _SentinelPool(asked.service, sentinel, is_master=True, check_connection=False, **(options | asked.options))
+    everything = options | asked.options
+    return _SentinelPool(asked.service, sentinel, is_master=True, check_connection=False, **everything)  # type: ignore[no-untyped-call]
 
 
 class Master:

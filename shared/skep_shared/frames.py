@@ -118,6 +118,10 @@ class Work(NamedTuple):
     children: list[str]
 
 
+class Resend(NamedTuple):
+    """Send the whole state with the next snapshot: what was sent with one before could not be stored."""
+
+
 class Ping(NamedTuple):
     """Answer with Pong, whatever a cell is doing."""
 
@@ -292,7 +296,7 @@ Frame = (
     Hello | Configure | Execute | Withdraw | Interrupt | Shutdown | Ping | Pong | Request | Reply
     | Answer | Output | Truncated | Display | Cleared | InputRequest | Result | Failure | Notice
     | Done | Blob | Saved | Restore | Restored | Fault | Twin | Twinned
-    | Expect | Leaving | Exiting | Left | Inquiry | Work
+    | Expect | Leaving | Exiting | Left | Inquiry | Work | Resend
 )  # fmt: skip
 
 FRAME_CODES: Final[dict[type, int]] = {
@@ -300,5 +304,5 @@ FRAME_CODES: Final[dict[type, int]] = {
     Request: 8, Reply: 9, Answer: 10, Output: 11, Truncated: 12, Display: 13, Cleared: 14,
     InputRequest: 15, Result: 16, Failure: 17, Notice: 18, Done: 19, Blob: 20, Saved: 21,
     Restore: 22, Restored: 23, Fault: 24, Twin: 25, Twinned: 26,
-    Expect: 27, Leaving: 28, Left: 29, Inquiry: 30, Work: 31, Exiting: 32,
+    Expect: 27, Leaving: 28, Left: 29, Inquiry: 30, Work: 31, Exiting: 32, Resend: 33,
 }  # fmt: skip

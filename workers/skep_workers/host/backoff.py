@@ -9,8 +9,8 @@ from typing import Final, TypeVar
 import structlog
 
 from skep_shared.errors import StoreUnavailable
-from skep_shared.foreign_errors import describe_error
-from skep_shared.redis_errors import REDIS_ERRORS
+from skep_shared.foreign_errors import describe_error, reason_of
+from skep_shared.redis_errors import REDIS_ERRORS, is_out_of_memory
 
 T = TypeVar("T")
 
@@ -18,6 +18,8 @@ log = structlog.get_logger()
 
 FIRST_SECONDS: Final = 0.02
 LONGEST_SECONDS: Final = 1.0
+FIRST_FULL_SECONDS: Final = 0.25
+LONGEST_FULL_SECONDS: Final = 2.0
 
 # Everything the driver raises is worth another try here: a lost connection, BUSY, LOADING, READONLY during a failover,
 # even OOM. What would not go away, a script's refusal, never comes as an error of the driver.
@@ -44,6 +46,30 @@ async def persist(call: Callable[[], Awaitable[T]], what: str, **context: str) -
         except RETRIABLE as exc:
             log.warning("redis.retry", what=what, error=describe_error(exc), **context)
             await asyncio.sleep(next(delays))
+
+
+async def persist_unless_full(seconds: float, call: Callable[[], Awaitable[T]], what: str, **context: str) -> T:
+    """Await `call()` until Redis answers, as `persist` does. Raises StoreUnavailable if it is full for `seconds`.
+
+    Tries less and less often: what is sent may be large, and is refused as a whole.
+    """
+    delay, ends_at = FIRST_FULL_SECONDS, time.monotonic() + seconds
+
+    async def call_unless_full() -> T:
+        nonlocal delay
+        while True:
+            try:
+                return await call()
+            except RETRIABLE as exc:
+                if not is_out_of_memory(exc):
+                    raise
+                log.warning("redis.full", what=what, error=describe_error(exc), **context)
+                if time.monotonic() + delay >= ends_at:
+                    raise StoreUnavailable("Redis", f"it is full: {reason_of(exc)}") from exc
+                await asyncio.sleep(delay)
+                delay = min(delay * 2, LONGEST_FULL_SECONDS)
+
+    return await persist(call_unless_full, what, **context)
 
 
 async def persist_within(seconds: float, call: Callable[[], Awaitable[T]], what: str, **context: str) -> T:

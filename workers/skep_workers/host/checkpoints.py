@@ -8,7 +8,7 @@ ride in the commit itself. The host never looks into a chunk.
 import asyncio
 from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import structlog
 
@@ -33,8 +33,8 @@ MAX_FAILURE_CHARS: Final = 1000
 class SavedState:
     """A snapshot whose chunks are stored: what the commit has to write. `manifest` is empty if nothing changed.
 
-    kind: "void" for no snapshot, but a cell without any effect on the state; "last" for what a process leaves behind,
-    which is the checkpoint `seq`-`part`. failure: why the process could make no checkpoint.
+    failure: why no checkpoint could be made or stored. kind: "void" for no snapshot, but a cell without any effect on
+    the state; "last" for what a process leaves behind, which is the checkpoint `seq`-`part`.
     """
 
     seq: int
@@ -59,10 +59,10 @@ class CheckpointWriter:
         places: ChunkPlaces,
         holdings: Holdings,
         on_saved: Callable[[SavedState], None],
-        on_failed: Callable[[str], None],
+        on_failed: Callable[[], None],
         on_room: Callable[[], None],
     ) -> None:
-        """`on_failed` is told why a snapshot can't be stored; what its process sends is dropped until `restart`.
+        """`on_failed` is called when a snapshot can't be stored: its process has to send again what it has sent.
 
         `on_room` is called whenever there is room for more; a snapshot that filled all of it has more to send.
         """
@@ -77,6 +77,8 @@ class CheckpointWriter:
         self._brought: list[bytes] = []  # chunks since the last snapshot, as `run` comes to them
         self._is_dropping = False
         self._generation = 0
+        self._failure = ""  # why the snapshot that is coming can't be stored
+        self._reason = ""  # the latest such reason
         self.pending_bytes = 0
 
     @property
@@ -90,7 +92,7 @@ class CheckpointWriter:
             return
         if isinstance(frame, Saved):
             if self._idle.is_set() and not self._holdings.is_removing(frame.blobs):
-                self._on_saved(self._state_of(frame, ()))
+                self._on_saved(self._complete(frame, ()))
                 return
             for name in frame.blobs:
                 self._holdings.expect(name)
@@ -108,6 +110,7 @@ class CheckpointWriter:
         while not self._queue.empty():
             self._queue.get_nowait()
         self._brought.clear()
+        self._failure = ""
         self._idle.set()  # `run` may be waiting for the frame that has just been taken back
         self._holdings.abandon()
 
@@ -136,13 +139,12 @@ class CheckpointWriter:
                 frame = self._queue.get_nowait()
             generation = self._generation
             try:
-                await self._store(batch)
+                if not self._failure:
+                    await self._store(batch)
             except StoreUnavailable as exc:
+                log.error("checkpoint.failed", error=describe_error(exc))
                 if generation == self._generation:
-                    log.error("checkpoint.failed", error=describe_error(exc))
-                    self.drop()
-                    self._on_failed(str(exc))
-                continue
+                    self._failure = str(exc)  # its other chunks are not tried
             if isinstance(frame, Saved):
                 await self._holdings.settled(frame.blobs)
             if generation != self._generation:  # dropped meanwhile: it was of a process that has gone
@@ -153,7 +155,24 @@ class CheckpointWriter:
             if isinstance(frame, Saved):
                 brought = [*self._brought, *frame.blobs]
                 self._brought.clear()
-                self._on_saved(self._state_of(frame, brought))
+                self._on_saved(self._complete(frame, brought))
+
+    def _complete(self, saved: Saved, brought: Sequence[bytes]) -> SavedState:
+        """Give what the commit has to write for a snapshot, or why it can't be stored."""
+        if not saved.manifest:
+            self._failure = ""
+            return SavedState(saved.seq, failure=saved.failure[:MAX_FAILURE_CHARS])
+        failure, self._failure = self._failure, ""
+        if failure:
+            self._reason = failure
+        else:
+            manifest = read_manifest(saved.manifest)
+            if all(name in saved.blobs or self._holdings.is_known(name) for name in manifest["blobs"]):
+                return self._state_of(saved, manifest, brought)
+            failure = f"a part of it was sent with one before, which could not be stored: {self._reason}"
+        self._holdings.fail(brought)
+        self._on_failed()
+        return SavedState(saved.seq, failure=failure[:MAX_FAILURE_CHARS])
 
     async def _store(self, batch: dict[bytes, bytes]) -> None:
         await self._holdings.settled(batch)
@@ -167,14 +186,11 @@ class CheckpointWriter:
         chunk = self._holdings.find(name)
         return name in named and name not in riding and (chunk.home, chunk.epoch) == (0, IN_REDIS)
 
-    def _state_of(self, saved: Saved, brought: Sequence[bytes]) -> SavedState:
-        if not saved.manifest:
-            return SavedState(saved.seq, failure=saved.failure[:MAX_FAILURE_CHARS])
+    def _state_of(self, saved: Saved, manifest: dict[str, Any], brought: Sequence[bytes]) -> SavedState:
         new = {name: data for name, data in saved.blobs.items() if not self._holdings.is_stored(name)}
         blobs = tuple(zip(new, to_stored(list(new.values())), strict=True))
         for name, data in blobs:
             self._holdings.ride(Chunk(name, len(new[name]), len(data)))
-        manifest = read_manifest(saved.manifest)
         # Should Redis go back between the two, the commit must not name what it has lost: it is to look for these.
         blobs += tuple((name, b"") for name in dict.fromkeys(brought) if self._was_put(name, new, manifest["blobs"]))
         chunks = [self._holdings.find(name) for name in manifest["blobs"]]

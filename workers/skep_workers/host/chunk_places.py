@@ -12,10 +12,11 @@ from skep_shared.foreign_errors import describe_error
 from skep_shared.manifests import IN_REDIS, Chunk
 from skep_shared.script_replies import Claim
 from skep_shared.stored_form import from_stored_aside, to_stored_aside
-from skep_workers.host.backoff import persist, persist_within
+from skep_workers.host.backoff import persist, persist_unless_full, persist_within
 
 log = structlog.get_logger()
 
+FULL_SECONDS: Final = 5.0  # that a checkpoint waits for room in Redis
 SMALL_BYTES: Final = 16 * 1024  # as an object a chunk up to this size would cost more than its room in Redis
 
 
@@ -26,6 +27,7 @@ class ChunkPlaces:
         self._redis = redis
         self._objects = objects
         self._outage_seconds = outage_seconds
+        self._is_refused = False  # the last chunks were not stored: the next ones are tried once, not for so long again
         self._epoch = IN_REDIS if objects is None else claim.epoch
         self._folders = [
             Folder(claim.session_id, claim.created_at),
@@ -33,7 +35,10 @@ class ChunkPlaces:
         ]
 
     async def put(self, blobs: Sequence[tuple[bytes, bytes]]) -> list[Chunk]:
-        """Store chunks by name; gives where they are. Raises StoreUnavailable."""
+        """Store chunks by name; gives where they are. Raises StoreUnavailable, also if Redis is full.
+
+        After it has, the next call waits no more; the first one that succeeds sets that right.
+        """
         stored = await to_stored_aside([data for _, data in blobs])
         chunks = [
             Chunk(name, len(raw), len(data), epoch=self._epoch if len(data) > SMALL_BYTES else IN_REDIS)
@@ -43,10 +48,14 @@ class ChunkPlaces:
         for chunk, data in zip(chunks, stored, strict=True):
             by_place[chunk.epoch == IN_REDIS].append((StoredName(chunk.name, chunk.epoch), data))
         if by_place[True]:
-            await persist(lambda: self._redis.put(self._folders[0], by_place[True]), "blobs")
+            seconds, self._is_refused = (0.0 if self._is_refused else FULL_SECONDS), True
+            await persist_unless_full(seconds, lambda: self._redis.put(self._folders[0], by_place[True]), "blobs")
+            self._is_refused = False
         if by_place[False]:
             store = self._place(is_in_redis=False)
-            await persist_within(self._outage_seconds, lambda: store.put(self._folders[0], by_place[False]), "store")
+            seconds, self._is_refused = (0.0 if self._is_refused else self._outage_seconds), True
+            await persist_within(seconds, lambda: store.put(self._folders[0], by_place[False]), "store")
+            self._is_refused = False
         return chunks
 
     async def get(self, chunks: Sequence[Chunk]) -> list[bytes | memoryview | None]:

@@ -23,6 +23,7 @@ class Holdings:
         self._arriving: Counter[bytes] = Counter()  # how often: snapshots behind each other may bring the same chunk
         self._snapshots: dict[int, list[frozenset[bytes]]] = {}  # by the cell; a process that leaves may send several
         self._leaving: frozenset[bytes] = frozenset()
+        self._doubtful: set[bytes] = set()  # of snapshots that could not be stored: there, perhaps
         self._has_orphans = False
         self._settled = asyncio.Event()
         self._settled.set()
@@ -38,6 +39,11 @@ class Holdings:
     def store(self, chunk: Chunk) -> None:
         """Note where a chunk is."""
         self._stored[chunk.name] = chunk
+        self._doubtful.discard(chunk.name)
+
+    def is_known(self, name: bytes) -> bool:
+        """Tell whether a chunk is stored, or will be by a commit."""
+        return name in self._stored or name in self._riding
 
     def ride(self, chunk: Chunk) -> None:
         """Note a chunk that will be stored by a commit."""
@@ -70,6 +76,13 @@ class Holdings:
         self._arriving.clear()
         self._has_orphans = True
 
+    def fail(self, brought: Iterable[bytes]) -> None:
+        """Forget a snapshot that could not be stored, with the chunks that it brought."""
+        names = list(brought)
+        self._arriving -= Counter(names)
+        self._doubtful.update(name for name in names if name not in self._stored)
+        self._has_orphans = True
+
     def find_left(self, chunks: Iterable[Chunk]) -> None:
         """Note chunks that are there, perhaps of snapshots which an owner that died never committed."""
         for chunk in chunks:
@@ -82,9 +95,8 @@ class Holdings:
             return set()
         self._has_orphans = False
         needed = self.needed()
-        return {
-            name for name, chunk in self._stored.items() if chunk.home == 0 and name not in named and name not in needed
-        }
+        own = {name for name, chunk in self._stored.items() if chunk.home == 0} | self._doubtful
+        return {name for name in own if name not in named and name not in needed}
 
     def needed(self) -> set[bytes]:
         """Give the chunks that snapshots on their way consist of."""
@@ -105,6 +117,7 @@ class Holdings:
         """Note that chunks are gone for good."""
         for name in names:
             self._stored.pop(name, None)
+            self._doubtful.discard(name)
 
     def is_removing(self, names: Iterable[bytes]) -> bool:
         """Tell whether any of these is being removed."""

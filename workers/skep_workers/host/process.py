@@ -26,6 +26,7 @@ from skep_shared.frames import (
     Interrupt,
     Ping,
     Request,
+    Resend,
     Restore,
     Shutdown,
     Twinned,
@@ -116,7 +117,7 @@ class SessionProcess:
         """Hand cells over, in order; before the first one the session's options."""
         _send(self._transport, [encode_frame(cell) for cell in cells])
 
-    def control(self, frame: Interrupt | Withdraw | Answer | Request) -> None:
+    def control(self, frame: Interrupt | Withdraw | Answer | Request | Resend) -> None:
         """Send a request that is heard while a cell runs."""
         if isinstance(frame, Interrupt):
             self._signal_interrupt(frame)

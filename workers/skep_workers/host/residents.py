@@ -185,7 +185,7 @@ class Residents:
     def _hand_on(self, fields: dict[bytes, Any]) -> None:
         session_id = fields[b"s"].decode()
         if fields[b"k"] == b"activate":
-            self._begin_arrival(session_id)
+            self.take_in(session_id)
             return
         resident = self._residents.get(session_id)
         if resident is None:
@@ -193,7 +193,7 @@ class Residents:
                 self._early.setdefault(session_id, []).append(fields)
             elif fields[b"k"] in {b"cell", b"wake", b"close"}:
                 # It was given back meanwhile; or Redis went back to when it was here, and nobody else will take it.
-                self._begin_arrival(session_id)
+                self.take_in(session_id)
             return
         if fields[b"k"] in {b"cell", b"wake"} and int(fields[b"q"]) <= resident.intake.known:
             self._begin_look(session_id)  # it comes late; or Redis went back, and the number is another cell's now
@@ -215,8 +215,8 @@ class Residents:
             case kind:
                 log.warning("mailbox.unknown", kind=kind.decode("utf-8", "replace"))
 
-    def _begin_arrival(self, session_id: str) -> None:
-        """Activate a session that another worker has sent here."""
+    def take_in(self, session_id: str) -> None:
+        """Begin to activate a session here, which another worker has sent or nobody can be asked to take."""
         task = self._group.create_task(self._arrive(session_id), name=f"arrival of {session_id}")
         self._arriving.add(task)
         task.add_done_callback(self._arriving.discard)
@@ -249,7 +249,7 @@ class Residents:
         for session_id in sorted(name.decode() for name in owned):
             # Redis says that this worker has it: it went back to when that was so. Nobody else may claim it.
             if session_id not in self._residents and session_id not in self._claiming:
-                self._begin_arrival(session_id)
+                self.take_in(session_id)
 
     async def _compare(self, ids: list[str]) -> None:
         # Before the question: what Redis says must not be behind what was known then.

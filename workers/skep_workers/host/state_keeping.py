@@ -12,7 +12,7 @@ import structlog
 from skep_shared.blobs import RedisBlobs
 from skep_shared.checkpoint_ids import CheckpointId
 from skep_shared.errors import StartError, StoreUnavailable
-from skep_shared.frames import Blob, Hello, Restore, Restored, Saved
+from skep_shared.frames import Blob, Hello, Resend, Restore, Restored, Saved
 from skep_shared.manifests import plain_manifest
 from skep_shared.script_replies import Claim
 from skep_workers.host.backoff import persist
@@ -235,12 +235,11 @@ class StateKeeping:
             await process.gone.wait()
             raise StartError("session process", "its restore hung") from None
 
-    def _failed(self, reason: str) -> None:
-        """A snapshot can't be stored. Its cells must not commit without it, so they run again, as after a crash."""
-        message = f"a checkpoint could not be stored, and the cells that wait for it will run again: {reason}"
-        self._reporter.session_event("warning", category="checkpoint.failed", message=message)
-        if self._process is not None:
-            self._process.kill()
+    def _failed(self) -> None:
+        """A snapshot can't be stored. Its cells commit without it; the process goes on, and sends all of it again."""
+        self._prune.set()  # what was stored of it
+        if self._process is not None and not self._process.is_ending:
+            self._process.control(Resend())
 
     def _go_on(self) -> None:
         # Not only when a snapshot is complete: what completes this one may be what its process waits with.

@@ -28,6 +28,7 @@ from skep_shared.keys import Keys
 from skep_shared.lane import Lane
 from skep_shared.limits import check_cell_id, check_session_id
 from skep_shared.models import WorkerFacts
+from skep_shared.redis_errors import is_out_of_memory
 from skep_shared.script_replies import Shard
 from skep_shared.scripts import Scripts
 from skep_shared.server_check import as_skep_error, check_server
@@ -236,7 +237,12 @@ class WorkerHost:
         if found.dead or asked_for:
             log.warning("recovery", dead_workers=found.dead, waiting=len(asked_for))
         for session_id in asked_for:
-            await self._activate_elsewhere(session_id)
+            try:
+                await enqueue_activation(self._arq, self._keys, session_id)
+            except RETRIABLE as exc:
+                # A full Redis takes no job. The session may only want to be closed, which makes room.
+                if is_out_of_memory(exc) and self._residents is not None and self._residents.has_room:
+                    self._residents.take_in(session_id)
 
     async def _ping(self, residents: Residents) -> None:
         while True:

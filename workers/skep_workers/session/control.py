@@ -21,7 +21,19 @@ from typing import Final
 
 from skep_shared.errors import ProtocolError
 from skep_shared.frame_codec import FrameDecoder, encode_frame
-from skep_shared.frames import Answer, Frame, Inquiry, Interrupt, Ping, Pong, Request, Shutdown, Withdraw, Work
+from skep_shared.frames import (
+    Answer,
+    Frame,
+    Inquiry,
+    Interrupt,
+    Ping,
+    Pong,
+    Request,
+    Resend,
+    Shutdown,
+    Withdraw,
+    Work,
+)
 from skep_shared.originals import os, select, signal, socket, time
 from skep_workers.session.asking import Asker
 from skep_workers.session.capture import PipeReader
@@ -53,6 +65,7 @@ class Controls:
     withdraw: Callable[[Writer], None]
     shut_down: Callable[[Shutdown], None]
     work: Callable[[int], Work]
+    resend: Callable[[], None]
 
 
 class ControlThread:
@@ -146,6 +159,8 @@ class ControlThread:
                 case Ping(number):
                     self.answer(Pong(number))
                     self._link.send_late_end()
+                case Resend():
+                    controls.resend()
                 case Shutdown():
                     controls.shut_down(frame)
                 case Inquiry(number):

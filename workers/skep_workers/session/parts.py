@@ -123,7 +123,7 @@ class Parts:
 
     def listen(self, withdraw: Callable[[Writer], None], leave: Callable[[Shutdown], None]) -> None:
         """Hear what the host asks for while a cell runs."""
-        controls = Controls(self._ladder, self._asker, self.operations, withdraw, leave, self._work)
+        controls = Controls(self._ladder, self._asker, self.operations, withdraw, leave, self._work, self.keeper.resend)
         self._control.start(controls)
 
     def _work(self, number: int) -> Work:

@@ -178,6 +178,10 @@ class Keeper:
         """Save the files once more, if they have changed since `leave`, beside the names that it has saved."""
         return self._snapshots.take_files(seq) if self.is_on else []
 
+    def resend(self) -> None:
+        """Send all of the state with the next snapshot; from any thread."""
+        self._snapshots.resend()
+
     @property
     def child_pid(self) -> int:
         """Return the pid of the child that takes a snapshot now, 0 without one."""

@@ -99,6 +99,7 @@ class Snapshots:
         self._faults = 0
         self._failure: tuple[int, str] | None = None  # the cell after which no checkpoint could be made, and why
         self.has_failed = False  # the state as it is could not be saved
+        self._is_to_resend = False  # what was sent before is not stored
         self._child: NativeThread | None = None
         self.child_pid = 0
         self._known_definitions: KnownDefinitions | None = None
@@ -134,7 +135,7 @@ class Snapshots:
         """
         if not self.is_at(manifest):
             return "its process is not at that checkpoint"
-        if self.has_failed:
+        if self.has_failed or self._is_to_resend:
             return "its latest state could not be saved"
         if manifest.is_remade:
             what = "code of cells, a cache, or a path below its directory"
@@ -189,6 +190,19 @@ class Snapshots:
         self._patience.reset()
         return Saved(seq, b"", {}, self._sent_apart, reason)
 
+    def resend(self) -> None:
+        """Take the next snapshot as if it were the first: chunks of those before are not stored. From any thread."""
+        self._is_to_resend = True
+
+    def _begin_anew(self) -> None:
+        self._is_to_resend, self.has_failed = False, True
+        self._uses = None
+        self._last = self._restored = None
+        self._know(State({}, {}, [], {}, {}, is_final=False), {}, {})
+        self._stored, self._known_definitions = frozenset(), None
+        self._on_saved(self._stored)
+        self._buffers.adopt({})
+
     def take(self, seq: int) -> list[Frame] | None:
         """Save the state after the cell of `seq`: the frames that do, or None if a child sends them later."""
         frames = self._take(seq)
@@ -196,6 +210,8 @@ class Snapshots:
         return frames
 
     def _take(self, seq: int) -> list[Frame] | None:
+        if self._is_to_resend:
+            self._begin_anew()
         uses, self._uses = self._uses, Uses()
         collected, self._collected = self._collected, _collected()
         if uses is not None and self._collected == collected:
@@ -227,7 +243,7 @@ class Snapshots:
         self.join()
         self._omits_same = True
         state = self._read_state(None)
-        if not has_run and not self.has_failed and self._has_kept_names(state):
+        if not has_run and not self.has_failed and not self._is_to_resend and self._has_kept_names(state):
             return self._with_files(seq, state) or [Saved(seq, b"", {}, self._sent_apart)]
         for _ in range(MOST_TRIES):  # after a child that has failed, another one leaves out what it was at
             before, frames = self._sent_apart, self.take(seq)

@@ -84,8 +84,11 @@ class Workspace:
         return None if _is_racy(status) else _signature(status)
 
     def saved(self, digests: frozenset[Digest]) -> None:
-        """Forget content that a checkpoint has saved."""
+        """Forget content that a checkpoint has saved; with none all files are read again."""
         self._stored = digests
+        if not digests:
+            self._seen.clear()
+            self._empty = None
         self.unstored = {name: data for name, data in self.unstored.items() if name not in digests}
 
     def restore(self, entries: list[Entry], contents: dict[str, bytearray]) -> dict[str, str]:
