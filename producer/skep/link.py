@@ -55,21 +55,23 @@ class ShardLink:
         self._lane = Lane(self.redis, settings.command_timeout_seconds)
         self.reading_lane = Lane(self.redis, settings.command_timeout_seconds)  # its replies may be long
         self._replies_lane = Lane(self.blocking, settings.block_seconds + BLOCK_MARGIN_SECONDS)
-        shared_lane = Lane(self.blocking, settings.block_seconds + BLOCK_MARGIN_SECONDS)
-        self._lanes = (self._lane, self.reading_lane, self._replies_lane, shared_lane)
+        self._shared_lane = Lane(self.blocking, settings.block_seconds + BLOCK_MARGIN_SECONDS)
+        self._lanes = (self._lane, self.reading_lane, self._replies_lane, self._shared_lane)
         wake_key = self.keys.wake(uuid.uuid4().hex)
-        self._shared_reads = SharedReads(shared_lane, self._lane, wake_key, settings.block_seconds)
+        self._shared_reads = SharedReads(self._shared_lane, self._lane, wake_key, settings.block_seconds)
         # Followers that have a connection each; the others share one, so that reads are never out of connections.
         self._free_reads = settings.max_connections // 2
         self.scripts = ClientScripts(self._lane, self.keys)
         block_ms = max(1, int(settings.block_seconds * 1000))
         self._read_command = ("XREAD", "COUNT", 500, "BLOCK", block_ms, "STREAMS")
         self._failure: SkepError | None = None
+        self._closing: asyncio.Task[None] | None = None
 
     async def fail(self, exc: SkepError) -> None:
         """Have every call that waits, and each later one, end with this error."""
         self._failure = exc
-        self._replies_lane.abort()
+        for lane in (self._replies_lane, self._shared_lane):
+            lane.abort()
         await self.blocking.connection_pool.disconnect()  # reads that wait on it look up
 
     def check_use(self) -> None:
@@ -92,14 +94,13 @@ class ShardLink:
         return os.getpid() == self._pid
 
     def abandon(self) -> None:
-        """Break the connections that are shared, from any thread: nobody holds this client any more."""
+        """Close every connection soon, from any thread: nobody holds this client any more."""
         if self.is_own_process and not self._loop.is_closed():
             with contextlib.suppress(RuntimeError):  # it has been closed just now
-                self._loop.call_soon_threadsafe(self._abort_lanes)
+                self._loop.call_soon_threadsafe(self._begin_closing)
 
-    def _abort_lanes(self) -> None:
-        for lane in self._lanes:
-            lane.abort()
+    def _begin_closing(self) -> None:
+        self._closing = self._loop.create_task(self.aclose(), name="closing of a skep client that was dropped")
 
     async def check(self) -> None:
         """Make sure that the server can hold sessions. Raises RedisUnavailable, RedisRefused, RedisUnsuitable."""

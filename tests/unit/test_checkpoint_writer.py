@@ -9,7 +9,7 @@ from skep_shared.errors import StoreUnavailable
 from skep_shared.frames import Blob, Saved
 from skep_shared.manifests import Chunk, chunks_of, read_manifest
 from skep_shared.stored_form import from_stored
-from skep_workers.host.checkpoints import CheckpointWriter
+from skep_workers.host.checkpoints import BATCH_BYTES, CheckpointWriter
 from skep_workers.host.holdings import Holdings
 
 pytestmark = pytest.mark.anyio
@@ -37,8 +37,11 @@ class Line:
     """A writer at work, and what it has said."""
 
     def __init__(self):
-        self.places, self.holdings, self.saved, self.failed = Places(), Holdings(), [], []
-        self.writer = CheckpointWriter(self.places, self.holdings, self.saved.append, self.failed.append, lambda: None)
+        self.places, self.holdings, self.saved, self.failures = Places(), Holdings(), [], 0
+        self.writer = CheckpointWriter(self.places, self.holdings, self.saved.append, self.on_failed, lambda: None)
+
+    def on_failed(self):
+        self.failures += 1
 
 
 @pytest.fixture
@@ -100,17 +103,34 @@ async def test_what_a_dead_process_sent_is_never_told_as_saved(line):
     assert [state.seq for state in line.saved] == [1]
 
 
-async def test_a_store_that_is_away_is_told_once_and_the_rest_dropped(line):
+async def test_a_snapshot_that_can_not_be_stored_says_why_and_none_is_taken_for_stored_that_builds_on_it(line):
     for frame in (Blob(b"a", b"x"), Blob(b"b", b"y"), Saved(1, MANIFEST, {})):
         line.writer.take(frame)
     line.places.answers.put_nowait(StoreUnavailable("file:///x", "away"))
     await line.writer.stored()
-    line.writer.take(Blob(b"c", b"z"))
+    line.writer.take(Saved(2, MANIFEST, {b"b": b"y"}))  # `a` is taken for stored there
 
-    assert len(line.failed) == 1
-    assert "away" in line.failed[0]
-    assert line.saved == []
+    assert [(state.seq, state.manifest, "away" in state.failure) for state in line.saved] == [
+        (1, b"", True), (2, b"", True),
+    ]  # fmt: skip
+    assert line.failures == 2  # the process is asked to send all of it, each time
     assert (line.writer.pending_bytes, line.holdings.needed()) == (0, set())
+    assert line.holdings.take_orphans(set()) == {b"a", b"b"}  # they may be there in part
+
+    line.writer.take(Saved(3, MANIFEST, {b"a": b"x", b"b": b"y"}))
+    assert (line.saved[-1].failure, {name for name, _ in line.saved[-1].blobs}) == ("", {b"a", b"b"})
+
+
+async def test_of_a_snapshot_that_failed_no_further_chunk_is_tried(line):
+    large = bytes(BATCH_BYTES)
+    for frame in (Blob(b"a", large), Blob(b"b", large), Saved(1, MANIFEST, {})):
+        line.writer.take(frame)
+    line.places.answers.put_nowait(StoreUnavailable("Redis", "full"))
+    await line.writer.stored()
+
+    assert line.places.put_names == [b"a"]
+    assert [state.failure for state in line.saved] == [str(StoreUnavailable("Redis", "full"))]
+    assert line.writer.pending_bytes == 0
 
 
 async def test_a_snapshot_that_brings_a_chunk_being_removed_waits_and_stores_it_again(line):

@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import socket
 import traceback
 from urllib.parse import urlsplit
 
@@ -212,3 +213,71 @@ def test_the_drivers_error_becomes_ours_with_the_address_and_the_reason():
 
 def test_a_driver_error_without_text_gives_its_name_as_the_reason():
     assert as_skep_error(Settings.load(), TimeoutError()).reason == "TimeoutError"
+
+
+@pytest.mark.parametrize(
+    ("url", "option"),
+    [
+        ("redis://:hunter2@h?decode_responses=true", "decode_responses"),
+        ("redis://h?protocol=3", "protocol"),
+        ("redis://h?encoding=latin-1", "encoding"),
+        ("redis://h?encoding_errors=ignore", "encoding_errors"),
+        ("redis://h?retry_on_timeout=true", "retry_on_timeout"),
+        ("redis://h?single_connection_client=true", "single_connection_client"),
+        ("redis://h?DB=1", "DB"),
+        ("redis://h?db=1&ssl_ca_certs=x", "ssl_ca_certs"),
+        ("redis://h?no_such_option", "no_such_option"),
+        ("rediss://h?decode_responses=", "decode_responses"),
+        ("unix:///h?socket_keepalive=1", "socket_keepalive"),
+        ("redis+sentinel://h/svc?decode_responses=1", "decode_responses"),
+        ("redis+sentinel://h/svc?sentinel_quorum=1", "sentinel_quorum"),
+    ],
+)
+def test_an_option_that_would_break_the_client_is_refused_by_name(url, option):
+    with pytest.raises(InvalidArgument, match=f"'{option}' is refused") as caught:
+        pool_of(url)
+
+    assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("option", "setting"),
+    [
+        ("socket_timeout", "SKEP_COMMAND_TIMEOUT_SECONDS"),
+        ("socket_connect_timeout", "SKEP_CONNECT_TIMEOUT_SECONDS"),
+        ("max_connections", "SKEP_MAX_CONNECTIONS"),
+    ],
+)
+def test_an_option_that_is_a_setting_here_names_it(option, setting):
+    with pytest.raises(InvalidArgument, match=setting):
+        pool_of(f"redis://h?{option}=1")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://h/1?health_check_interval=10&socket_keepalive=True&client_name=me",
+        "rediss://h?ssl_cert_reqs=none&ssl_check_hostname=false",
+        "unix:///h?db=3&password=p%40s%20s",
+        "redis+sentinel://h/svc?client_name=me&sentinel_username=u&sentinel_password=p",
+    ],
+)
+def test_harmless_options_are_taken(url):
+    assert pool_of(url).make_connection()
+
+
+@pytest.mark.parametrize("url", ["redis://h", "rediss://h", "redis+sentinel://h/svc"])
+def test_idle_tcp_connections_are_probed(url):
+    kwargs = pool_of(url).connection_kwargs
+
+    assert kwargs["socket_keepalive"]
+    assert kwargs["socket_keepalive_options"][socket.TCP_KEEPIDLE] == 30
+
+
+def test_a_sentinels_user_is_the_sentinels():
+    pool = pool_of("redis+sentinel://u:p@a/svc?sentinel_username=su&sentinel_password=sp")
+    [sentinel] = pool.sentinel_manager.sentinels
+
+    kwargs = sentinel.connection_pool.connection_kwargs
+    assert (kwargs["username"], kwargs["password"]) == ("su", "sp")
+    assert (pool.connection_kwargs["username"], pool.connection_kwargs["password"]) == ("u", "p")
