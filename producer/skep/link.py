@@ -34,6 +34,7 @@ Page = list[tuple[bytes, list[bytes]]]  # entries: id, [field, value, …]
 OWNER_SECONDS: Final = 20.0
 FIRST_DELAY_SECONDS: Final = 0.02
 LONGEST_DELAY_SECONDS: Final = 1.0
+_ANOTHER: Final = "Open another one with skep.connect() where it is needed"
 
 
 class ShardLink:
@@ -84,9 +85,10 @@ class ShardLink:
             raise self._failure
         if asyncio.get_running_loop() is not self._loop or os.getpid() != self._pid:
             if not self.is_own_process:
-                raise ClientUnusable(f"it was opened in process {self._pid}, before a fork; this is {os.getpid()}")
+                was = f"it was opened in process {self._pid}, before a fork; this is process {os.getpid()}"
+                raise ClientUnusable(f"{was}. {_ANOTHER}")
             where = "in an event loop that has ended" if self._loop.is_closed() else "in another event loop or thread"
-            raise ClientUnusable(f"it was opened {where}")
+            raise ClientUnusable(f"it was opened {where}. {_ANOTHER}")
 
     @property
     def is_own_process(self) -> bool:
@@ -110,7 +112,7 @@ class ShardLink:
         """Close every connection; each later call ends with ClientUnusable. In a fork of its process: do nothing."""
         if not self.is_own_process:  # the event loop's selector is the parent's too, and would forget its connections
             return
-        self._failure = self._failure or ClientUnusable("it has been closed")
+        self._failure = self._failure or ClientUnusable(f"it has been closed. {_ANOTHER}")
         await self._shared_reads.aclose()
         for lane in self._lanes:
             await lane.aclose()

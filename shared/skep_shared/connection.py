@@ -108,8 +108,8 @@ def _sentinel_pool(url: str, options: dict[str, Any]) -> SentinelConnectionPool:
         )
     }  # fmt: skip
     sentinel = Sentinel(asked.addresses, sentinel_kwargs=sentinel_options | asked.sentinel_options)
-    everything = options | asked.options
-    return _SentinelPool(asked.service, sentinel, is_master=True, check_connection=False, **everything)  # type: ignore[no-untyped-call]
+    options |= asked.options | {"is_master": True, "check_connection": False}
+    return _SentinelPool(asked.service, sentinel, **options)  # type: ignore[no-untyped-call]
 
 
 class Master:

@@ -94,7 +94,7 @@ class RedisUnsuitable(SkepError):
 
 
 class RedisFull(SkepError):
-    """Redis has reached its maxmemory; the cell was not accepted."""
+    """Redis has reached its maxmemory; the cell, or the checkpoint, was not accepted."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
@@ -103,7 +103,7 @@ class RedisFull(SkepError):
     def __str__(self) -> str:
         """Say what still works and what to do."""
         return (
-            f"Redis is out of memory and takes no new cells ({self.reason}); running cells still commit. "
+            f"Redis is out of memory: it takes no new cells and no large checkpoints ({self.reason}); cells still commit. "
             "Raise maxmemory, or close and purge sessions"
         )
 
@@ -192,7 +192,7 @@ class CellForgotten(SkepError, LookupError):
 
 
 class ClientUnusable(SkepError, RuntimeError):
-    """A client was used where it can't work: `reason`. Nothing was sent."""
+    """A client was used where it can't work: `reason`, with what to do instead. Nothing was sent."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
@@ -200,7 +200,7 @@ class ClientUnusable(SkepError, RuntimeError):
 
     def __str__(self) -> str:
         """Give the reason and the remedy."""
-        return f"this client can't be used here: {self.reason}. Open another one with skep.connect() where it is needed"
+        return f"this client can't be used here: {self.reason}"
 
 
 class WaitTimeout(SkepError, TimeoutError):

@@ -5,7 +5,7 @@ import asyncio
 import msgpack
 import pytest
 
-from skep_shared.errors import StoreUnavailable
+from skep_shared.errors import RedisFull, StoreUnavailable
 from skep_shared.frames import Blob, Saved
 from skep_shared.manifests import Chunk, chunks_of, read_manifest
 from skep_shared.stored_form import from_stored
@@ -125,11 +125,11 @@ async def test_of_a_snapshot_that_failed_no_further_chunk_is_tried(line):
     large = bytes(BATCH_BYTES)
     for frame in (Blob(b"a", large), Blob(b"b", large), Saved(1, MANIFEST, {})):
         line.writer.take(frame)
-    line.places.answers.put_nowait(StoreUnavailable("Redis", "full"))
+    line.places.answers.put_nowait(RedisFull("maxmemory"))
     await line.writer.stored()
 
     assert line.places.put_names == [b"a"]
-    assert [state.failure for state in line.saved] == [str(StoreUnavailable("Redis", "full"))]
+    assert [state.failure for state in line.saved] == [str(RedisFull("maxmemory"))]
     assert line.writer.pending_bytes == 0
 
 

@@ -8,7 +8,7 @@ from typing import Final, TypeVar
 
 import structlog
 
-from skep_shared.errors import StoreUnavailable
+from skep_shared.errors import RedisFull, StoreUnavailable
 from skep_shared.foreign_errors import describe_error, reason_of
 from skep_shared.redis_errors import REDIS_ERRORS, is_out_of_memory
 
@@ -49,7 +49,7 @@ async def persist(call: Callable[[], Awaitable[T]], what: str, **context: str) -
 
 
 async def persist_unless_full(seconds: float, call: Callable[[], Awaitable[T]], what: str, **context: str) -> T:
-    """Await `call()` until Redis answers, as `persist` does. Raises StoreUnavailable if it is full for `seconds`.
+    """Await `call()` until Redis answers, as `persist` does. Raises RedisFull if it is that for `seconds`.
 
     Tries less and less often: what is sent may be large, and is refused as a whole.
     """
@@ -65,7 +65,7 @@ async def persist_unless_full(seconds: float, call: Callable[[], Awaitable[T]], 
                     raise
                 log.warning("redis.full", what=what, error=describe_error(exc), **context)
                 if time.monotonic() + delay >= ends_at:
-                    raise StoreUnavailable("Redis", f"it is full: {reason_of(exc)}") from exc
+                    raise RedisFull(reason_of(exc)) from exc
                 await asyncio.sleep(delay)
                 delay = min(delay * 2, LONGEST_FULL_SECONDS)
 

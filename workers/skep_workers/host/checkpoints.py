@@ -13,7 +13,7 @@ from typing import Any, Final
 import structlog
 
 from skep_shared.checkpoint_ids import CheckpointId
-from skep_shared.errors import StoreUnavailable
+from skep_shared.errors import RedisFull, StoreUnavailable
 from skep_shared.foreign_errors import describe_error
 from skep_shared.frames import Blob, Saved
 from skep_shared.manifests import IN_REDIS, Chunk, read_manifest, with_chunks
@@ -141,7 +141,7 @@ class CheckpointWriter:
             try:
                 if not self._failure:
                     await self._store(batch)
-            except StoreUnavailable as exc:
+            except (StoreUnavailable, RedisFull) as exc:
                 log.error("checkpoint.failed", error=describe_error(exc))
                 if generation == self._generation:
                     self._failure = str(exc)  # its other chunks are not tried

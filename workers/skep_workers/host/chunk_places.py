@@ -35,7 +35,7 @@ class ChunkPlaces:
         ]
 
     async def put(self, blobs: Sequence[tuple[bytes, bytes]]) -> list[Chunk]:
-        """Store chunks by name; gives where they are. Raises StoreUnavailable, also if Redis is full.
+        """Store chunks by name; gives where they are. Raises StoreUnavailable, RedisFull.
 
         After it has, the next call waits no more; the first one that succeeds sets that right.
         """
