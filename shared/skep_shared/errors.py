@@ -103,7 +103,7 @@ class RedisFull(SkepError):
     def __str__(self) -> str:
         """Say what still works and what to do."""
         return (
-            f"Redis is out of memory: it takes no new cells and no large checkpoints ({self.reason}); cells still commit. "
+            f"Redis is out of memory: it takes no new cells or large checkpoints ({self.reason}); cells still commit. "
             "Raise maxmemory, or close and purge sessions"
         )
 
