@@ -82,8 +82,8 @@ async def _probe(redis: Redis, settings: Settings) -> None:
     """Do what nothing works without, so that a missing permission is told now and by its name."""
     try:
         async with redis.pipeline(transaction=False) as pipe:
-            pipe.exists(Keys(settings.prefix).shard)
-            pipe.exists(f"{ARQ_KEYS}job:{settings.prefix}")
+            pipe.type(Keys(settings.prefix).shard)
+            pipe.type(f"{ARQ_KEYS}job:{settings.prefix}")
             pipe.eval("return 1", 0)
             replies = await pipe.execute(raise_on_error=False)
     except REDIS_ERRORS as exc:

@@ -200,7 +200,7 @@ async def test_a_drain_past_its_grace_waits_for_the_checkpoint_of_a_cell_that_ha
     kinds = [(event.kind, event.cell_id) async for event in shard.session("s").events() if "cell" in event.kind]
     assert ("cell.finished", ended.id) in kinds
     assert ("cell.retried", ended.id) not in kinds
-    assert ("cell.finished", running.id) in kinds
+    assert ("cell.finished", running.id) not in kinds  # the next owner's, as another attempt
 
 
 async def test_a_drain_gives_back_what_a_claim_on_its_way_still_brings(start_worker, shard):
