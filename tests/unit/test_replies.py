@@ -70,7 +70,7 @@ async def test_a_reader_that_fails_tells_everybody_who_waits_and_the_next_ticket
     link = Broken()
     reader = ReplyReader(link, "client")
     ticket, operation = reader.ticket("s", "c"), reader.operation()
-    for wait in (ticket.wait(), operation.result()):
+    for wait in (ticket.wait(), operation.reply):
         with pytest.raises(ProtocolError, match="replies can't be read: KeyError") as caught:
             await wait
         assert "SECRETMARK" not in str(caught.value)

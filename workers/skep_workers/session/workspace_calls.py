@@ -11,12 +11,11 @@ asks for these steps, see host/uploads.py.
 import builtins
 import shutil
 import stat
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Final
 
-from skep_shared.originals import open_file, os
+from skep_shared.originals import open_file, os, time
 from skep_shared.states import PAGE_OF_FILES
 from skep_workers.session.checkpoint.surroundings.workspace import DEFAULT_QUOTA_BYTES, MAX_ENTRIES, PART_PREFIX
 from skep_workers.session.namespace import NamespaceManager

@@ -4,10 +4,8 @@ What it is set to is a variable of the session, so that it holds on the next wor
 for one look into a dict.
 """
 
-import gc
 import importlib
 import importlib.util
-import os
 import sys
 import sysconfig
 import traceback
@@ -17,6 +15,7 @@ from pathlib import Path
 from types import FunctionType, ModuleType
 from typing import Any, Final
 
+from skep_shared.originals import gc, os
 from skep_workers.session.display.publisher import DisplayPublisher
 from skep_workers.session.namespace import NamespaceManager
 
@@ -125,7 +124,7 @@ def _modules_with_files() -> Iterator[tuple[str, ModuleType, tuple[int, int]]]:
         if file.startswith(interpreters) and not file.startswith(packages):
             continue
         with suppress(OSError):  # a file that is gone has not changed
-            found = os.stat(file)  # noqa: PTH116 - of hundreds of modules
+            found = os.stat(file)
             yield name, module, (found.st_mtime_ns, found.st_size)
 
 
