@@ -34,8 +34,6 @@ SkepError
 Arguments are fields, so that `args` survives pickling; the text is made from them.
 """
 
-from typing import Final
-
 
 class SkepError(Exception):
     """Base of all of skep's errors."""
@@ -59,27 +57,6 @@ class InvalidArgument(SkepError, ValueError):
         return f"{self.field}: {shown} is refused: {self.limit}"
 
 
-# What a server says that is there and answers: parts of its words, and what to do.
-_CLIENT_REFUSALS: Final = (
-    (
-        (
-            "NOAUTH",
-            "WRONGPASS",
-            "Authentication required",
-            "username-password",
-            "invalid password",
-            "without any password",
-        ),
-        "Check the user name and the password in the URL: redis://USER:PASSWORD@HOST",
-    ),
-    (
-        ("DB index", "Invalid Database", "SELECT is not allowed"),
-        "Check the database's number at the end of the URL: the server must have so many",
-    ),
-    (("NOPERM", "no permissions"), "Give the user the rights that it lacks (ACL SETUSER)"),
-)
-
-
 class RedisUnavailable(SkepError, ConnectionError):
     """Redis at `url` (password removed) can't be reached or stopped answering; `reason` is the driver's word."""
 
@@ -88,10 +65,7 @@ class RedisUnavailable(SkepError, ConnectionError):
         self.url, self.reason = url, reason
 
     def __str__(self) -> str:
-        """Say where, why, and what to try; a server that answers is not said to be down."""
-        for marks, remedy in _CLIENT_REFUSALS:
-            if any(mark in self.reason for mark in marks):
-                return f"Redis at {self.url} refuses this client: {self.reason}. {remedy}"
+        """Say where, why, and what to try."""
         return f"Redis at {self.url} is unavailable: {self.reason}. Check the address and that the server is up"
 
 
@@ -104,7 +78,7 @@ class RedisRefused(SkepError):
 
     def __str__(self) -> str:
         """Say where, why, and what to do."""
-        return f"Redis at {self.url} refuses: {self.reason}. The server is up: {self.remedy}"
+        return f"Redis at {self.url} refuses this client: {self.reason}. {self.remedy}"
 
 
 class RedisUnsuitable(SkepError):

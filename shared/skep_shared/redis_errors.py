@@ -64,8 +64,15 @@ _LASTING: Final = frozenset(
 _DEMOTED: Final = frozenset({"READONLY", "UNBLOCKED", "MASTERDOWN"})
 
 
+def _reply_in(exc: BaseException) -> BaseException:
+    """Return the error reply that the driver has made a ConnectionError of, as it does when a unix socket is opened."""
+    cause = exc.__cause__
+    return cause if type(exc) is RedisConnectionError and isinstance(cause, RedisError) else exc
+
+
 def error_code(exc: BaseException) -> str:
     """Return the code of an error reply, such as READONLY; '' for what is no error reply."""
+    exc = _reply_in(exc)
     text = str(exc)
     for kind, code in _CODES:
         if isinstance(exc, kind):
@@ -87,6 +94,7 @@ def error_code(exc: BaseException) -> str:
 
 def is_passing(exc: BaseException) -> bool:
     """Return whether the same request may go through later: the server is away, or refuses for a while."""
+    exc = _reply_in(exc)
     if isinstance(exc, AuthenticationError | AuthorizationError):  # which the driver derives from ConnectionError
         return False
     if isinstance(exc, CONNECTION_ERRORS):

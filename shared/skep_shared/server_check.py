@@ -26,16 +26,16 @@ def as_skep_error(settings: Settings, exc: BaseException) -> SkepError:
     if code == "" or is_passing(exc):
         return RedisUnavailable(url, reason)
     if code in {"AUTH", "NOAUTH", "WRONGPASS"}:
-        remedy = "check the user name and the password"
+        remedy = "Check the user name and the password in the URL: redis://USER:PASSWORD@HOST"
     elif code == "NOPERM":
         remedy = (
-            f"the user needs the keys ~{settings.prefix}:* and ~{ARQ_KEYS}*, and the commands +@all -@dangerous, "
+            f"The user needs the keys ~{settings.prefix}:* and ~{ARQ_KEYS}*, and the commands +@all -@dangerous, "
             "of which docs/operating.md lists those that are used"
         )
     elif "DB index" in reason:
-        remedy = "check the number of the database at the end of the URL"
+        remedy = "Check the database's number at the end of the URL: the server must have so many"
     else:
-        remedy = "this is no passing state of the server; look for the reason in its log and configuration"
+        remedy = "This is no passing state of the server: look for the reason in its log and configuration"
     return RedisRefused(url, reason, remedy)
 
 

@@ -37,7 +37,7 @@ async def test_the_last_expression_is_the_value(session, code, value):
 
 
 async def test_underscore_is_the_last_value_that_was_not_none(session):
-    for code in ("1", "2", "x = 9", "None", "3;"):
+    for code in ("1", "2", "3", "x = 9", "None", "4;"):
         await session.run(code)
 
     assert (await session.run("(_, __)")).value == (3, 2)

@@ -27,7 +27,7 @@ REFUSALS = {
     "wrong password": ("unix://:WR0NG@{path}", "Check the user name and the password"),
     "unknown user": ("unix://nobody:WR0NG@{path}", "Check the user name and the password"),
     "no such database": ("unix://:right@{path}?db=9999", "Check the database's number"),
-    "no rights": ("unix://weak:secret@{path}", "Give the user the rights"),
+    "no rights": ("unix://weak:secret@{path}", "The user needs the keys"),
 }
 
 
@@ -61,7 +61,7 @@ async def test_the_command_line_and_a_worker_say_what_to_do(guarded, how):
 @pytest.mark.parametrize("how", REFUSALS)
 async def test_a_client_gets_the_same_error(guarded, how):
     url, remedy = REFUSALS[how]
-    with pytest.raises(skep.RedisUnavailable, match=remedy):
+    with pytest.raises(skep.RedisRefused, match=remedy):
         async with skep.connect(url.format(path=guarded)):
             pass
 

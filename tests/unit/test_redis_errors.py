@@ -117,4 +117,4 @@ def test_a_refusal_says_what_to_do_and_not_that_the_server_is_down(text, remedy)
     told = str(as_skep_error(Settings.load(), replied(text)))
 
     assert remedy in told
-    assert "The server is up" in told
+    assert "refuses this client" in told
