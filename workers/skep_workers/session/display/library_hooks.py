@@ -5,6 +5,7 @@ knows, the library's own finder does the import, and what shows things is replac
 IPython isn't installed, a second finder, which is asked last, has a small module in its place.
 """
 
+import builtins
 import sys
 from collections.abc import Callable, Sequence
 from importlib.abc import Loader, MetaPathFinder
@@ -86,8 +87,12 @@ class _StandInLoader(Loader):
 
 def install_library_hooks(publisher: DisplayPublisher) -> None:
     """Have libraries show through this publisher; those too that are imported already."""
-    sys.meta_path.insert(0, _PatchingFinder(publisher))
-    sys.meta_path.append(_StandInFinder(publisher))
+    patching, stand_in = _PatchingFinder(publisher), _StandInFinder(publisher)
+    sys.meta_path.insert(0, patching)
+    sys.meta_path.append(stand_in)
+    # Under names that checkpoints find again: `from sys import meta_path` is a variable that holds them.
+    for finder in (patching, stand_in):
+        setattr(builtins, f"__skep{type(finder).__name__}__", finder)
     for name, patch in _PATCHES.items():
         if name in sys.modules:
             apply(patch, sys.modules[name], publisher)
