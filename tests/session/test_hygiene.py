@@ -12,6 +12,7 @@ import asyncio, gc, os, threading
 def counts():
     gc.collect()
     return len(asyncio.all_tasks()), threading.active_count(), len(os.listdir("/proc/self/fd"))
+while not any(thread.name == "skep-control" for thread in threading.enumerate()): pass  # it has begun by now, or soon
 """
 
 
