@@ -75,6 +75,5 @@ def _read_one(group: str, part: str, *, is_preloaded: bool) -> Case:
 
 
 def _names(text: str | None) -> frozenset[str]:
-    """Read names, in which a lone surrogate is written as Python does it."""
-    found = re.sub(r"\\u([0-9a-f]{4})", lambda match: chr(int(match[1], 16)), text or "")
-    return frozenset(found.replace(",", " ").split())
+    """Read names, in which a lone surrogate is written as its escape, as in events."""
+    return frozenset((text or "").replace(",", " ").split())
