@@ -1,12 +1,12 @@
-"""Redis' clock, set to another time, on a real server: what it has stored is moved instead, which looks the same.
+"""Set the clock of a real Redis, by moving the stored times instead, which has the same effect.
 
-A server shows its clock in three places only: TIME, how long keys still have, and the times that scripts have stored.
-An hour back, all that is stored lies an hour further ahead. (What waits in a blocking command is not moved.)
+A server shows its clock in three places only: TIME, the remaining life of keys, and the times that scripts stored.
+After a step back by an hour, every stored time is an hour later. (Waits in blocking commands are not moved.)
 """
 
 from redis.asyncio import Redis
 
-from skep_shared.keys import Keys
+from skep_shared.broker.keys import Keys
 
 HOUR_MS = 3_600_000
 
@@ -24,6 +24,6 @@ end
 
 
 async def step_clock(redis: Redis, keys: Keys, by_ms: int) -> None:
-    """Have a shard see its server's clock jump by so much."""
+    """Make a shard see its server's clock jump by this much."""
     stamped = (keys.workers, keys.waiting, keys.sessions)
     await redis.eval(_MOVE, len(stamped), *stamped, keys.prefix, -by_ms)

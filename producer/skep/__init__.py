@@ -6,14 +6,18 @@ async with skep.connect("redis://127.0.0.1:6379/0") as cluster:
     assert outcome.value == 42.0
 """
 
+from types import FunctionType as _FunctionType
+
 from skep.cell import Cell
+from skep.cell_request import CellOptions, CellRequest
 from skep.checkpoints import Checkpoint
 from skep.cluster import Cluster, connect
-from skep.embedded import EmbeddedCluster, embedded
-from skep.files import FileInfo, SessionFiles
+from skep.files import FileInfo, FilePiece, SessionFiles
 from skep.inspection import Completeness, Completion, Inspection, Variable
+from skep.job_signature import sign_job
+from skep.local.embedded import EmbeddedCluster, embedded
 from skep.outcome import CellFault, CellFold, Outcome
-from skep.session import CellOptions, CellRequest, Session
+from skep.session import Session
 from skep_shared import __version__
 from skep_shared.errors import (
     BacklogFull,
@@ -29,12 +33,15 @@ from skep_shared.errors import (
     InvalidArgument,
     NotFound,
     OperationFailed,
+    QuotaExceeded,
+    RateExceeded,
     RedisFull,
     RedisRefused,
     RedisUnavailable,
     RedisUnsuitable,
     SessionClosed,
     SessionCrashed,
+    SignatureRefused,
     SkepError,
     StartError,
     WaitTimeout,
@@ -67,6 +74,7 @@ from skep_shared.events import (
     TrimmedEvent,
     WarningEvent,
 )
+from skep_shared.isolation.session_limits import Limits
 from skep_shared.models import Detection, SessionInfo, SessionOptions, WorkerInfo
 from skep_shared.settings import Settings
 from skep_shared.states import CellStatus, SessionState
@@ -106,16 +114,20 @@ __all__ = [
     "Event",
     "EventsTrimmed",
     "FileInfo",
+    "FilePiece",
     "InputAnswered",
     "InputRequested",
     "Inspection",
     "InvalidArgument",
+    "Limits",
     "NotFound",
     "OperationFailed",
     "Outcome",
     "OutputCleared",
     "OutputEvent",
     "OutputTruncated",
+    "QuotaExceeded",
+    "RateExceeded",
     "RedisFull",
     "RedisRefused",
     "RedisUnavailable",
@@ -136,6 +148,7 @@ __all__ = [
     "SessionStarted",
     "SessionState",
     "Settings",
+    "SignatureRefused",
     "SkepError",
     "StartError",
     "TrimmedEvent",
@@ -146,4 +159,13 @@ __all__ = [
     "__version__",
     "connect",
     "embedded",
+    "sign_job",
 ]
+
+# Show errors and functions under their public names in tracebacks and reprs. Other classes keep the module that defines
+# them, because `inspect.getsource` looks for a class in the file of its `__module__`.
+for _name in __all__:
+    _exported = globals()[_name]
+    if isinstance(_exported, _FunctionType) or (isinstance(_exported, type) and issubclass(_exported, BaseException)):
+        _exported.__module__ = __name__
+del _name, _exported

@@ -1,24 +1,26 @@
-"""The way in: connect to a shard, get handles, list what is there."""
+"""Connect to a shard, get handles on its sessions, list its sessions and workers."""
 
 import uuid
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Mapping
 from types import TracebackType
-from typing import Any, Final, NoReturn, cast
+from typing import NoReturn
 
 from skep.cell import Cell
 from skep.link import ShardLink
+from skep.listings.index_pages import live_workers
+from skep.listings.session_listing import SessionFilter, find_sessions
 from skep.replies import ReplyReader
 from skep.session import Session
 from skep.why import Standstill, explain
 from skep_shared.errors import ClientUnusable, InvalidArgument, NotFound
+from skep_shared.limits import check_tenant
 from skep_shared.models import SessionInfo, SessionOptions, WorkerInfo
 from skep_shared.settings import Settings
-
-PAGE: Final = 200
+from skep_shared.states import SessionState
 
 
 class Cluster:
-    """One shard, seen by a client."""
+    """A client's view of one shard, or of one tenant's sessions there."""
 
     def __init__(self, link: ShardLink, replies: ReplyReader) -> None:
         self._link = link
@@ -26,71 +28,51 @@ class Cluster:
 
     @property
     def settings(self) -> Settings:
-        """The settings this client was connected with."""
+        """The settings that this client was connected with."""
         return self._link.settings
 
     def session(self, session_id: str, *, options: SessionOptions | None = None) -> Session:
-        """Give a handle on a session, known or new; no I/O. `options` count when its first cell makes it.
+        """Return a handle on a session, existing or new; no I/O. Its first cell creates a new one with `options`.
 
-        Raises InvalidArgument.
+        Raises InvalidArgument, also for a limit above the maximum in this client's settings.
         """
         return Session(self._link, self._replies, session_id, options)
 
     def cell(self, session_id: str, cell_id: str) -> Cell:
-        """Give a handle on a cell that anybody submitted; no I/O. Raises InvalidArgument."""
+        """Return a handle on a cell that any client submitted; no I/O. Raises InvalidArgument."""
         return self.session(session_id).cell(cell_id)
 
-    async def sessions(self) -> AsyncIterator[SessionInfo]:
-        """Yield every session of the shard, oldest first. Raises RedisUnavailable."""
-        link = self._link
-        async for names in self._index(link.keys.sessions):
-            hashes = await self._read_each([("HGETALL", link.keys.session(name)) for name in names])
-            owners = [fields.get(b"owner", b"").decode() for fields in hashes]
-            alive = await self._read_each([("EXISTS", link.keys.worker(owner)) for owner in owners])
-            for name, fields, owner, is_alive in zip(names, hashes, owners, alive, strict=True):
-                if fields:
-                    yield SessionInfo.from_hash(name, fields, owner_alive=bool(owner) and bool(is_alive))
+    def sessions(
+        self,
+        *,
+        labels: Mapping[str, str] | None = None,
+        state: SessionState | str | None = None,
+        prefix: str | None = None,
+    ) -> AsyncIterator[SessionInfo]:
+        """Yield the sessions, oldest first: the tenant's own, or without a tenant all, a tenant's as TENANT/ID.
+
+        Only those with all these labels, in this state ("open", "closing", "closed"), whose ids begin with the prefix.
+        Redis filters, and a session that doesn't match isn't read. Raises InvalidArgument, RedisUnavailable.
+        """
+        wanted = SessionFilter.checked(labels, state, prefix, has_tenant=bool(self._link.keys.scope))
+        return find_sessions(self._link, wanted)
 
     async def workers(self) -> AsyncIterator[WorkerInfo]:
-        """Yield every live worker of the shard, the one that beat longest ago first. Raises RedisUnavailable."""
-        link = self._link
-        async for names in self._index(link.keys.workers):
-            markers = await self._read_each([("HMGET", link.keys.worker(name), "facts", "at") for name in names])
-            for name, (facts, at) in zip(names, markers, strict=True):
-                if facts is not None:
-                    yield WorkerInfo.from_marker(name, facts, float(at))
+        """Yield every live worker of the shard, the oldest heartbeat first. Raises RedisUnavailable."""
+        async for worker in live_workers(self._link):
+            yield worker
 
     async def why(self, session_id: str) -> Standstill:
-        """Return why nothing of a session runs. Raises InvalidArgument, NotFound, RedisUnavailable."""
+        """Return the reasons why no cell of a session runs. Raises InvalidArgument, NotFound, RedisUnavailable."""
         try:
             info = await self.session(session_id).info()
         except NotFound:
             info = None
         return await explain(self._link, session_id, info, self.workers())
 
-    async def _index(self, key: str) -> AsyncIterator[list[str]]:
-        start = 0
-        while True:
-            first = start
-            page = await self._link.persist(lambda: self._link.redis.zrange(key, first, first + PAGE - 1))  # noqa: B023
-            if page:
-                yield [name.decode() for name in page]
-            if len(page) < PAGE:
-                return
-            start += PAGE
-
-    async def _read_each(self, commands: list[tuple[str, ...]]) -> list[Any]:
-        async def read() -> list[Any]:
-            async with self._link.redis.pipeline(transaction=False) as pipe:
-                for command in commands:
-                    pipe.execute_command(*command)
-                return cast("list[Any]", await cast("Awaitable[Any]", pipe.execute()))
-
-        return await self._link.persist(read)
-
 
 class Connecting:
-    """What `connect` gives: `async with` it to get a Cluster, which is closed at the end."""
+    """The result of `connect`: an asynchronous context manager whose value is a Cluster, closed at the end."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -99,7 +81,7 @@ class Connecting:
     async def __aenter__(self) -> Cluster:
         """Connect. Raises InvalidArgument, RedisUnavailable, RedisRefused, RedisUnsuitable."""
         if self._shard is not None:
-            raise ClientUnusable("it is open already: each `async with` needs a skep.connect() of its own")
+            raise ClientUnusable("it is already open: each `async with` needs its own skep.connect()")
         self._shard = OpenShard(self._settings)
         return Cluster(*await self._shard.__aenter__())
 
@@ -112,36 +94,42 @@ class Connecting:
             await shard.__aexit__(kind, exc, trace)
 
     def __await__(self) -> NoReturn:
-        """Say how it is used."""
-        raise ClientUnusable("`await skep.connect(…)` gives no client, `async with skep.connect(…) as cluster:` does")
+        """Raise ClientUnusable, which says how to use it."""
+        raise ClientUnusable("`await skep.connect(…)` does not connect; use `async with skep.connect(…) as cluster:`")
 
     def __getattr__(self, name: str) -> NoReturn:
-        """Say how it is used, should this be taken for the client."""
+        """Raise ClientUnusable, which says how to use it, for the methods of a Cluster."""
         if name in vars(Cluster):
-            raise ClientUnusable("it is not open yet: `async with skep.connect(…) as cluster:` gives the cluster")
+            raise ClientUnusable("it is not open yet: use `async with skep.connect(…) as cluster:`")
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
 
-def connect(url: str | None = None, *, settings: Settings | None = None) -> Connecting:
-    """Connect to the shard at `url` (redis://, rediss://, unix://, redis+sentinel://), else at SKEP_REDIS_URL.
+def connect(url: str | None = None, *, tenant: str | None = None, settings: Settings | None = None) -> Connecting:
+    """Connect to the shard at `url` (redis://, rediss://, unix://, redis+sentinel://), by default SKEP_REDIS_URL.
 
-    For `async with`, which raises RedisUnavailable, RedisRefused for credentials or permissions that don't suffice,
-    RedisUnsuitable. Leaving cancels waits, never cells. The client belongs to the event loop and the process it was
-    opened in; used in another one, or when it is closed, its calls raise ClientUnusable. Raises InvalidArgument.
+    With a tenant (by default SKEP_TENANT), session ids and listings are that tenant's: other sessions don't exist for
+    this client.
+
+    Use it with `async with`. Entering raises RedisUnavailable, RedisRefused for credentials or permissions that don't
+    suffice, and RedisUnsuitable. Leaving cancels waits, never cells. The client belongs to the event loop and the
+    process that it was opened in; in another one, or after it is closed, its calls raise ClientUnusable. Raises
+    InvalidArgument.
     """
+    if tenant is not None:
+        check_tenant(tenant)
     if settings is None:
-        settings = Settings.load(redis_url=url)
-    elif url is not None:
-        if not isinstance(url, str):
-            raise InvalidArgument("url", url, "a URL is needed")
-        settings = settings.model_copy(update={"redis_url": url})
-    return Connecting(settings)
+        return Connecting(Settings.load(redis_url=url, tenant=tenant))
+    if url is not None and not isinstance(url, str):
+        raise InvalidArgument("url", url, "a URL is needed")
+    given = {"redis_url": url, "tenant": tenant}
+    return Connecting(settings.model_copy(update={name: value for name, value in given.items() if value is not None}))
 
 
 class OpenShard:
-    """What a Cluster is made of, once the server has been found fit; for `async with`.
+    """The parts of a Cluster, opened after the server has been checked; for `async with`.
 
-    Not a generator: asyncio.run closes those that nobody has left, all at once and in the middle of each other.
+    Not an asynchronous generator: asyncio.run closes the ones that are still open, all at once, and so in the middle of
+    each other's cleanup.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -149,7 +137,7 @@ class OpenShard:
         self._parts: tuple[ShardLink, ReplyReader] | None = None
 
     async def __aenter__(self) -> tuple[ShardLink, ReplyReader]:
-        """Connect and look at the server. Raises InvalidArgument, RedisUnavailable, RedisRefused, RedisUnsuitable."""
+        """Connect and check the server. Raises InvalidArgument, RedisUnavailable, RedisRefused, RedisUnsuitable."""
         link = ShardLink(self._settings)
         try:
             await link.check()
@@ -162,7 +150,7 @@ class OpenShard:
     async def __aexit__(
         self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Close every connection; in a fork of the process that opened them, none."""
+        """Close every connection; do nothing in a fork of the process that opened them."""
         if self._parts is not None:
             link, replies = self._parts
             await replies.aclose()

@@ -1,8 +1,8 @@
-"""A session's files: what is below its working directory, kept in its checkpoints with everything else.
+"""A session's files: the ones below its working directory, saved in its checkpoints with the rest of its state.
 
-Reading and writing ask the session's worker, also while a cell runs; what is read is what is there at that moment. What
-is written is no cell: the file is saved with the latest checkpoint and then there, whole, also for a cell that runs.
-Removing is a cell: it has its place among the others.
+Reads and writes go to the session's worker, also while a cell runs. A read returns the file as it is at that moment. A
+write is not a cell: the file is saved with the latest checkpoint, and then appears at once and whole, also for a cell
+that runs. Removing a file is a cell, with its place among the others.
 """
 
 import asyncio
@@ -14,26 +14,34 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Final
+from typing import IO, TYPE_CHECKING, Any, BinaryIO, Final
 
 from redis.exceptions import RedisError, ResponseError
 
+from skep.cell_request import CellRequest
 from skep.link import ShardLink
 from skep.operations import PUT
-from skep_shared.errors import InvalidArgument, NotFound, OperationFailed, RedisFull
-from skep_shared.redis_errors import is_out_of_memory
+from skep_shared.broker.redis_client.redis_errors import is_out_of_memory
+from skep_shared.errors import InvalidArgument, NotFound, OperationFailed, RedisFull, SkepError
+from skep_shared.limits import check_path
 from skep_shared.states import PAGE_OF_FILES
 
 if TYPE_CHECKING:
     from skep.cell import Cell
-    from skep.session import CellRequest
 
 PIECE_BYTES: Final = 1024 * 1024  # whole chunks
 PIECE_SECONDS: Final = 120  # that a piece waits in Redis
 PUT_TRIES: Final = 10
-MAX_PATH_BYTES: Final = 4000
-MAX_NAME_BYTES: Final = 255
 READ_TRIES: Final = 3
+
+
+@dataclass(frozen=True, slots=True)
+class FilePiece:
+    """Up to 1 MiB of a file. bytes: size of the whole file. modified_ns: changes when the file does."""
+
+    data: bytes
+    bytes: int
+    modified_ns: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,83 +59,111 @@ class SessionFiles:
     def __init__(
         self,
         link: ShardLink,
-        submit_many: Callable[[Sequence["CellRequest"]], Awaitable[list["Cell"]]],
+        submit_many: Callable[[Sequence[CellRequest]], Awaitable[list["Cell"]]],
         operate: Callable[[str, dict[str, object]], Awaitable[Any]],
         create: Callable[[], Awaitable[object]],
     ) -> None:
-        """`create` makes the session if there is none of its id."""
+        """`create` creates the session if it doesn't exist."""
         self._link = link
         self._submit_many = submit_many
         self._operate = operate
         self._create = create
 
     async def put(self, path: str, data: bytes | bytearray | memoryview | Path) -> None:
-        """Write a file, from bytes or from a local file, making directories as needed, also while a cell runs.
+        """Write a file from bytes or from a local file, also while a cell runs; directories are made as needed.
 
-        It takes the place of another one at once, and is saved when this returns (with durability "none" it goes with
+        It replaces an existing file in one step, and is saved when this returns (with durability "none" it is lost with
         the session's process). A local file is read piece by piece. Raises InvalidArgument, SessionClosed, RedisFull,
-        RedisUnavailable, and OperationFailed with the reason if the session can't hold or save it: over its quota, say;
-        nothing of it is there then.
+        RedisUnavailable, and OperationFailed with the reason if the session can't hold or save the file, for example
+        because of its quota; nothing is written then.
         """
-        name = _check_path(path)
-        with await asyncio.to_thread(_opened, data) as source:
-            size = await asyncio.to_thread(source.seek, 0, os.SEEK_END)
-            for _ in range(PUT_TRIES):
-                try:
-                    if await self._put(name, source, size):
-                        return
-                except ResponseError as exc:
-                    if is_out_of_memory(exc):
-                        raise RedisFull(str(exc)) from exc
-                    raise
-        raise OperationFailed(f"putting {path!r}: the session went to another worker or process {PUT_TRIES} times")
+        check_path("path", path)
+        with await asyncio.to_thread(open_data, data) as source:
+            await self.put_from(path, source)
 
-    async def _put(self, path: str, source: BinaryIO, size: int) -> bool:
-        """Send a file; False if what was sent has gone with its process, and all is to be sent again."""
+    async def put_from(self, path: str, source: IO[bytes]) -> None:
+        """Write a file from an open local file, from its beginning to its end. Raises what `put` raises."""
+        name = check_path("path", path)
+        size = await asyncio.to_thread(source.seek, 0, os.SEEK_END)
+        for _ in range(PUT_TRIES):
+            try:
+                if await self._put(name, source, size):
+                    return
+            except ResponseError as exc:
+                if is_out_of_memory(exc):
+                    raise RedisFull(str(exc)) from exc
+                raise
+        raise OperationFailed(f"putting {path!r}: the session moved to another worker or process {PUT_TRIES} times")
+
+    async def _put(self, path: str, source: IO[bytes], size: int) -> bool:
+        """Send a file; False if the sent pieces were lost with the session's process, and all must be sent again."""
         upload = uuid.uuid4().hex
-        key, offset = self._link.keys.upload(upload), 0
+        offset = 0
+        question: dict[str, object] = {"upload": upload, "path": path, "offset": 0, "bytes": size, "size": 0}
         await asyncio.to_thread(source.seek, 0)
         try:
             while True:
                 data = await asyncio.to_thread(source.read, min(PIECE_BYTES, size - offset))
                 if len(data) < min(PIECE_BYTES, size - offset):
                     raise OperationFailed(f"putting {path!r}: it has become shorter than its {size} bytes meanwhile")
-                await self._store(key, data)
-                question: dict[str, object] = {
-                    "upload": upload,
-                    "path": path,
-                    "offset": offset,
-                    "bytes": size,
-                    "size": len(data),
-                }
-                try:
-                    answer = await self._operate(PUT, question)
-                except NotFound:
-                    await self._create()
-                    answer = await self._operate(PUT, question)
+                question |= {"offset": offset, "size": len(data)}
+                answer = await self._send_piece(upload, question, data)
                 offset += len(data)
                 if answer != offset:
                     return False
                 if offset == size:
                     return True
+        except (SkepError, RedisError):
+            await self._abandon(question)
+            raise
+
+    async def _send_piece(self, upload: str, question: dict[str, object], data: bytes) -> Any:
+        """Send one piece, under a key of its own: a repeated request must not read the next piece."""
+        name = f"{upload}:{question['offset']}"
+        key = self._link.keys.upload(name)
+        await self._store(key, self._sealed(data, name))
+        try:
+            return await self._operate(PUT, question)
+        except NotFound:
+            await self._create()
+            return await self._operate(PUT, question)
         finally:
             with contextlib.suppress(RedisError, OSError):  # tried once: it has a TTL
                 await self._link.redis.delete(key)
+
+    async def _abandon(self, question: dict[str, object]) -> None:
+        """Ask the worker to remove the pieces that have arrived; a worker that isn't reached removes them later."""
+        if question["offset"]:
+            with contextlib.suppress(SkepError):
+                await self._operate(PUT, question | {"abandon": True})
+
+    def _sealed(self, data: bytes, name: str) -> bytes:
+        """Return a piece of a file as it is stored, signed if there is a key. name: its upload and offset."""
+        signer = self._link.signer
+        return data if signer is None else signer.seal("upload", "", name, data)
 
     async def _store(self, key: str, data: bytes) -> None:
         await self._link.persist(lambda: self._link.redis.set(key, data, ex=PIECE_SECONDS))
 
     async def get(self, path: str) -> bytes:
         """Read a file. Raises InvalidArgument, NotFound, OperationFailed, RedisUnavailable."""
-        name = _check_path(path)
+        name = check_path("path", path)
         for _ in range(READ_TRIES):
             data = await self._read(name)
             if data is not None:
                 return data
         raise OperationFailed(f"{path!r} was changed each time while it was read")
 
+    async def read_from(self, path: str, offset: int) -> FilePiece:
+        """Read a piece of a file from an offset on, in bytes. Raises what `get` raises."""
+        name = check_path("path", path)
+        found = await self._operate("files.read", {"path": name, "offset": offset})
+        if found is None:
+            raise NotFound("file", path)
+        return FilePiece(found["data"], found["bytes"], found["modified_ns"])
+
     async def list(self) -> list[FileInfo]:
-        """Give the session's files, by path. Raises OperationFailed, NotFound, RedisUnavailable."""
+        """Return the session's files, by path. Raises OperationFailed, NotFound, RedisUnavailable."""
         files: list[FileInfo] = []
         while True:
             page = await self._operate("files.list", {"start": len(files)} if files else {})
@@ -139,11 +175,12 @@ class SessionFiles:
                 return files
 
     async def remove(self, path: str) -> None:
-        """Remove a file or a directory, with a cell; done and saved when this returns.
+        """Remove a file or a directory, by a cell; done and saved when this returns.
 
-        Raises InvalidArgument, the errors of `submit`, and a CellError if it is not there.
+        Raises InvalidArgument, the errors of `submit`, and a CellError if there is no such file.
         """
-        await self._run([{"code": f"__skep_files__.remove({_check_path(path)!r})"}])
+        name = check_path("path", path)
+        await self._run([{"code": f"__skep_files__.remove({name!r})"}])
 
     async def _run(self, batch: "Sequence[CellRequest]") -> None:
         for cell in await self._submit_many(batch):
@@ -163,21 +200,8 @@ class SessionFiles:
                 return bytes(data)
 
 
-def _check_path(path: object) -> str:
-    if not isinstance(path, str) or not path or "\0" in path or len(path.encode("utf-8", "replace")) > MAX_PATH_BYTES:
-        raise InvalidArgument("path", path, f"a str of 1 to {MAX_PATH_BYTES} bytes without NUL is needed")
-    if path.encode("utf-8", "replace").decode() != path:
-        raise InvalidArgument("path", path, "valid Unicode is needed")
-    parts = path.split("/")
-    if path.startswith("/") or any(part in {"", ".", ".."} for part in parts):
-        raise InvalidArgument("path", path, "a path below the session's directory, without . and .., is needed")
-    if any(len(part.encode()) > MAX_NAME_BYTES for part in parts):
-        raise InvalidArgument("path", path, f"names of at most {MAX_NAME_BYTES} bytes are needed")
-    return path
-
-
-def _opened(data: object) -> BinaryIO:
-    """Open what is to be sent. Raises InvalidArgument, OSError."""
+def open_data(data: object) -> BinaryIO:
+    """Open the data to send. Raises InvalidArgument, OSError."""
     if isinstance(data, Path):
         return data.open("rb")
     if not isinstance(data, bytes | bytearray | memoryview):

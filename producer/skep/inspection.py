@@ -1,11 +1,11 @@
-"""What a look into a session gives."""
+"""The results of completion, completeness checks, inspection and listing of variables."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """What could stand between `start` and `end` (in characters). left_out: how many more there are than were sent."""
+    """Texts that could replace `start` to `end` (in characters). left_out: how many further matches were not sent."""
 
     matches: tuple[str, ...]
     start: int
@@ -17,7 +17,7 @@ class Completion:
 class Completeness:
     """Whether code can be run as it is: `status` is "complete", "incomplete" or "invalid".
 
-    indent: by how many spaces incomplete code goes on; None for other.
+    indent: the number of spaces before the next line of incomplete code; None for other code.
     """
 
     status: str
@@ -26,7 +26,7 @@ class Completeness:
 
 @dataclass(frozen=True, slots=True)
 class Inspection:
-    """What is known of a name; what there isn't is None. cut: which of these texts are not whole."""
+    """Facts about a name; None where there is none. cut: the fields whose text was truncated."""
 
     found: bool
     name: str

@@ -1,4 +1,4 @@
-"""What came of a cell, folded from its events: one place for live replies, late look-ups and transcripts."""
+"""A cell's outcome, folded from its events: for live replies, late look-ups and transcripts alike."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -38,8 +38,9 @@ _ERROR_CLASSES: Final[dict[CellStatus, type[CellError]]] = {
     CellStatus.CANCELLED: CellCancelled,
 }
 
-_PUT_OUT: Final = (OutputEvent, DisplayEvent, ResultEvent, ErrorEvent)  # what a clearing that waits is done for
-NO_PART_OF_OUTCOMES: Final = frozenset({"cell.queued", "cell.started"})  # kinds that say nothing of how a cell ended
+# Before the next one of these `clear_output(wait=True)` clears.
+_VISIBLE: Final = (OutputEvent, DisplayEvent, ResultEvent, ErrorEvent)
+NO_PART_OF_OUTCOMES: Final = frozenset({"cell.queued", "cell.started"})  # kinds that don't affect an outcome
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,14 +54,15 @@ class CellFault:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a cell ended and what it gave.
+    """How a cell ended, and its results.
 
-    value: the last expression's value if it is plain data, else its repr (`value_is_repr`); None if there was none. A
-    NumPy scalar is a number. warnings name a limit that the value was over.
-    result: its MIME bundle. display: the bundles of display(), in order, as the cell has updated them; what later cells
-    update is in `session.transcript()`. text: stdout and stderr as written. What `clear_output()` hid is in neither.
-    checkpoint: the id of the state after it; None if none is kept, or none could be made, which `warnings` tells.
+    value: the last expression's value if it is plain data, otherwise its repr (`value_is_repr`); None without one. A
+    NumPy scalar is a number. warnings: among others, the limits that the value exceeded.
+    result: its MIME bundle. display: the bundles of display(), in order, with the cell's own updates; updates by later
+    cells are in `session.transcript()`. text: stdout and stderr as written. Neither has what `clear_output()` removed.
+    checkpoint: the id of the state after the cell; None if none is stored, or none could be made (see `warnings`).
     queued_ms: submit to start. run_ms: the code itself. commit_ms: the end of the code to the sending of the commit.
+    stopped_by: the id of the cell in its batch whose failure has cancelled this one (`stop_on_error`).
     """
 
     session_id: str
@@ -79,10 +81,11 @@ class Outcome:
     run_ms: float = 0.0
     commit_ms: float = 0.0
     value_is_repr: bool = False
+    stopped_by: str | None = None
 
     @property
     def ok(self) -> bool:
-        """Tell whether the code ran to its end."""
+        """Return whether the code ran to its end."""
         return self.status is CellStatus.FINISHED
 
     def raise_for_status(self) -> None:
@@ -96,9 +99,9 @@ class Outcome:
 
 @dataclass(slots=True)
 class CellFold:
-    """Takes one cell's events in order; `cell.retried` voids what the earlier attempt said.
+    """Collects one cell's events, in order; `cell.retried` voids the results of the earlier attempt.
 
-    What the cell has cleared is dropped, but for its warnings.
+    Cleared output is dropped, except warnings.
     """
 
     session_id: str
@@ -113,9 +116,9 @@ class CellFold:
     _error: ErrorEvent | None = None
     _clears_next: bool = False
 
-    def take(self, event: Event) -> None:
-        """Take the next event of this cell."""
-        if self._clears_next and isinstance(event, _PUT_OUT) and not getattr(event, "updates", False):
+    def add(self, event: Event) -> None:
+        """Add the next event of this cell."""
+        if self._clears_next and isinstance(event, _VISIBLE) and not getattr(event, "updates", False):
             self._clear()
         match event:
             case OutputCleared():
@@ -150,30 +153,30 @@ class CellFold:
         self._texts, self._displays, self._result, self._clears_next = [], [], None, False
 
     def _show(self, event: DisplayEvent) -> None:
-        """Take a display in its place, or into the place of the one it updates."""
+        """Append a display, or replace the displays that it updates."""
         if event.updates:
             self.update(event)
         else:
             self._displays.append(event)
 
     def update(self, event: DisplayEvent) -> None:
-        """Take an update, which may be another cell's, of what was shown under its id before."""
+        """Replace the displays that were shown earlier under this id; the update may come from another cell."""
         for place, shown in enumerate(self._displays):
             if shown.display_id == event.display_id and event_number(shown.id) < event_number(event.id):
                 self._displays[place] = event
 
     @property
     def display_ids(self) -> set[str]:
-        """The ids under which something is shown."""
+        """The display ids of the cell's displays."""
         return {shown.display_id for shown in self._displays if shown.display_id is not None}
 
     @property
     def text(self) -> str:
-        """What has been written so far, in the attempt that counts."""
+        """The text written so far by the latest attempt."""
         return "".join(self._texts)
 
     def outcome(self) -> Outcome:
-        """Give the outcome; only after `cell.finished`."""
+        """Return the outcome; only after `cell.finished`."""
         end = self.finished
         if end is None or end.seq is None:
             raise ValueError(f"cell {self.cell_id!r} has not finished")
@@ -197,13 +200,14 @@ class CellFold:
             run_ms=end.run_ms,
             commit_ms=end.commit_ms,
             value_is_repr=is_repr,
+            stopped_by=end.stopped_by,
         )
 
 
 def fold_outcome(session_id: str, cell_id: str, events: Iterable[Event]) -> Outcome:
-    """Give the outcome from a finished cell's events; those of other cells among them are passed over."""
+    """Return the outcome from a finished cell's events; events of other cells among them are ignored."""
     fold = CellFold(session_id, cell_id)
     for event in events:
         if event.cell_id == cell_id:
-            fold.take(event)
+            fold.add(event)
     return fold.outcome()

@@ -1,10 +1,10 @@
-"""Reading a session's events: what is stored, page by page, and then what comes.
+"""Read a session's events: the stored ones, page by page, and then new ones as they are written.
 
-Ids are dense, so a reader sees by itself when events are missing: retention has removed them, and it is told so
-(`events.trimmed`). Redis may also go back, by a failover to a replica that lagged or a restart from an older file; what
-was read may then be gone, or others have its numbers. So a reader that may talk to another server, or to one that has
-been started anew, looks first whether the last event it has seen is there, as it was; if not it is told how far back
-things are the same (`events.reset`), and goes on from there.
+Event ids are dense, so a gap shows that retention has removed events; the reader gets `events.trimmed` in their place.
+Redis may also go back to an earlier state, by a failover to a replica that lagged or a restart from an older file:
+events that were read may then be gone, or other events have their numbers. So a reader that may be connected to another
+or a restarted server first checks that the last event it has seen is unchanged. If it isn't, the reader gets
+`events.reset` with the last event that still is the same, and continues after it.
 """
 
 import asyncio
@@ -14,7 +14,8 @@ from itertools import pairwise
 from typing import Final
 
 from skep.link import ShardLink
-from skep.trail import Trail
+from skep.log_fingerprint import Trail
+from skep_shared.broker.redis_client.cancellation import cancel_until_ended
 from skep_shared.errors import InvalidArgument
 from skep_shared.event_codec import unpack_event, unpack_events
 from skep_shared.events import (
@@ -27,13 +28,13 @@ from skep_shared.events import (
 )
 
 PAGE_EVENTS: Final = 1000
-MAX_AHEAD_BYTES: Final = 1024 * 1024  # behind a larger page the next one is read when it is wanted: both are in memory
+MAX_AHEAD_BYTES: Final = 1024 * 1024  # of a page during which the next one is read already: both are in memory
 
 Run = tuple[int, list[bytes]]  # events that follow each other: the number of the first, and their bytes
 
 
 def check_event_id(field: str, event_id: object) -> int:
-    """Give n of `n-0` (or of `n`). Raises InvalidArgument."""
+    """Return n of `n-0` (or of `n`). Raises InvalidArgument."""
     text = event_id if isinstance(event_id, str) else ""
     number, _, rest = text.partition("-")
     if not (number.isascii() and number.isdigit()) or rest not in {"", "0"}:
@@ -42,11 +43,11 @@ def check_event_id(field: str, event_id: object) -> int:
 
 
 async def stored_events(link: ShardLink, session_id: str, after: int, final: int | None = None) -> AsyncIterator[Event]:
-    """Yield the events behind number `after`, up to `final` or to what is there now. Raises RedisUnavailable."""
+    """Yield the events after number `after`, up to `final` or to the last stored one. Raises RedisUnavailable."""
     log, trail = _Log(link, session_id), Trail(after)
     async with contextlib.aclosing(_Pages(log, final)) as pages:
         while final is None or trail.seen < final:
-            runs, is_last = await pages.behind(trail.seen)
+            runs, is_last = await pages.read_from(trail.seen)
             is_known = bool(runs) and runs[0][0] == trail.seen
             if not runs or (is_known and not trail.agrees(trail.seen, runs[0][1][0])):
                 reset = await log.compare(trail)
@@ -63,7 +64,7 @@ async def stored_events(link: ShardLink, session_id: str, after: int, final: int
                     yield event
             if is_last:
                 break
-    if final is not None and trail.seen < final:  # it was there, and is not: the whole rest was removed, or is lost
+    if final is not None and trail.seen < final:  # it did exist: all the rest was removed, or is lost
         floor = await log.first(trail.seen + 1)
         if floor is not None:
             yield trimmed_event(session_id, trail.seen, floor)
@@ -74,9 +75,10 @@ async def stored_events(link: ShardLink, session_id: str, after: int, final: int
 async def followed_events(
     link: ShardLink, session_id: str, after: int, *, on_silence: Callable[[], Awaitable[None]] | None = None
 ) -> AsyncIterator[Event]:
-    """Yield the events behind number `after`, stored and to come, until the session is closed.
+    """Yield the events after number `after`, stored and new, until the session is closed.
 
-    `on_silence` is awaited when nothing has come for a while, or Redis was away; it may raise. Raises RedisUnavailable.
+    `on_silence` is awaited when there were no events for a while, or Redis was unreachable; it may raise. Raises
+    RedisUnavailable.
     """
     log, trail = _Log(link, session_id), Trail(after)
     reset = await log.compare(trail)
@@ -105,7 +107,7 @@ async def followed_events(
 
 
 class _Pages:
-    """The pages of a log, the next one asked for while the one before it is worked on."""
+    """The pages of a log; the next one is read while the caller works on the one before it."""
 
     def __init__(self, log: "_Log", final: int | None) -> None:
         self._log = log
@@ -113,10 +115,10 @@ class _Pages:
         self._ahead: asyncio.Task[list[Run]] | None = None
         self._ahead_of = 0
 
-    async def behind(self, seen: int) -> tuple[list[Run], bool]:
-        """Give the next page, and whether it is the last one.
+    async def read_from(self, seen: int) -> tuple[list[Run], bool]:
+        """Return the page from event `seen` on, and whether it is the last one.
 
-        It begins with the event seen last, which shows in the same step whether this is still the same log.
+        The page includes the event seen last, so that one read also shows whether the log is still the same.
         """
         if self._ahead is not None and self._ahead_of == seen:
             runs = await self._ahead
@@ -133,17 +135,16 @@ class _Pages:
         return await self._log.page(seen, self._final, PAGE_EVENTS + 1)
 
     async def aclose(self) -> None:
-        """Take back what was asked for, and nobody will read."""
+        """Cancel the read of a page that is not needed any more."""
         ahead, self._ahead = self._ahead, None
         if ahead is not None:
-            ahead.cancel()
-            await asyncio.wait([ahead])
+            await cancel_until_ended([ahead])
             if not ahead.cancelled():
-                ahead.exception()  # seen: who reads this page itself is told
+                ahead.exception()  # retrieved: a later read of this page raises its own
 
 
 class _Log:
-    """A session's events, as they stand."""
+    """The stored events of a session."""
 
     def __init__(self, link: ShardLink, session_id: str) -> None:
         self._link = link
@@ -166,39 +167,39 @@ class _Log:
         return [(numbers[start], events[start:end]) for start, end in pairwise([0, *gaps, len(page)])]
 
     async def first(self, start: int) -> int | None:
-        """Give the number of the first event that is there from `start` on."""
+        """Return the number of the first stored event from `start` on; None if there is none."""
         page = await self.page(start, None, 1)
         return page[0][0] if page else None
 
     async def compare(self, trail: Trail) -> ResetEvent | None:
-        """Look whether what was seen is still there; if it isn't the trail goes back to where it is."""
+        """Return None if the last event seen is unchanged; otherwise reset the trail to the last unchanged one."""
         seen = trail.seen
-        if not seen or await self._is_there(trail, seen):
+        if not seen or await self._is_unchanged(trail, seen):
             return None
         trail.go_back(await self._last_in_common(trail))
         return reset_event(self._session_id, seen, trail.seen)
 
-    async def _is_there(self, trail: Trail, number: int) -> bool:
+    async def _is_unchanged(self, trail: Trail, number: int) -> bool:
         page = await self.page(number, None, 1)
         if not page:
             return False
         first, events = page[0]
-        return first > number or trail.agrees(first, events[0])  # trimmed, if a later one is the first that is there
+        return first > number or trail.agrees(first, events[0])  # it was trimmed where only later ones are stored
 
     async def _last_in_common(self, trail: Trail) -> int:
-        """Give the number of the last event that is known to be as it was seen, by halving."""
+        """Return the number of the last event that is known to be unchanged, by bisection."""
         points = trail.points()
         low, high = 0, len(points)
         while low < high:
             middle = (low + high) // 2
-            if await self._is_there(trail, points[middle]):
+            if await self._is_unchanged(trail, points[middle]):
                 low = middle + 1
             else:
                 high = middle
         if low:
             return points[low - 1]
-        # None of what this reader has read: it can't know about what was read before it. If the log ends before that,
-        # it was cut, most likely; if it doesn't, it is another one.
+        # None of the events that this reader remembers is unchanged, and it knows nothing of earlier ones. A log that
+        # ends before them was most likely cut there; one that doesn't is another log.
         newest = await self._link.persist(lambda: self._link.redis.xrevrange(self.key, count=1))
         end = event_number(newest[0][0]) if newest else 0
         return end if end < min(points, default=trail.seen) else 0

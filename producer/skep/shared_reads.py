@@ -1,8 +1,8 @@
 """Blocking reads of any number of streams on one connection, for the followers that get none of their own.
 
-A follower's blocking read holds a connection, and there are `max_connections` of them: so from a certain number on,
-followers share one read of all their streams. A newcomer must not wait until that read ends by itself. So the read has
-one more stream, of this client's own, and whoever comes writes an entry there.
+A follower's blocking read occupies a connection, and there are at most `max_connections`: so beyond a certain number,
+followers share one read of all their streams. A new follower must not wait until that read ends by itself. So the read
+includes one more stream, of this client's own, and a new follower writes an entry there to end the read.
 """
 
 import asyncio
@@ -12,9 +12,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from skep_shared.broker.lane import Commands
+from skep_shared.broker.redis_client.cancellation import cancel_until_ended
+from skep_shared.broker.redis_client.redis_errors import REDIS_ERRORS
 from skep_shared.events import event_number
-from skep_shared.lane import Commands
-from skep_shared.redis_errors import REDIS_ERRORS
 
 PAGE_ENTRIES: Final = 100
 WAKE_TTL_MS: Final = 600_000
@@ -24,7 +25,7 @@ Entries = list[tuple[bytes, list[bytes]]]
 
 @dataclass(eq=False, slots=True)
 class _Read:
-    """One follower's read: what it waits for, until when, and the reply to come."""
+    """One follower's read: its stream, its deadline, and the reply to come."""
 
     key: str
     after: int
@@ -39,7 +40,7 @@ class SharedReads:
     """Reads streams for followers, all of them in one command at a time."""
 
     def __init__(self, blocking: Commands, writing: Commands, wake_key: str, block_seconds: float) -> None:
-        """`blocking` is a connection for this alone; `writing` carries the entries that wake it."""
+        """`blocking` is a connection for these reads alone; `writing` carries the entries that end them."""
         self._blocking = blocking
         self._writing = writing
         self._wake_key = wake_key
@@ -51,9 +52,9 @@ class SharedReads:
         self._is_blocked = False
 
     async def read(self, key: str, after: str, owned_by: str) -> tuple[bytes | None, list[Any]]:
-        """Wait for entries of a stream of events behind `after`; give its session's owner, read before, and them.
+        """Wait for events after `after`; return the token of the session's owner, read before them, and the entries.
 
-        Without entries for a while: none. Raises the driver's errors.
+        There are none if none was written for a while. Raises the driver's errors.
         """
         wanted = _Read(key, event_number(after), owned_by, time.monotonic() + self._block_seconds)
         self._reads.append(wanted)
@@ -68,24 +69,20 @@ class SharedReads:
                 self._reads.remove(wanted)
 
     async def aclose(self) -> None:
-        """Read no more; reads that wait are cancelled."""
-        tasks = [task for task in (self._task, self._waking) if task is not None]
-        for task in tasks:
-            task.cancel()
-        if tasks:
-            await asyncio.wait(tasks)
+        """Stop reading, and cancel the reads that wait."""
+        await cancel_until_ended(task for task in (self._task, self._waking) if task is not None)
         for wanted in self._reads:
             wanted.reply.cancel()
 
     async def _wake(self) -> None:
-        # Should this fail, say because Redis is full, the newcomer waits until the read ends by itself.
+        # If this fails, for example because Redis is full, the new follower waits until the read ends by itself.
         with contextlib.suppress(*REDIS_ERRORS):
             await self._writing.execute_command("XADD", self._wake_key, "MAXLEN", 1, "*", "w", "")
             await self._writing.execute_command("PEXPIRE", self._wake_key, WAKE_TTL_MS)
 
     async def _run(self) -> None:
         while True:
-            await asyncio.sleep(0)  # whoever got a reply just now may come back with the next read
+            await asyncio.sleep(0)  # followers that have just got a reply may start their next read
             await asyncio.sleep(0)
             reads = list(self._reads)
             if not reads:
@@ -101,14 +98,14 @@ class SharedReads:
                 self._is_blocked = False
             now = time.monotonic()
             for wanted in reads:
-                entries = _behind(streams.get(wanted.key, []), wanted.after)
+                entries = _entries_after(streams.get(wanted.key, []), wanted.after)
                 if entries:
                     self._settle(wanted, (owners[wanted.owned_by], [(wanted.key.encode(), entries)]))
                 elif now >= wanted.ends_at:
                     self._settle(wanted, (owners[wanted.owned_by], []))
 
     async def _read_all(self, reads: Sequence[_Read]) -> tuple[dict[str, bytes | None], dict[str, Entries]]:
-        """Read who owns each session, and then all the streams."""
+        """Read the token of each session's owner, and then all the streams."""
         owned_by = sorted({wanted.owned_by for wanted in reads})
         afters: dict[str, int] = {}
         for wanted in reads:
@@ -138,5 +135,5 @@ class SharedReads:
         self._reads.remove(wanted)
 
 
-def _behind(entries: Entries, after: int) -> Entries:
+def _entries_after(entries: Entries, after: int) -> Entries:
     return [entry for entry in entries if event_number(entry[0]) > after]

@@ -1,9 +1,9 @@
-"""Events as bytes: what a worker packs for the stream, and what a reader makes of it.
+"""Pack events for the stream, and unpack them as typed objects.
 
-A writer packs plain dicts. A reader validates once, at the edge, and gets the typed event. It does so in one of two
-ways. The short one takes bytes as our workers write them: decoders made from the event classes check the types as they
-read, which halves what an event costs. What they refuse, for whatever reason, goes the long way through pydantic's own
-validation, which has the last word and says what is wrong.
+A writer packs plain dicts. A reader validates them once, when it unpacks, in one of two ways. The fast one is for bytes
+as our workers write them: decoders generated from the event classes check the types while they decode, which halves the
+cost of an event. Bytes that they refuse, for whatever reason, go through pydantic's own validation, which decides, and
+whose error says what is wrong.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -20,7 +20,7 @@ from skep_shared.foreign_errors import describe_error
 from skep_shared.json_form import whole_text
 
 EVENT_FIELD: Final = b"e"
-OF_STREAM: Final = ("id", "session_id")  # known from where the event is, whatever its bytes say
+OF_STREAM: Final = ("id", "session_id")  # known from the event's place in the stream, whatever its bytes say
 _adapter: Final[TypeAdapter[Event]] = TypeAdapter(Event)
 _time_of: Final = lru_cache(maxsize=64)(lambda at_ms: datetime.fromtimestamp(at_ms / 1000, UTC))  # many share theirs
 _packer: Final = msgpack.Packer(unicode_errors="backslashreplace")  # a lone surrogate would be no valid UTF-8
@@ -37,13 +37,13 @@ _REFUSALS: Final = (msgspec.DecodeError, RecursionError, OverflowError, OSError,
 
 
 def pack_event(event: dict[str, Any]) -> bytes:
-    """Give the bytes of an event that the caller has put together: the writer's side, not validated."""
+    """Return the bytes of an event, without validating it."""
     packed: bytes = _packer.pack(event)
     return packed
 
 
 def unpack_event(session_id: str, event_id: str, packed: bytes) -> Event:
-    """Give the typed event. Raises ValueError (pydantic's or msgpack's) for bytes no worker of ours wrote."""
+    """Return the typed event. Raises ValueError (pydantic's or msgpack's) for bytes that are no event."""
     try:
         return _event(session_id, event_id, _decode(packed))
     except _REFUSALS:
@@ -53,7 +53,7 @@ def unpack_event(session_id: str, event_id: str, packed: bytes) -> Event:
 def unpack_events(
     session_id: str, first: int, events: Iterable[bytes], *, but: frozenset[str] = frozenset()
 ) -> Iterator[Event]:
-    """Give the typed events that follow each other from number `first` on, each as it is asked for.
+    """Yield consecutive events from number `first` on, each unpacked on demand.
 
     but: kinds that are left out. Raises as `unpack_event` does.
     """
@@ -70,7 +70,7 @@ def unpack_events(
 
 
 def _plain_class(kind: type[BaseEvent]) -> type[Any]:
-    """Make the class that an event's bytes are decoded into: its fields in their order, its kind from its bytes."""
+    """Return a class to decode an event's bytes into, with the same fields in the same order."""
     fields: list[tuple[str, Any, Any]] = []
     for name, field in kind.model_fields.items():
         annotation = int if name == "at" else field.annotation
@@ -95,7 +95,7 @@ _decode: Final = msgspec.msgpack.Decoder(Union[tuple(_CLASSES)]).decode  # noqa:
 
 
 def _event(session_id: str, event_id: str, plain: Any) -> Event:
-    """Make the event of what was decoded and is of the right types."""
+    """Return the event of a decoded object, whose types the decoder has checked."""
     kind = _CLASSES[type(plain)]
     values = _values_of(plain)
     values["id"] = event_id
@@ -111,10 +111,10 @@ def _event(session_id: str, event_id: str, plain: Any) -> Event:
 
 def _validated(session_id: str, event_id: str, packed: bytes) -> Event:
     try:
-        # Versions before let lone surrogates into the stream: readers could not encode such text.
+        # Text with lone surrogates, which readers could not encode, is escaped.
         fields = whole_text(msgpack.unpackb(packed, unicode_errors="surrogatepass", strict_map_key=False))
         fields["id"], fields["session_id"] = event_id, session_id
         fields["at"] = _time_of(fields["at"])
-    except (KeyError, TypeError, OverflowError, OSError) as exc:  # no map, a list for a key, no time
+    except (KeyError, TypeError, OverflowError, OSError, RecursionError) as exc:  # no map, a list for a key, no time
         raise ValueError(f"event {event_id} of session {session_id!r} is no event ({describe_error(exc)})") from exc
     return _adapter.validate_python(fields)

@@ -1,7 +1,7 @@
 """Events: the entries of a session's output stream, as typed objects for readers.
 
 In the stream an event is one field `e`: a msgpack map of `kind`, `cell_id`, `seq`, `attempt`, `epoch`, `at`
-(milliseconds, Redis time) and what its kind adds. Its id and session id are the stream's own. See event_codec.py.
+(milliseconds, Redis time) and the fields of its kind. Its id and session id are the stream's own. See event_codec.py.
 
 Every event dumps to JSON, with `model_dump_json()` as with `model_dump(mode="json")`: bytes as URL-safe base64, NaN and
 infinities as null. Text has no lone surrogates: they are escaped where they enter, see frame_codec.py.
@@ -18,7 +18,7 @@ from skep_shared.values import decode_value
 
 
 class BaseEvent(BaseModel):
-    """What every event has; the cell's fields are None on events of the session."""
+    """The fields of every event; those of the cell are None on events of the session."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", ser_json_bytes="base64", val_json_bytes="base64")
 
@@ -31,8 +31,8 @@ class BaseEvent(BaseModel):
     at: datetime
 
 
-class ProcessEnd(BaseModel):
-    """What ended with the session's process, each in a few words. notes: what went wrong in its exit handlers."""
+class EndedWorkFields(BaseModel):
+    """The things that ended with the session's process, each in a few words. notes: failures of its exit handlers."""
 
     tasks: list[str] = Field(default_factory=list)
     threads: list[str] = Field(default_factory=list)
@@ -50,9 +50,9 @@ class SessionStarted(BaseEvent):
 
 
 class SessionRestored(BaseEvent):
-    """A new process has the state of this checkpoint; `lost` names what could not be brought back, and why.
+    """A new process has the state of this checkpoint; `lost` names what could not be restored, with the reason.
 
-    `is_live`: it was forked from the live process of the session that this one is a fork of.
+    `is_live`: the process was forked from the live process of the session that this session is a fork of.
     """
 
     kind: Literal["session.restored"] = "session.restored"
@@ -65,14 +65,14 @@ class SessionRestored(BaseEvent):
 
 
 class CheckpointSaved(BaseEvent):
-    """The state after cell `checkpoint` is saved; told where the cell's end could not tell it: it came before that."""
+    """The checkpoint of a cell is saved; reported only if the cell's end was reported before that."""
 
     kind: Literal["checkpoint.saved"] = "checkpoint.saved"
     checkpoint: str
 
 
 class CheckpointPartial(BaseEvent):
-    """Some variables can't be saved: name -> why. Told when what can't be saved changes."""
+    """Some variables can't be saved: name -> reason. Reported whenever this set changes."""
 
     kind: Literal["checkpoint.partial"] = "checkpoint.partial"
     checkpoint: str
@@ -80,7 +80,7 @@ class CheckpointPartial(BaseEvent):
 
 
 class CheckpointFailed(BaseEvent):
-    """No checkpoint could be made after cell `after`, whose effects are in the live process alone until one is."""
+    """No checkpoint could be made after cell `after`: until one can be, its effects are in the live process only."""
 
     kind: Literal["checkpoint.failed"] = "checkpoint.failed"
     after: int
@@ -88,7 +88,7 @@ class CheckpointFailed(BaseEvent):
 
 
 class SessionMoved(BaseEvent):
-    """Another worker owns the session from here on."""
+    """Another worker owns the session from this event on."""
 
     kind: Literal["session.moved"] = "session.moved"
     worker_id: str
@@ -96,10 +96,10 @@ class SessionMoved(BaseEvent):
     reason: str
 
 
-class SessionHibernated(BaseEvent, ProcessEnd):
+class SessionHibernated(BaseEvent, EndedWorkFields):
     """The session has no process any more; its next cell starts one from the latest checkpoint.
 
-    A worker that stops tells it of the sessions in which something ended.
+    A worker that shuts down reports it for sessions in which something ended.
     """
 
     kind: Literal["session.hibernated"] = "session.hibernated"
@@ -107,22 +107,22 @@ class SessionHibernated(BaseEvent, ProcessEnd):
     reason: str
 
 
-class SessionRolledBack(BaseEvent, ProcessEnd):
-    """The session's state is that of an earlier checkpoint from here on."""
+class SessionRolledBack(BaseEvent, EndedWorkFields):
+    """The session's state is that of an earlier checkpoint from this event on."""
 
     kind: Literal["session.rolled_back"] = "session.rolled_back"
     checkpoint: str
     from_checkpoint: str
 
 
-class SessionClosedEvent(BaseEvent, ProcessEnd):
+class SessionClosedEvent(BaseEvent, EndedWorkFields):
     """The session has ended."""
 
     kind: Literal["session.closed"] = "session.closed"
 
 
 class CellQueued(BaseEvent):
-    """The cell as submitted; `at` is when it was."""
+    """The cell's turn has come; `at` is the time of its submit."""
 
     kind: Literal["cell.queued"] = "cell.queued"
     code: str
@@ -136,14 +136,14 @@ class CellStarted(BaseEvent):
 
 
 class CellRetried(BaseEvent):
-    """The cell starts again; this voids the earlier attempt's events."""
+    """The cell starts again, which voids the events of its earlier attempt."""
 
     kind: Literal["cell.retried"] = "cell.retried"
     reason: str
 
 
 class OutputEvent(BaseEvent):
-    """Text that was written."""
+    """Text that was written to stdout or stderr."""
 
     kind: Literal["output"] = "output"
     stream: Literal["stdout", "stderr"]
@@ -151,21 +151,21 @@ class OutputEvent(BaseEvent):
 
 
 class OutputTruncated(BaseEvent):
-    """The cell's output has reached its limit; what followed of it was dropped."""
+    """The cell's output has reached its limit; later output was dropped."""
 
     kind: Literal["output.truncated"] = "output.truncated"
     limit_bytes: int
 
 
 class OutputCleared(BaseEvent):
-    """What the cell put out so far is to be hidden, now or (`waits`) when more comes."""
+    """The cell's output so far is to be hidden, now or (`waits`) at its next output."""
 
     kind: Literal["output.cleared"] = "output.cleared"
     waits: bool
 
 
 class DisplayEvent(BaseEvent):
-    """A MIME bundle: MIME type -> representation; one that `updates` replaces the earlier one of the same id."""
+    """A MIME bundle: MIME type -> representation; with `updates` it replaces the earlier display of the same id."""
 
     kind: Literal["display"] = "display"
     bundle: dict[str, Any]
@@ -174,7 +174,7 @@ class DisplayEvent(BaseEvent):
 
 
 class InputRequested(BaseEvent):
-    """The cell waits for a line; `session.answer` gives it."""
+    """The cell waits for a line of input; `session.answer` sends it."""
 
     kind: Literal["input.requested"] = "input.requested"
     request: int
@@ -183,7 +183,7 @@ class InputRequested(BaseEvent):
 
 
 class InputAnswered(BaseEvent):
-    """Somebody answered; a password isn't told."""
+    """A client has answered; the text of a password is left out."""
 
     kind: Literal["input.answered"] = "input.answered"
     request: int
@@ -191,10 +191,10 @@ class InputAnswered(BaseEvent):
 
 
 class ResultEvent(BaseEvent):
-    """The last expression's value: MIME type -> representation, and the encoded value where it travels as data.
+    """The last expression's value: MIME type -> representation, and for plain data also the encoded value.
 
-    `value` is the value itself where it travelled as data, lone surrogates in its text escaped; else its repr, which
-    `value_is_repr` tells.
+    `value` is the value itself if it was sent as data, with lone surrogates in its text escaped; otherwise it is the
+    repr, and `value_is_repr` is True.
     """
 
     kind: Literal["result"] = "result"
@@ -210,7 +210,7 @@ class ResultEvent(BaseEvent):
     @computed_field(repr=False)  # type: ignore[prop-decorator]
     @property
     def value_is_repr(self) -> bool:
-        """Return whether the value did not travel as data: it is too large, too deep, or not of plain types."""
+        """Return whether the value was not sent as data: it is too large, too deep, or not of plain types."""
         return self.decoded()[1]
 
     def decoded(self) -> tuple[Any, bool]:
@@ -218,9 +218,9 @@ class ResultEvent(BaseEvent):
         if self.data is not None:
             try:
                 value = decode_value(self.data)
-                # All surrogates begin with this byte in UTF-8, and next to nothing else does.
+                # In UTF-8 all surrogates begin with this byte, and hardly anything else does.
                 return (whole_text(value) if b"\xed" in self.data else value), False
-            except ValueError:  # no worker of ours wrote it
+            except ValueError:  # not written by one of our workers
                 pass
         return self.bundle.get("text/plain"), True
 
@@ -235,7 +235,7 @@ class ErrorEvent(BaseEvent):
 
 
 class WarningEvent(BaseEvent):
-    """Something the session's users should know."""
+    """A warning for the session's users."""
 
     kind: Literal["warning"] = "warning"
     category: str
@@ -245,9 +245,10 @@ class WarningEvent(BaseEvent):
 class CellFinished(BaseEvent):
     """The one terminal event of a cell, written with its commit.
 
-    queued_ms: submit to start. run_ms: the code itself. commit_ms: end of the code to the sending of the commit, which
-    is what its checkpoint took. checkpoint: the id of the state after it, None if none is kept. unsaved: why none could
-    be made, '' where one was, or none is wanted.
+    queued_ms: submit to start. run_ms: the code itself. commit_ms: end of the code to the sending of the commit, spent
+    on the checkpoint. checkpoint: the id of the state after the cell, None if none is stored. unsaved: why no
+    checkpoint could be made; '' if one was made or none was wanted. stopped_by: the id of the cell in its batch whose
+    failure has cancelled this one.
     """
 
     kind: Literal["cell.finished"] = "cell.finished"
@@ -257,10 +258,11 @@ class CellFinished(BaseEvent):
     commit_ms: float
     checkpoint: str | None = None
     unsaved: str = ""
+    stopped_by: str | None = None
 
 
 class TrimmedEvent(BaseEvent):
-    """Events behind `after` and before `floor` are gone: retention has removed them. Made by the reader."""
+    """Retention has removed the events after `after` and before `floor`. Made by the reader."""
 
     kind: Literal["events.trimmed"] = "events.trimmed"
     after: str
@@ -268,7 +270,7 @@ class TrimmedEvent(BaseEvent):
 
 
 class ResetEvent(BaseEvent):
-    """Redis went back: what was seen behind `last`, up to `seen`, is void. Made by the reader, which goes on there."""
+    """Redis went back to an earlier state: the events after `last`, up to `seen`, are void. Made by the reader."""
 
     kind: Literal["events.reset"] = "events.reset"
     seen: str
@@ -305,7 +307,7 @@ Event = Annotated[
 
 
 def trimmed_event(session_id: str, after: int, floor: int) -> TrimmedEvent:
-    """Give what a reader that has seen event `after` is told if the next one there is `floor`."""
+    """Return the event for a reader that has seen event `after` and finds `floor` as the next one."""
     event_id = f"{floor - 1}-0"
     return TrimmedEvent(
         id=event_id, session_id=session_id, epoch=0, at=datetime.now(UTC), after=f"{after}-0", floor=f"{floor}-0"
@@ -313,7 +315,7 @@ def trimmed_event(session_id: str, after: int, floor: int) -> TrimmedEvent:
 
 
 def reset_event(session_id: str, seen: int, last: int) -> ResetEvent:
-    """Give what a reader that has seen event `seen` is told if only those up to `last` are as they were."""
+    """Return the event for a reader that has seen event `seen`, of which only the ones up to `last` are unchanged."""
     event_id = f"{last}-0"
     return ResetEvent(
         id=event_id, session_id=session_id, epoch=0, at=datetime.now(UTC), seen=f"{seen}-0", last=event_id
@@ -321,6 +323,6 @@ def reset_event(session_id: str, seen: int, last: int) -> ResetEvent:
 
 
 def event_number(event_id: str | bytes) -> int:
-    """Give n of the event id `n-0`."""
+    """Return n of the event id `n-0`."""
     text = event_id.decode() if isinstance(event_id, bytes) else event_id
     return int(text.partition("-")[0])

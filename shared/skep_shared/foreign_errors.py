@@ -1,12 +1,12 @@
-"""How an error that is not ours is told: the one place that puts foreign errors into words.
+"""Describes errors of other libraries without quoting user data: the only module that does so.
 
-The text of a foreign error may hold whatever it failed on: the driver quotes a whole pipeline, `repr` of a
-UnicodeDecodeError all of its bytes, pydantic the value that it refused. Logs, events and our own errors must never show
-that, so they take the words of an error from here.
+The text of such an error may contain the data that it failed on: the Redis driver quotes a whole pipeline, `repr` of a
+UnicodeDecodeError all of its bytes, pydantic the rejected value. Logs, events and skep's own errors must never show
+that, so they use the descriptions of this module.
 
-Told are: our own errors (whose fields are chosen), but not a value that was refused or a cell's traceback; what the
-driver and the server say, without commands and arguments; the system's word on an OSError; which fields pydantic
-refuses, and as what. Of any other exception only its type and where it was raised.
+A description contains: for skep's own errors their fields, except a rejected value or a cell's traceback; for the
+driver and the server their messages, without commands and arguments; for an OSError the system's message; for pydantic
+the rejected fields and the kind of error. For any other exception it contains only the type and where it was raised.
 """
 
 import asyncio
@@ -22,26 +22,26 @@ from redis.exceptions import RedisError
 
 from skep_shared.errors import CellError, InvalidArgument, SkepError
 
-LONGEST_WORDS: Final = 300  # characters
-MOST_TOLD: Final = 5  # errors of a group
+MAX_TEXT_CHARS: Final = 300
+MOST_DESCRIBED: Final = 5  # errors of a group
 
 _PIPELINE_COMMAND: Final = re.compile(r"\ACommand # (\d+) \(.*\) of pipeline caused error: ", re.DOTALL)
 _ARGUMENTS: Final = re.compile(r",? with args beginning with:.*", re.DOTALL)
 
 
 def describe_error(exc: BaseException) -> str:
-    """Return an error's type and what may be told of it, in one line of at most some 300 characters."""
+    """Return an error's type and a text without user data, in one line of at most some 300 characters."""
     name = type(exc).__name__
     if isinstance(exc, BaseExceptionGroup):
-        told = "; ".join(describe_error(inner) for inner in exc.exceptions[:MOST_TOLD])
-        return f"{name}: {told}"
-    words = _words(exc)
-    return f"{name}: {words}" if words else name
+        described = "; ".join(describe_error(inner) for inner in exc.exceptions[:MOST_DESCRIBED])
+        return f"{name}: {described}"
+    text = _safe_text(exc)
+    return f"{name}: {text}" if text else name
 
 
 def reason_of(exc: BaseException) -> str:
-    """Return what may be told of an error without its type, or its type if there is nothing."""
-    return _words(exc).rstrip(".") or type(exc).__name__
+    """Return the text of `describe_error` without the type, or only the type if there is no text."""
+    return _safe_text(exc).rstrip(".") or type(exc).__name__
 
 
 def without_payload(text: str) -> str:
@@ -53,43 +53,43 @@ def without_payload(text: str) -> str:
 
 
 def format_error(exc: BaseException) -> str:
-    """Return a traceback as Python prints it, with each error in the words of `describe_error`."""
+    """Return a traceback as Python prints it, with each error as described by `describe_error`."""
     return "\n".join(_lines(exc, set()))
 
 
 def log_safely(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """Turn the `exc_info` of a log event into a traceback without foreign words; a processor for structlog."""
+    """Replace the `exc_info` of a log event by a traceback without user data; a processor for structlog."""
     given = event.pop("exc_info", None)
     if given:
         exc = given if isinstance(given, BaseException) else given[1] if isinstance(given, tuple) else None
-        if exc is None:  # True means the error that is being handled
+        if exc is None:  # exc_info=True refers to the error that is being handled
             exc = sys.exc_info()[1]
         if exc is not None:
             event["exception"] = format_error(exc)
     return event
 
 
-def _words(exc: BaseException) -> str:
+def _safe_text(exc: BaseException) -> str:
     if isinstance(exc, InvalidArgument):
-        words = f"{exc.field}: {exc.limit}"
+        text = f"{exc.field}: {exc.limit}"
     elif isinstance(exc, CellError):
-        words = f"cell {exc.cell_id!r} of session {exc.session_id!r} {exc.status}"
+        text = f"cell {exc.cell_id!r} of session {exc.session_id!r} {exc.status}"
     elif isinstance(exc, SkepError):
-        words = str(exc)
+        text = str(exc)
     elif isinstance(exc, RedisError):
-        words = without_payload(str(exc))
+        text = without_payload(str(exc))
     elif isinstance(exc, ValidationError):
         found = exc.errors(include_url=False, include_context=False, include_input=False)
-        words = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['type']}" for fault in found[:MOST_TOLD])
+        text = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['type']}" for fault in found[:MOST_DESCRIBED])
     elif isinstance(exc, OSError) and exc.strerror:
-        words = f"[Errno {exc.errno}] {exc.strerror}"
+        text = f"[Errno {exc.errno}] {exc.strerror}"
     elif type(exc) in {TimeoutError, ConnectionError, ConnectionResetError, asyncio.CancelledError}:
-        words = str(exc)
+        text = str(exc)
     else:
         place = next(reversed(traceback.extract_tb(exc.__traceback__)), None)
-        words = f"at {place.filename.rpartition('/')[2]}:{place.lineno}" if place is not None else ""
-    line = " ".join(words.split())
-    return line if len(line) <= LONGEST_WORDS else f"{line[:LONGEST_WORDS]}… ({len(line)} characters)"
+        text = f"at {place.filename.rpartition('/')[2]}:{place.lineno}" if place is not None else ""
+    line = " ".join(text.split())
+    return line if len(line) <= MAX_TEXT_CHARS else f"{line[:MAX_TEXT_CHARS]}… ({len(line)} characters)"
 
 
 def _lines(exc: BaseException, seen: set[int]) -> Iterator[str]:
@@ -101,7 +101,7 @@ def _lines(exc: BaseException, seen: set[int]) -> Iterator[str]:
     yield from _frames(exc.__traceback__)
     yield describe_error(exc)
     if isinstance(exc, BaseExceptionGroup):
-        for inner in exc.exceptions[:MOST_TOLD]:
+        for inner in exc.exceptions[:MOST_DESCRIBED]:
             if id(inner) not in seen:
                 yield from (f"  | {line}" for line in _lines(inner, seen))
 

@@ -1,17 +1,19 @@
-"""Values as JSON has them, for events that go on as JSON; it never fails, and what JSON can't say is told apart."""
+"""Converts values to their JSON form, for events that are passed on as JSON. The conversion never fails."""
 
 import base64
 import math
 from typing import Any, Final
 
+MAX_LEVELS: Final = 100  # of lists and maps within a MIME bundle: readers that recurse could not read many more
+_CONTAINERS: Final = frozenset({list, tuple, dict})
 _AS_THEY_ARE: Final = frozenset({type(None), bool, int})
 
 
 def json_form(value: Any) -> Any:
-    """Return what stands for a value of plain types in JSON.
+    """Return the JSON form of a value of plain types.
 
-    Tuples are lists, bytes base64, NaN and infinities None; lone surrogates are escaped. A key that is no str is its
-    repr, as is one that would then be there twice.
+    Tuples become lists, bytes base64, NaN and infinities None; lone surrogates are escaped. A key that isn't a str
+    becomes its repr, and if that key already exists, the repr of that.
     """
     kind = type(value)
     if kind in _AS_THEY_ARE:
@@ -36,14 +38,14 @@ def json_form(value: Any) -> Any:
 
 
 def without_surrogates(text: str) -> str:
-    """Return the text with each lone surrogate as its escape, as UTF-8 has none for it."""
+    """Return the text with each lone surrogate escaped, because UTF-8 can't represent it."""
     if text.isascii():
         return text
     return text.encode("utf-8", "backslashreplace").decode()
 
 
 def has_surrogates(value: Any) -> bool:
-    """Return whether a value of plain types has a lone surrogate in its text."""
+    """Return whether a value of plain types contains text with a lone surrogate."""
     kind = type(value)
     if kind is str:
         return not value.isascii() and without_surrogates(value) != value
@@ -53,7 +55,7 @@ def has_surrogates(value: Any) -> bool:
 
 
 def whole_text(value: Any) -> Any:
-    """Return a value of plain types with the lone surrogates in its text escaped."""
+    """Return a value of plain types with all lone surrogates in its text escaped."""
     kind = type(value)
     if kind is str:
         return without_surrogates(value)
@@ -64,3 +66,18 @@ def whole_text(value: Any) -> Any:
     if kind is dict:
         return {whole_text(key): whole_text(item) for key, item in value.items()}
     return value
+
+
+def is_nested_deeper(value: Any, levels: int) -> bool:
+    """Return whether lists and maps within a value of plain types are nested deeper than this, itself included."""
+    parts = [value] if type(value) in _CONTAINERS else []
+    for _ in range(levels):
+        if not parts:
+            return False
+        parts = [
+            item
+            for part in parts
+            for item in (part.values() if type(part) is dict else part)
+            if type(item) in _CONTAINERS
+        ]
+    return bool(parts)

@@ -1,7 +1,7 @@
-"""structlog, set up once per process: one line per event, JSON for machines, colour for a terminal.
+"""Configures structlog once per process: one line per event, as JSON, or in colour on a terminal.
 
-User code, its output and its values are never logged. Foreign errors may quote them, so a traceback in the log, and an
-error among the arguments of somebody else's log call, is put in the words of `foreign_errors`.
+User code, its output and its values are never logged. Errors of other libraries may quote them, so tracebacks in the
+log, and errors among the arguments of other libraries' log calls, are described by `foreign_errors`.
 """
 
 import asyncio
@@ -23,9 +23,9 @@ _encode_anything: Final = json.JSONEncoder(default=repr, skipkeys=True).encode
 
 
 def configure_logging(log_format: str = "auto", level: str = "info") -> None:
-    """Send structlog and the standard library's logging to stderr in one format."""
+    """Write the logs of structlog and of the standard library's logging to stderr in one format."""
     as_console = log_format == "console" or (log_format == "auto" and sys.stderr.isatty())
-    # Without the console's own tracebacks, which show local variables where rich is installed.
+    # The console's default tracebacks are not used, because they show local variables if rich is installed.
     renderer: structlog.typing.Processor = (
         structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
         if as_console
@@ -45,16 +45,16 @@ def configure_logging(log_format: str = "auto", level: str = "info") -> None:
     )
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(structlog.stdlib.ProcessorFormatter(processors=[renderer], foreign_pre_chain=shared))
-    handler.addFilter(_without_foreign_words)
+    handler.addFilter(_describe_errors)
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)
 
 
 def log_each(logger: Any, event: str, entries: Iterable[Mapping[str, Any]]) -> None:
-    """Log an event once for each of these, at level info and in one write.
+    """Log an event once for each entry, at level info and in one write.
 
-    One by one they would cost a worker a tenth of its time: a short cell is soon done, and each is logged.
+    Separate writes would cost a worker a tenth of its time, because every cell is logged and short cells end quickly.
     """
     bound = logger.bind()
     if not bound.is_enabled_for(logging.INFO):
@@ -73,23 +73,29 @@ def log_each(logger: Any, event: str, entries: Iterable[Mapping[str, Any]]) -> N
         config["logger_factory"]().msg("\n".join(lines))
 
 
-def _without_foreign_words(record: logging.LogRecord) -> bool:
-    """Replace the errors among the arguments of a standard log call; those of arq are what a job has raised."""
+def _describe_errors(record: logging.LogRecord) -> bool:
+    """Describe the errors among the arguments of a standard log call; arq passes errors that a job has raised."""
     if isinstance(record.args, tuple) and any(isinstance(arg, BaseException) for arg in record.args):
         record.args = tuple(describe_error(arg) if isinstance(arg, BaseException) else arg for arg in record.args)
     return True
 
 
 def report_unhandled(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """Log what asyncio would, for `loop.set_exception_handler`: its own words quote the error and the task with it."""
+    """Log an unhandled error of the loop, for `loop.set_exception_handler`. asyncio's message would quote user data."""
     exc, task = context.get("exception"), context.get("task") or context.get("future")
-    name = task.get_name() if isinstance(task, asyncio.Task) else None
+    message = str(context.get("message", ""))
     log = structlog.get_logger("asyncio")
-    log.error("loop.unhandled", message=str(context.get("message", "")), task=name, exc_info=exc)
+    if "client" in context and message.startswith("Unclosed "):
+        # A pipeline whose UNWATCH was not answered, because of a cancel or a timeout, keeps its connection until it is
+        # garbage-collected. Then the driver closes the connection and reports that here.
+        log.warning("redis.connection_closed", message=message)
+        return
+    name, code = (task.get_name(), task.get_coro()) if isinstance(task, asyncio.Task) else (None, None)
+    log.error("loop.unhandled", message=message, task=name, code=getattr(code, "__qualname__", None), exc_info=exc)
 
 
 def _as_json(event: dict[str, Any], **_options: Any) -> str:
     try:
         return _encode(event).decode()
-    except (TypeError, ValueError, OverflowError, RecursionError):  # a lone surrogate, a key that is none
+    except (TypeError, ValueError, OverflowError, RecursionError):  # a lone surrogate, an unsupported key
         return _encode_anything(event)

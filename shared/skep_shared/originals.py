@@ -1,16 +1,15 @@
-"""What the engine uses of the standard library, as it was before any cell ran.
+"""Unpatched copies of the standard library modules that the engine uses, made before any cell runs.
 
-Cells share their process with the engine, and test tools replace what they find in modules: `unittest.mock` an
-attribute, gevent whole families of them, freezegun and pyfakefs whatever any loaded module has imported. The modules
-here are copies that `sys.modules` doesn't have, so that none of these tools finds them; what a copy holds are the
-functions themselves. Python code of the standard library (`pathlib`, `shutil`, `threading.Thread`) looks its own
-helpers up in the patched modules again, which is why the engine does without it: see `read_file` here, and
-`native_threads` in the session.
+Cells share their process with the engine, and test tools replace functions in modules: `unittest.mock` replaces single
+attributes, gevent whole groups, freezegun and pyfakefs everything that any loaded module has imported. The modules here
+are copies that are not in `sys.modules`, so none of these tools finds them. The functions in a copy are the original
+objects. Python code of the standard library (`pathlib`, `shutil`, `threading.Thread`) looks up its own functions in the
+patched modules, so the engine doesn't use it: see `read_file` here, and `native_threads` in the session.
 
-This module has to be imported before user code runs.
+This module must be imported before user code runs.
 """
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     import gc
@@ -24,7 +23,6 @@ if TYPE_CHECKING:
     from io import open as open_file
 else:
     from importlib import import_module
-    from io import open as open_file
     from types import ModuleType
 
     def _copy(name: str) -> ModuleType:
@@ -33,6 +31,12 @@ else:
             if each not in {"__name__", "__spec__", "__loader__"}:
                 setattr(copy, each, value)
         return copy
+
+    _io = _copy("io")
+
+    def open_file(*args: Any, **options: Any) -> Any:
+        """Open a file. pyfakefs would replace `open` itself wherever it was imported, under whatever name."""
+        return _io.open(*args, **options)
 
     gc, resource, signal, time = map(_copy, ("gc", "resource", "signal", "time"))
     select, socket, threading = map(_copy, ("select", "socket", "threading"))
@@ -47,7 +51,7 @@ READ_BYTES: Final = 64 * 1024
 
 
 def read_file(path: str) -> bytes:
-    """Return what a file of /proc or the like holds. Raises OSError."""
+    """Return the contents of a file, for example in /proc. Raises OSError."""
     handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         parts = []

@@ -1,4 +1,4 @@
-"""Processes that can't be mistaken for later ones with the same number, and the end of one with all below it."""
+"""Identifies processes beyond the reuse of their pids, and kills a process together with its descendants."""
 
 import contextlib
 import os
@@ -9,40 +9,40 @@ from pathlib import Path
 from time import monotonic
 from typing import Final, NamedTuple
 
-from skep_shared.orphans import children_of
+from skep_shared.protocol.orphans import children_of
 
-MOST_ROUNDS: Final = 1000  # of looking for processes that were started meanwhile
+MOST_ROUNDS: Final = 1000  # of searching for processes that were started meanwhile
 
 
 class ProcessId(NamedTuple):
-    """A process: its pid, and when it was started (clock ticks since boot), which tells it from others of that pid."""
+    """A process: its pid, and its start time (clock ticks since boot), which differs between processes of one pid."""
 
     pid: int
     started: int
 
 
 def process_id(pid: int) -> ProcessId | None:
-    """Return what identifies the process that has this pid now, None if there is none."""
+    """Return the identity of the process that has this pid now, or None if there is no such process."""
     try:
-        # Fields after the name, which is in brackets and may hold anything: see proc(5), starttime is the 22nd.
+        # The fields follow the name, which is in brackets and may contain anything. starttime is the 22nd: proc(5).
         return ProcessId(pid, int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]))
     except (OSError, ValueError, IndexError):
         return None
 
 
 def pid_space() -> str:
-    """Return what two processes have in common that see each other under the same pids: boot and pid namespace."""
+    """Return the boot id and pid namespace, which are equal for processes that see each other under the same pids."""
     boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    return f"{boot} {os.readlink('/proc/self/ns/pid')}"  # noqa: PTH115 - it is no path
+    return f"{boot} {os.readlink('/proc/self/ns/pid')}"  # noqa: PTH115 - the target of this link is not a path
 
 
 def open_process(process: ProcessId) -> int | None:
-    """Return a pidfd of the process, None if it has ended and was reaped."""
+    """Return a pidfd of the process, or None if it has ended and was reaped."""
     try:
         handle = os.pidfd_open(process.pid)
     except ProcessLookupError:
         return None
-    # Asked with the handle in hand: from here on the pid can't become another process's unnoticed.
+    # Checked after the pidfd was opened: if the pid had been reused before, the identity would differ.
     if process_id(process.pid) == process:
         return handle
     os.close(handle)
@@ -50,16 +50,16 @@ def open_process(process: ProcessId) -> int | None:
 
 
 def is_running(process: ProcessId) -> bool:
-    """Return whether the process has not ended; one that only waits to be reaped has."""
+    """Return whether the process has not ended. A zombie has ended."""
     handle = open_process(process)
     return handle is not None and not wait_for_end([handle], 0)
 
 
 def kill_tree(root: ProcessId) -> list[int]:
-    """Kill a process and everything below it; return their pidfds, to be waited for and closed by the caller.
+    """Kill a process and all its descendants; return their pidfds, which the caller must wait for and close.
 
     All are stopped before any is killed. Otherwise a process could start another one, or its children could be
-    inherited by a process that isn't ours to kill.
+    inherited by a process that must not be killed.
     """
     handle = open_process(root)
     if handle is None:
@@ -69,7 +69,7 @@ def kill_tree(root: ProcessId) -> list[int]:
     for _ in range(MOST_ROUNDS):
         found = [child for pid in handles for child in children_of(pid) if child not in handles]
         for pid in found:
-            # Its parent is stopped and can't reap it, so the pid stays its own.
+            # Its parent is stopped and can't reap it, so the pid can't be reused.
             with contextlib.suppress(ProcessLookupError):
                 handles[pid] = os.pidfd_open(pid)
                 _send(handles[pid], signal.SIGSTOP)
@@ -80,13 +80,13 @@ def kill_tree(root: ProcessId) -> list[int]:
 
 
 def kill(handles: Iterable[int]) -> None:
-    """Send SIGKILL to processes, by their pidfds."""
+    """Send SIGKILL to the processes of these pidfds."""
     for handle in handles:
         _send(handle, signal.SIGKILL)
 
 
 def wait_for_end(handles: Iterable[int], seconds: float) -> bool:
-    """Wait until all processes have ended, at most so long, and close their pidfds; return whether they have."""
+    """Wait up to `seconds` until all processes have ended, and close their pidfds; return whether they have ended."""
     poller = select.poll()
     left = set(handles)
     for handle in left:
@@ -108,6 +108,6 @@ def wait_for_end(handles: Iterable[int], seconds: float) -> bool:
 
 
 def _send(handle: int, number: signal.Signals) -> None:
-    # One of another user stays, which the caller's wait finds out.
+    # A process of another user can't be signalled; the caller's wait then reports that it has not ended.
     with contextlib.suppress(ProcessLookupError, PermissionError):
         signal.pidfd_send_signal(handle, number)

@@ -1,9 +1,9 @@
 """Python values that travel as data: None, bool, int, float, str, bytes, list, tuple and dict, nested.
 
-msgpack with two extension types, so that what comes out equals what went in: tuples stay tuples and integers have no
-bound. Only these exact types are taken: a subclass (an Enum, a NamedTuple) would come back as something else. NumPy's
-scalars travel as the Python number, text or bytes that equals them; one that equals none (a longdouble, a complex, a
-datetime64) does not travel.
+They are encoded with msgpack and two extension types, so that a decoded value equals the original: tuples remain
+tuples, and integers are unbounded. Only these exact types are accepted, because a subclass (an Enum, a NamedTuple)
+would be decoded as a different type. NumPy scalars travel as the Python number, text or bytes that equals them; a
+scalar that equals none of these (a longdouble, a complex, a datetime64) can't travel.
 
 Source of the format: https://github.com/msgpack/msgpack/blob/master/spec.md
 """
@@ -19,9 +19,9 @@ MAX_DEPTH = 100
 
 
 class ValueEncodingError(ValueError):
-    """The value, or something inside it, can't travel as data.
+    """The value, or a value inside it, can't travel as data.
 
-    is_limit: its types could, but it is nested too deeply.
+    is_limit: the types are supported, but the value is nested too deeply.
     """
 
     def __init__(self, message: str, *, is_limit: bool = False) -> None:
@@ -30,9 +30,9 @@ class ValueEncodingError(ValueError):
 
 
 def encode_value(value: object) -> bytes:
-    """Give the value's bytes.
+    """Return the value's bytes.
 
-    Raises ValueEncodingError for another type inside, a cycle, or nesting over MAX_DEPTH.
+    Raises ValueEncodingError for any other type, a cycle, or nesting deeper than MAX_DEPTH.
     """
     try:
         packed = _packb(_prepared(value, 0))
@@ -44,11 +44,11 @@ def encode_value(value: object) -> bytes:
 
 
 def decode_value(packed: bytes) -> Any:
-    """Give the value back; only for bytes that `encode_value` made. Raises ValueError for others."""
+    """Return the value for bytes that `encode_value` returned. Raises ValueError for any other bytes."""
     try:
         return _unpacked(packed, 0)
-    except (TypeError, RecursionError) as exc:  # a key that can't be one, or lists nested a thousand deep
-        raise ValueError(f"no value of ours: {exc}") from exc
+    except (TypeError, RecursionError) as exc:  # an unhashable key, or lists nested a thousand levels deep
+        raise ValueError(f"not an encoded value: {exc}") from exc
 
 
 _PLAIN = frozenset({type(None), bool, float, str, bytes})
@@ -65,7 +65,7 @@ def _prepared(value: Any, depth: int) -> object:
         size = value.bit_length() // 8 + 1
         return msgpack.ExtType(EXT_BIG_INT, value.to_bytes(size, "big", signed=True))
     if depth >= MAX_DEPTH:
-        raise ValueEncodingError(f"nested over {MAX_DEPTH} levels, or in a cycle", is_limit=True)
+        raise ValueEncodingError(f"nested deeper than {MAX_DEPTH} levels, or in a cycle", is_limit=True)
     if kind is list:
         return [_prepared(item, depth + 1) for item in value]
     if kind is tuple:
@@ -82,16 +82,17 @@ def _prepared(value: Any, depth: int) -> object:
 
 
 def _plain_scalar(value: Any) -> Any:
-    """Return a NumPy scalar as a value of a plain type that equals it; anything else as it is."""
+    """Return the value of a plain type that equals a NumPy scalar; return any other value unchanged."""
     kind = type(value)
     if kind.__module__ != "numpy" or (numpy := sys.modules.get("numpy")) is None:
         return value
     try:
         kinds = (numpy.bool_, numpy.integer, numpy.floating, numpy.str_, numpy.bytes_)
-        if not issubclass(kind, kinds) or issubclass(kind, numpy.timedelta64):  # a number without its unit is another
+        # A timedelta64 counts as an integer, but its number is meaningless without the unit.
+        if not issubclass(kind, kinds) or issubclass(kind, numpy.timedelta64):
             return value
         plain = value.item()
-    except (AttributeError, TypeError):  # a module of the user's that has the name
+    except (AttributeError, TypeError):  # a user's module that has the same name
         return value
     return plain if type(plain) in _PLAIN or type(plain) is int else value
 
@@ -102,10 +103,10 @@ def _packb(prepared: object) -> bytes:
 
 
 class _PackedTuple(NamedTuple):
-    """Stands for a tuple until msgpack has returned.
+    """A placeholder for a tuple until msgpack has returned.
 
-    A call of its decoder takes 40 KiB of the C stack, so to decode the items in its hook lets some 200 nested tuples
-    kill the process.
+    A call of msgpack's decoder takes 40 KiB of the C stack. If the items were decoded in its hook, some 200 nested
+    tuples would crash the process.
     """
 
     payload: bytes
@@ -113,7 +114,7 @@ class _PackedTuple(NamedTuple):
 
 def _unpacked(packed: bytes, depth: int) -> Any:
     if depth > MAX_DEPTH:
-        raise ValueError(f"nested over {MAX_DEPTH} levels")
+        raise ValueError(f"nested deeper than {MAX_DEPTH} levels")
     has_tuples = False
 
     def hook(code: int, payload: bytes) -> object:
@@ -134,7 +135,7 @@ def _with_tuples(value: Any, depth: int) -> Any:
     if kind is _PackedTuple:
         items = _unpacked(value.payload, depth + 1)
         if type(items) is not list:
-            raise ValueError("a tuple that is none")
+            raise ValueError("the payload of a tuple is not a list")
         return tuple(items)
     if kind is list:
         return [_with_tuples(item, depth) for item in value]

@@ -1,4 +1,4 @@
-"""How fast skep is, beside its peers and beside the limit, in one run: a table, and an exit status.
+"""Measure skep, its peers and the physical limits in one run: prints a table, and returns an exit status.
 
 python -m tests.bench [--only NAME …] [--all] [--quick] [--list] [--no-peers] [--peers-venv DIR] [--json FILE]
 
@@ -26,17 +26,22 @@ from skep_shared.settings import WorkerSettings
 
 from . import (
     bandwidth,
+    blocking,
     checkpoints,
     first_cell,
     forks,
+    gateway,
     idle,
     interrupts,
+    limited,
     many_sessions,
+    neighbours,
     outage,
     pipelined,
     printing,
     replay,
     rolling,
+    sandboxes,
     slots,
     state_overhead,
     steps,
@@ -64,9 +69,9 @@ class Bench(Protocol):
 
 
 BENCHES: tuple[Bench, ...] = (
-    warm, state_overhead, steps, interrupts, first_cell, pipelined, many_sessions, printing, bandwidth, replay, checkpoints, idle, takeover,
+    warm, blocking, limited, state_overhead, steps, interrupts, first_cell, pipelined, many_sessions, printing, bandwidth, replay, checkpoints, idle, sandboxes, gateway, takeover,
 )  # fmt: skip
-LONG_BENCHES: tuple[Bench, ...] = (rolling, outage, slots, forks)
+LONG_BENCHES: tuple[Bench, ...] = (rolling, outage, slots, forks, neighbours)
 
 
 async def run_bench(bench: Bench, lab: Lab, report: Report) -> None:
@@ -122,7 +127,7 @@ def parse_arguments() -> argparse.Namespace:
 
 
 def main() -> int:
-    """Measure and print; gives the exit status."""
+    """Measure and print; return the exit status."""
     given = parse_arguments()
     if given.list:
         for bench in (*BENCHES, *LONG_BENCHES):
@@ -130,6 +135,7 @@ def main() -> int:
         return 0
     for name in WorkerSettings.model_fields:  # set for a real shard
         os.environ.pop(f"SKEP_{name.upper()}", None)
+    os.environ["SKEP_SANDBOX"] = "none"  # also where a worker is started alone; `sandboxes` compares with the others
     wanted = given.only or [bench.NAME for bench in (*BENCHES, *(LONG_BENCHES if given.all else ()))]
     benches = [bench for bench in (*BENCHES, *LONG_BENCHES) if bench.NAME in wanted]
     report = Report(is_quick=given.quick, has_peers=not given.no_peers)

@@ -1,4 +1,4 @@
-"""Much output: 64 KiB writes to one reader, beside pipelined XADDs of the same size; what the worker holds meanwhile."""
+"""Large output: 64 KiB writes to one reader, compared with pipelined XADDs of that size; and the worker's memory meanwhile."""
 
 from collections.abc import AsyncIterator
 from time import perf_counter

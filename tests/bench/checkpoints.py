@@ -1,11 +1,11 @@
-"""What a checkpoint costs: six states, changed a little, beside dill, cloudpickle and Kishu.
+"""The cost of a checkpoint: six states, changed a little, compared with dill, cloudpickle and Kishu.
 
-A restore is told in two figures. One is of the state alone: ours is how much later a hibernated session's first cell
+A restore is reported in two figures. One is of the state alone: ours is how much later a hibernated session's first cell
 starts than an empty session's, so all that a new process does for its state: to read manifest and chunks from Redis, to
 hand them from the host to the process, to check, to load; theirs is to read the pickle from Redis (Kishu: its database)
-and to load it, in a process that is there and has everything imported. The other figure is of all that somebody waits
-for who has nothing but Redis: ours from the submit of the cell to its start, theirs from the start of Python until the
-state is loaded.
+and to load it, in a process that is there and has everything imported. The other figure is the whole wait of a user
+who starts with nothing but Redis: ours from the submit of the cell to its start, theirs from the start of Python until
+the state is loaded.
 """
 
 import asyncio
@@ -35,7 +35,7 @@ ABOUT = "checkpoints of six states: time added, until durable, bytes, restore; b
 PEERS: tuple[str, ...] = ("notebooks",)
 
 PICKLES = ("dill", "cloudpickle")
-PEER_SECONDS = 25.0  # a peer that takes longer for one state is told as such
+PEER_SECONDS = 25.0  # a peer that takes longer for one state is reported as too slow
 MEASURE_SECONDS = 5.0  # for each state and measure; at least twice
 ADDED_MS = {"i": 1.0, "ii": 5.0, "iii": 50.0}
 STORED_BYTES = {"ii": 10_000}
@@ -62,7 +62,7 @@ class Stored:
 
 
 async def ends(session: skep.Session, code: str) -> tuple[float, float]:
-    """Give the ms from a cell's end to its outcome, and those to the next cell's start; both are sent at once."""
+    """Return the ms from a cell's end to its outcome, and those to the next cell's start; both are sent at once."""
     first, second = await session.submit_many([code + NOW, NOW])
     ended = (await first.outcome(CELL_SECONDS)).value
     here = monotonic()
@@ -71,7 +71,7 @@ async def ends(session: skep.Session, code: str) -> tuple[float, float]:
 
 
 async def stored_by(cluster: skep.EmbeddedCluster, session: skep.Session, code: str) -> Stored:
-    """Run a cell; give what it has added to the session's blobs, and the size of its manifest."""
+    """Run a cell; return the bytes that it added to the session's blobs, and the size of its manifest."""
     redis, keys = cluster._link.redis, cluster._link.keys
     before = set(await redis.hkeys(keys.blobs(session.id)))  # type: ignore[misc]
     (await session.run(code)).raise_for_status()
@@ -82,7 +82,7 @@ async def stored_by(cluster: skep.EmbeddedCluster, session: skep.Session, code: 
 
 
 async def first_cell(session: skep.Session) -> tuple[float, float]:
-    """Give the ms from the submit of a session's first cell in a new process to its start, and to its outcome."""
+    """Return the ms from the submit of a session's first cell in a new process to its start, and to its outcome."""
     submitted = monotonic()
     outcome = await session.run(NOW, wait=CELL_SECONDS)
     ended = monotonic()
@@ -91,7 +91,7 @@ async def first_cell(session: skep.Session) -> tuple[float, float]:
 
 
 async def empty_start(cluster: skep.EmbeddedCluster) -> tuple[float, float]:
-    """Give the same two for sessions without a state, in the median."""
+    """Return the same two for sessions without a state, in the median."""
     taken = []
     for number in range(EMPTY_SESSIONS):
         session = cluster.session(f"empty-{number}")
@@ -101,7 +101,7 @@ async def empty_start(cluster: skep.EmbeddedCluster) -> tuple[float, float]:
 
 
 async def restored(session: skep.Session) -> tuple[float, float]:
-    """Hibernate a session; give the ms from the submit of its next cell to that one's start, and to its outcome."""
+    """Hibernate a session; return the ms from the submit of its next cell to that cell's start, and to its outcome."""
     process: int = (await session.run("import os; os.getpid()", wait=CELL_SECONDS)).value
     await session.hibernate()
     await asyncio.to_thread(_wait_for_end, process)
@@ -211,7 +211,7 @@ def _of(peers: dict[str, dict[str, float]], what: str, unit: str, divisor: float
 
 
 async def _peers(lab: Lab, state: State, part: int, socket: str) -> tuple[dict[str, dict[str, float]], str]:
-    """Give what each peer takes for this state, and why one is missing; each in a process of its own."""
+    """Return what each peer takes for this state, and why one is missing; each in a process of its own."""
     taken: dict[str, dict[str, float]] = {}
     notes = []
     for name in (*PICKLES, "kishu") if lab.environments.are_wanted else ():

@@ -39,7 +39,7 @@ class Child:
         return self._process.pid
 
     async def ask(self, what: str, *, seconds: float = 180.0, **arguments: Any) -> Any:
-        """Give the child's answer. Raises ChildFailed, TimeoutError; after that one the child is of no more use."""
+        """Return the child's answer. Raises ChildFailed, TimeoutError; after that one the child is of no more use."""
         if self._is_stuck:
             raise ChildFailed(f"it has not answered before, so it can't be asked for {what!r}")
         assert self._process.stdin is not None
@@ -59,7 +59,7 @@ class Child:
         return answer["answer"]
 
     async def try_ask(self, what: str, *, seconds: float = 60.0, **arguments: Any) -> Any | None:
-        """Give the answer of a peer, or None: a run goes on without its figure, and says so on stderr."""
+        """Return the answer of a peer, or None: a run goes on without its figure, and says so on stderr."""
         try:
             return await self.ask(what, seconds=seconds, **arguments)
         except (ChildFailed, TimeoutError) as exc:
@@ -70,7 +70,7 @@ class Child:
         return " / ".join(self._log.read_text(errors="replace").splitlines()[-3:])
 
     async def end(self) -> None:
-        """Let it end, then see that it has."""
+        """Ask it to end, and wait for that."""
         assert self._process.stdin is not None
         self._process.stdin.close()
         with contextlib.suppress(TimeoutError):

@@ -52,10 +52,9 @@ def _handlers(url: str) -> dict[str, Callable[..., Any]]:
                 (await cluster.session(name).run(code)).raise_for_status()
 
     async def run(sessions: list[str], code: str, cells: int, begin_at: float = 0.0) -> dict[str, Any]:
-        """Run all cells of all sessions at once; gives when each session's last and median outcomes were here.
+        """Run all cells of all sessions at once; return when each session's last and median outcomes arrived.
 
-        They wait in their sessions until `begin_at` (monotonic), behind a cell that does: who was submitted first is
-        no further then than the others.
+        The first cell of each session waits until `begin_at` (monotonic), so that sessions submitted first have no lead.
         """
         async with skep.connect(url) as cluster:
             for name in sessions:  # connections and scripts are there before the clock starts

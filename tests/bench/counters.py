@@ -27,12 +27,12 @@ class Tally:
         return sum(count for attempt, count in self.attempts.items() if attempt > 1)
 
     def trouble(self) -> str:
-        """Give the first words of what went wrong."""
+        """Return the first words of what went wrong."""
         return "; ".join([*self.wrong[:3], *self.errors[:3]])
 
 
 class Counters:
-    """Many callers, each with one cell at a time in a session that nobody else is using."""
+    """Many callers, each with one cell at a time in a session that no other caller uses."""
 
     def __init__(self, clusters: list[skep.Cluster], names: list[str], *, seed: int, began_with: int = 0) -> None:
         """`began_with` is how often the sessions have counted before."""
@@ -44,12 +44,12 @@ class Counters:
         self.tally = Tally()
 
     def begin_anew(self) -> Tally:
-        """Give what was seen so far, and begin another tally."""
+        """Return what was seen so far, and begin another tally."""
         seen, self.tally = self.tally, Tally()
         return seen
 
     async def run(self, callers: int, *, pause_seconds: float = 0.0, slow_share: float = 0.0) -> None:
-        """Let so many callers run cells until `end`. `slow_share` of the cells take a fifth of a second."""
+        """Run cells by this many callers until `end`. `slow_share` of the cells take a fifth of a second."""
         async with asyncio.TaskGroup() as group:
             for number in range(callers):
                 group.create_task(self._call(self._clusters[number % len(self._clusters)], pause_seconds, slow_share))

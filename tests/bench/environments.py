@@ -17,6 +17,7 @@ REQUIREMENTS: dict[str, tuple[str, ...]] = {
         "ipykernel==7.4.0", "jupyter_client==8.10.0", "kishu==0.3.4", "dill==0.4.1", "cloudpickle==3.1.2",
         "numpy==2.4.6", "pandas==3.1.1", "redis==5.3.1", "hiredis==3.5.0",
     ),
+    "server": ("jupyter_server==2.21.1", "ipykernel==7.4.0", "tornado==6.6.1"),
     "arq": ("arq==0.28.0", "hiredis==3.5.0", "uvloop==0.23.0"),
     "saq": ("saq[redis]==0.26.4", "typing_extensions", "hiredis==3.5.0", "uvloop==0.23.0"),  # undeclared by saq
     "celery": ("celery[redis]==5.7.0", "hiredis==3.5.0"),
@@ -39,11 +40,11 @@ class Environments:
 
     @property
     def are_wanted(self) -> bool:
-        """Tell whether peers are measured at all."""
+        """Return whether peers are measured at all."""
         return self._directory is not None
 
     async def prepare(self, names: set[str]) -> dict[str, str]:
-        """Make the environments of these peers; gives what went wrong, by name."""
+        """Create the environments of these peers; return the failures, by name."""
         failures = {}
         for name in sorted(names):
             try:
@@ -53,7 +54,7 @@ class Environments:
         return failures
 
     def python(self, name: str) -> Path:
-        """Give the interpreter of a peer. Raises PeerMissing."""
+        """Return the interpreter of a peer. Raises PeerMissing."""
         if self._directory is None:
             raise PeerMissing("peers are off")
         if name == HERE:

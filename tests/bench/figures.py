@@ -12,7 +12,7 @@ ENOUGH_FOR_P99 = 20
 
 
 def percentile(samples: Sequence[float], percent: int) -> float:
-    """Give the value that `percent` of the samples lie below, between neighbours where it falls between them."""
+    """Return the value that `percent` of the samples lie below, between neighbours where it falls between them."""
     if len(samples) == 1:
         return samples[0]
     return statistics.quantiles(samples, n=100, method="inclusive")[percent - 1]
@@ -20,7 +20,7 @@ def percentile(samples: Sequence[float], percent: int) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """What somebody takes: `value` is the median where there are several samples."""
+    """The result of one contender: `value` is the median where there are several samples."""
 
     who: str
     value: float
@@ -30,19 +30,19 @@ class Figure:
 
     @classmethod
     def of(cls, who: str, samples: Sequence[float], unit: str = "ms") -> Self:
-        """Give the figure of these samples."""
+        """Return the figure of these samples."""
         p99 = percentile(samples, 99) if len(samples) >= ENOUGH_FOR_P99 else None
         return cls(who, statistics.median(samples), unit, p99, len(samples))
 
     @property
     def text(self) -> str:
-        """Give it with three significant digits; `p50 / p99` of enough samples."""
+        """Return it with three significant digits; `p50 / p99` of enough samples."""
         values = [self.value] if self.p99 is None else [self.value, self.p99]
         return f"{' / '.join(short(value) for value in values)} {self.unit}"
 
 
 def short(value: float) -> str:
-    """Give three significant digits, whole numbers in full."""
+    """Return three significant digits, whole numbers in full."""
     if abs(value) >= 1000:
         return f"{value:,.0f}"
     digits = 0 if abs(value) >= 100 else 1 if abs(value) >= 10 else 2
@@ -62,12 +62,12 @@ class Goal:
 
     @property
     def is_met(self) -> bool:
-        """Tell whether the limit is kept; a measurement that is not a number keeps none."""
+        """Return whether the limit is kept; a measurement that is not a number keeps none."""
         return self.measured >= self.limit if self.at_least else self.measured <= self.limit
 
     @property
     def text(self) -> str:
-        """Give the goal, what was measured, and whether that is enough."""
+        """Return the goal, what was measured, and whether that is enough."""
         sign = "≥" if self.at_least else "≤"
         verdict = "met" if self.is_met else "**missed**"
         return f"{self.wanted} {sign} {self.limit:g}: {short(self.measured)}, {verdict}"
@@ -87,11 +87,11 @@ class Row:
 
     @property
     def missed(self) -> list[Goal]:
-        """Give the goals that were not met."""
+        """Return the goals that were not met."""
         return [goal for goal in self.goals if not goal.is_met]
 
     def as_json(self) -> dict[str, Any]:
-        """Give plain data."""
+        """Return plain data."""
         return {
             "what": self.what,
             "ours": _figure(self.ours),

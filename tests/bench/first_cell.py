@@ -20,7 +20,7 @@ PRELOAD = ("numpy", "pandas")
 
 
 async def first_cells(cluster: skep.Cluster, count: int, code: str) -> list[float]:
-    """Give the milliseconds of each first cell; the sessions are closed again off the clock."""
+    """Return the milliseconds of each first cell; the sessions are closed again off the clock."""
     taken = []
     for number in range(count):
         session = cluster.session(f"first-{number}")

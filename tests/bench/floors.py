@@ -24,7 +24,7 @@ BATCH = 200
 
 
 async def bare_queue(lab: Lab, url: str, jobs: int) -> Figure:
-    """Give the jobs per second of a stream queue that does nothing else."""
+    """Return the jobs per second of a stream queue that does nothing else."""
     async with lab.helper("floors", "queue", url), Redis.from_url(url) as client:
         started = time.perf_counter()
         for first in range(0, jobs, BATCH):
@@ -54,7 +54,7 @@ async def _serve_queue(url: str) -> None:
 
 
 def warm_forks(rounds: int, *modules: str) -> list[float]:
-    """Give the milliseconds of each fork from a warm process, until the child's first byte is here."""
+    """Return the milliseconds of each fork from a warm process, until the child's first byte is here."""
     ours, theirs = socket.socketpair()
     with ours, theirs:
         command = [sys.executable, "-m", "tests.bench.floors", "zygote", str(theirs.fileno()), *modules]
@@ -88,7 +88,7 @@ def _serve_forks(fd: int, modules: list[str]) -> None:
 
 
 async def bandwidth(client: Redis, key: str, entry_bytes: int, entries: int, at_once: int = 16) -> float:
-    """Give the MB/s of pipelined XADDs of this size."""
+    """Return the MB/s of pipelined XADDs of this size."""
     block = b"x" * entry_bytes
     started = time.perf_counter()
     for first in range(0, entries, at_once):
@@ -106,7 +106,7 @@ def _main() -> None:
     url = sys.argv[2]
 
     def answer() -> None:
-        """Say ready, then leave when stdin ends."""
+        """Report that it is ready, and exit when stdin ends."""
         sys.stdin.readline()
         print('{"answer": null}', flush=True)
         sys.stdin.readline()

@@ -55,7 +55,7 @@ async def _measure(cluster: skep.EmbeddedCluster, what: str, code: str) -> Async
     before = _memory(cluster)
     source = cluster.session("source")
     (await source.run(code, wait=CELL_SECONDS)).raise_for_status()
-    (await source.run("1", wait=CELL_SECONDS)).raise_for_status()  # what making it took is let go of
+    (await source.run("1", wait=CELL_SECONDS)).raise_for_status()  # releases the memory that creating it took
     size = _memory(cluster) - before
     live = await _forks(cluster, source, FORKS)
     await source.hibernate()
@@ -103,7 +103,7 @@ async def _forks(cluster: skep.EmbeddedCluster, source: skep.Session, count: int
 
 
 def _memory(cluster: skep.EmbeddedCluster) -> float:
-    """Give the MB that all session processes have together, what they share counted once."""
+    """Return the MB that all session processes have together, what they share counted once."""
     total = 0.0
     for worker in cluster.worker_processes:
         _zygote, *sessions = descendants(worker.pid)

@@ -1,6 +1,6 @@
 """Sessions that only exist: their memory, their processor time, what they cost others; and what an idle worker asks.
 
-The round trip is measured as their number grows, each time in the same session and beside the two hops through Redis.
+The round trip is measured as their number grows, each time in the same session, and compared with the two hops through Redis.
 """
 
 import asyncio
@@ -74,7 +74,7 @@ async def make_known(cluster: skep.EmbeddedCluster, count: int) -> None:
 
 
 async def redis_commands(url: str, seconds: float) -> Counter[str]:
-    """Give the commands that the server gets meanwhile, by name; those of scripts as `lua`; not our own reader's."""
+    """Return the commands that the server gets meanwhile, by name; those of scripts as `lua`; not our own reader's."""
     seen: Counter[str] = Counter()
     async with Redis.from_url(url) as client, client.monitor() as monitor:
         with contextlib.suppress(TimeoutError):
@@ -176,7 +176,7 @@ def _growth(stages: list[Stage]) -> list[Row]:
 
 
 async def _at_rest(cluster: skep.EmbeddedCluster, count: int, making: float, seconds: float) -> list[Row]:
-    """Give memory and processor time of the worker and its sessions while nothing happens."""
+    """Return memory and processor time of the worker and its sessions while nothing happens."""
     worker = cluster.worker_processes[0].pid
     zygote, *sessions = await asyncio.to_thread(descendants, worker)
     memory = await asyncio.to_thread(lambda: [pss_megabytes(pid) for pid in sessions])

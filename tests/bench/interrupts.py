@@ -118,7 +118,7 @@ async def wait_for_word(cell: skep.Cell) -> None:
 
 
 async def hang_and_interrupt(session: skep.Session, case: Case, rounds: int, *, background: bool) -> Seen:
-    """Give what came of hanging and interrupting this often."""
+    """Return what came of hanging and interrupting this often."""
     seen = Seen()
     for code in (SETUP, case.setup):
         (await session.run(code)).raise_for_status()
@@ -201,7 +201,7 @@ async def run(lab: Lab) -> AsyncIterator[Row]:
 
 
 async def _of_ipykernel(kernel: Child, case: Case, lab: Lab) -> tuple[Figure, ...]:
-    """Give what ipykernel takes, for the cases that the goals name."""
+    """Return what ipykernel takes, for the cases that the goals name."""
     if not (case.is_hot or case.with_peer):
         return ()
     code = f"import time\nprint('word', flush=True)\n{case.code}"

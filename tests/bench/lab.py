@@ -36,7 +36,7 @@ class Lab:
     _numbers: "itertools.count[int]" = field(default_factory=lambda: itertools.count(1))
 
     def pick(self, full: T, quick: T) -> T:
-        """Give the size that this run measures with."""
+        """Return the size that this run measures with."""
         return quick if self.is_quick else full
 
     @contextlib.asynccontextmanager
@@ -64,7 +64,7 @@ class Lab:
     async def try_peer(
         self, stack: contextlib.AsyncExitStack, environment: str, script: str, **settings: str
     ) -> tuple[Child | None, str]:
-        """Give the peer, running until the stack's end, or None and why there is none (nothing if none is wanted)."""
+        """Return the peer, running until the stack's end, or None and why there is none (nothing if none is wanted)."""
         if not self.environments.are_wanted:
             return None, ""
         try:
@@ -81,7 +81,7 @@ class Lab:
 
 
 async def busy_share() -> float:
-    """Give how much of the machine others use right now, 0 to 1."""
+    """Return how much of the machine others use right now, 0 to 1."""
     before = _cpu_times()
     await asyncio.sleep(BUSY_SECONDS)
     after = _cpu_times()
@@ -101,7 +101,7 @@ def adopt_orphans() -> None:
 
 
 def end_orphans(patience_seconds: float = 3.0) -> list[str]:
-    """End what is left of our descendants; gives the command lines of those that had to be killed."""
+    """End the remaining descendants; return the command lines of those that had to be killed."""
     ends_at = time.monotonic() + patience_seconds
     while _reap() and time.monotonic() < ends_at:
         time.sleep(0.05)
@@ -119,7 +119,7 @@ def end_orphans(patience_seconds: float = 3.0) -> list[str]:
 
 
 def _reap() -> list[int]:
-    """Give our children that still run, having reaped the others."""
+    """Return our children that still run, having reaped the others."""
     with contextlib.suppress(ChildProcessError):
         while os.waitpid(-1, os.WNOHANG)[0]:
             pass

@@ -1,8 +1,8 @@
 """Redis away in the middle of running cells: which of them commit, how often, and what is left of the namespaces.
 
 Each session has an object that no checkpoint can hold, so that a namespace that went and came back shows. Half of the
-cells end while Redis is away, the others when it is back. Redis is cut off from one worker, with or without another one
-beside it; frozen; killed and started again on its append-only file.
+cells end while Redis is away, the others when it is back. Redis is cut off from one worker, with or without a
+second worker; frozen; killed and started again on its append-only file.
 """
 
 import asyncio
@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
 
-from tests.chaos.proxy import Link, Ruler
+from tests.chaos.soak.proxy import Link, Ruler
 from tests.integration.conftest import StoppableRedis
 
 import skep
-from skep.embedded import WorkerProcess
+from skep.local.embedded import WorkerProcess
 
 from .figures import Figure, Goal, Row
 from .interrupts import wait_for_word
@@ -55,7 +55,7 @@ class Place:
 
 
 async def cut(place: Place) -> None:
-    """Let nothing through between the worker and Redis."""
+    """Block everything between the worker and Redis."""
     place.link.cut(place.seconds)
     await asyncio.sleep(place.seconds)
 
@@ -119,7 +119,7 @@ async def _start_worker(stack: contextlib.AsyncExitStack, url: str, directory: P
 
 
 async def look(sessions: list[skep.Session], cells: list[skep.Cell]) -> Seen:
-    """Give what came of it, from now on."""
+    """Return what came of it, from now on."""
     back = monotonic()
     seen = Seen(committed=Counter())
     assert seen.committed is not None

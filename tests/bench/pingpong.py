@@ -1,6 +1,6 @@
 """The floor under every cell: a message to another process and back, over two Redis streams and nothing else.
 
-`python -m tests.bench.pingpong URL` is the other process: it answers until it is told to stop. It runs on uvloop, as our
+`python -m tests.bench.pingpong URL` is the other process: it answers until it is asked to stop. It runs on uvloop, as our
 workers do; the asking side runs on whatever loop its caller has.
 """
 
@@ -48,7 +48,7 @@ class PingPong:
         self._count = 0
 
     async def read(self) -> None:
-        """Hand answers to whoever waits for them, until cancelled."""
+        """Pass each answer to the caller that waits for it, until cancelled."""
         last = b"0"
         while True:
             for entry_id, number in await _read(self._reader, PONG, last):
@@ -56,7 +56,7 @@ class PingPong:
                 self._waiting.pop(number).set_result(None)
 
     async def measure(self, rounds: int) -> list[float]:
-        """Give the milliseconds of each round trip."""
+        """Return the milliseconds of each round trip."""
         taken = []
         for _ in range(rounds):
             self._count += 1
@@ -71,7 +71,7 @@ class PingPong:
 
 @contextlib.asynccontextmanager
 async def ping_pong(url: str) -> AsyncIterator[PingPong]:
-    """Run the other process, and give the asking side."""
+    """Run the other process, and yield the asking side."""
     command = [sys.executable, "-m", "tests.bench.pingpong", url]
     process = await asyncio.create_subprocess_exec(*command, stdout=subprocess.PIPE)
     assert process.stdout is not None

@@ -1,4 +1,4 @@
-"""Cells that don't wait for each other, in one session on one worker, beside the job queues' no-op jobs."""
+"""Cells that don't wait for each other, in one session on one worker, compared with no-op jobs of job queues."""
 
 import os
 from collections.abc import AsyncIterator
@@ -22,21 +22,21 @@ PEERS: tuple[str, ...] = ("notebooks", *QUEUES)
 
 
 async def rate(session: skep.Session, code: str, cells: int) -> float:
-    """Give the cells per second of one session, submitted in batches."""
+    """Return the cells per second of one session, submitted in batches."""
     started = perf_counter()
     await submit_and_wait(session, code, cells)
     return cells / (perf_counter() - started)
 
 
 async def single_rate(session: skep.Session, code: str, cells: int) -> float:
-    """Give the cells per second of one session, each submitted by a call of its own."""
+    """Return the cells per second of one session, each submitted by a call of its own."""
     started = perf_counter()
     await submit_singly(session, code, cells)
     return cells / (perf_counter() - started)
 
 
 async def _cpu_per_cell(cluster: skep.EmbeddedCluster, session: skep.Session, cells: int) -> str:
-    """Say what each process spends on a cell: that, unlike cells per second, a busy machine changes little."""
+    """Report the CPU time of each process for a cell, which, unlike cells per second, depends little on the machine's load."""
     pids = {
         "worker": cluster.worker_processes[0].pid,
         "session": int((await session.run("import os; os.getpid()")).value),
@@ -90,7 +90,7 @@ async def run(lab: Lab) -> AsyncIterator[Row]:
 
 
 async def _queues(lab: Lab, url: str) -> tuple[tuple[Figure, ...], tuple[Figure, ...], list[str]]:
-    """Give each queue's jobs per second and its round trips, and why one is missing."""
+    """Return each queue's jobs per second and its round trips, and why one is missing."""
     many, alone, notes = [], [], []
     jobs, rounds = lab.pick((1000, 100), (300, 20))
     for name in QUEUES:

@@ -25,14 +25,14 @@ TIMED = "import time\nstarted = time.monotonic()\n{code}\nended = time.monotonic
 
 
 async def cell_ms(session: skep.Session, code: str) -> float:
-    """Give the milliseconds that the code takes, by the session's own clock."""
+    """Return the milliseconds that the code takes, by the session's own clock."""
     outcome = await session.run(TIMED.format(code=code))
     outcome.raise_for_status()
     return float(outcome.value[0]) * 1000
 
 
 async def printed_ms(session: skep.Session, code: str, lines: int) -> tuple[float, float]:
-    """Give the cell's milliseconds, and those from its end to its last line here; each line must come, in order."""
+    """Return the cell's milliseconds, and those from its end to its last line here; each line must come, in order."""
     cell = await session.submit(TIMED.format(code=code))
     texts: list[str] = []
     last = 0.0
@@ -48,7 +48,7 @@ async def printed_ms(session: skep.Session, code: str, lines: int) -> tuple[floa
 
 
 async def first_output_ms(session: skep.Session, seconds: float) -> float:
-    """Give the milliseconds from the submit to the first output at the reader."""
+    """Return the milliseconds from the submit to the first output at the reader."""
     started = perf_counter()
     cell = await session.submit(SOON.format(seconds=seconds))
     taken = 0.0
@@ -99,7 +99,7 @@ async def run(lab: Lab) -> AsyncIterator[Row]:
 async def _of_ipykernel(
     kernel: Child | None, code: str, lines: int, lab: Lab, *, is_slow: bool
 ) -> tuple[tuple[Figure, ...], tuple[Figure, ...]]:
-    """Give ipykernel's time for the cell, and from its reply to the last output; of fewer lines where it is slow."""
+    """Return ipykernel's time for the cell, and from its reply to the last output; of fewer lines where it is slow."""
     if kernel is None:
         return (), ()
     count = lines // SLOW_PART if is_slow else lines

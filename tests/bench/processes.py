@@ -8,7 +8,7 @@ TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 
 
 def descendants(pid: int) -> list[int]:
-    """Give the processes below this one, nearest first."""
+    """Return the processes below this one, nearest first."""
     children: dict[int, list[int]] = defaultdict(list)
     for path in Path("/proc").glob("[0-9]*"):
         try:
@@ -23,7 +23,7 @@ def descendants(pid: int) -> list[int]:
 
 
 def cpu_seconds(pid: int) -> float:
-    """Give the processor time that a process has used; none once it has ended."""
+    """Return the processor time that a process has used; none once it has ended."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except (FileNotFoundError, ProcessLookupError):
@@ -32,12 +32,12 @@ def cpu_seconds(pid: int) -> float:
 
 
 def pss_megabytes(pid: int) -> float:
-    """Give its memory, with what it shares counted in proportion."""
+    """Return its memory, with what it shares counted in proportion."""
     rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
     return int(rollup.partition("\nPss:")[2].split()[0]) * 1024 / 1e6
 
 
 def peak_megabytes(pid: int) -> float:
-    """Give the most memory that a process has held at a time (VmHWM)."""
+    """Return the most memory that a process has held at a time (VmHWM)."""
     status = Path(f"/proc/{pid}/status").read_text()
     return int(status.partition("VmHWM:")[2].split()[0]) * 1024 / 1e6

@@ -1,4 +1,4 @@
-"""Replay of a long event stream, beside a loop that reads the same pages and decodes nothing."""
+"""Replay of a long event stream, compared with a loop that reads the same pages and decodes nothing."""
 
 from collections.abc import AsyncIterator
 from time import perf_counter, time
@@ -38,7 +38,7 @@ async def fill(client: Redis, key: str, events: int) -> None:
 
 
 async def bare_pages(client: Redis, key: str) -> int:
-    """Read every page as it comes; gives the number of entries."""
+    """Read every page; return the number of entries."""
     client.set_response_callback("XRANGE", lambda reply, **_: reply)
     start, read = "-", 0
     while True:
@@ -50,7 +50,7 @@ async def bare_pages(client: Redis, key: str) -> int:
 
 
 async def replayed(session: skep.Session) -> int:
-    """Give the number of events that a reader gets."""
+    """Return the number of events that a reader gets."""
     read = 0
     async for _ in session.events():
         read += 1

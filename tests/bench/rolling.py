@@ -6,7 +6,7 @@ from contextlib import AsyncExitStack
 from time import perf_counter
 
 import skep
-from skep.embedded import WorkerProcess
+from skep.local.embedded import WorkerProcess
 
 from .counters import Counters, Tally
 from .figures import Figure, Goal, Row, percentile
@@ -23,7 +23,7 @@ GRACE_FLAGS = ("--grace-seconds", "20")
 
 
 async def restart_each(lab: Lab, cluster: skep.EmbeddedCluster, new: list[WorkerProcess]) -> list[int]:
-    """Give the exit statuses of the workers that were there."""
+    """Return the exit statuses of the workers that were there."""
     statuses = []
     for worker in cluster.worker_processes:
         successor = WorkerProcess(

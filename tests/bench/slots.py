@@ -1,7 +1,7 @@
 """Many more sessions than room: random access, so that nearly every cell has a session brought back from Redis.
 
 All sessions are as old as they get from the beginning (their retention bounds are reached), so that whatever grows
-while they are used is a leak: Redis' memory and the workers' are fitted by a line over the second half.
+while they are used is a leak: Redis's memory and the workers' are fitted by a line over the second half.
 """
 
 import asyncio
@@ -31,7 +31,7 @@ FLAT_SHARE = 0.03  # of the mean, over the second half
 
 
 async def make_sessions(cluster: skep.EmbeddedCluster, names: list[str]) -> int:
-    """Make sessions that have counted for long and are hibernated; gives how far."""
+    """Create sessions that have counted for a while and are hibernated; return how far they counted."""
     template = cluster.session("template")
     for _ in range(TEMPLATE_CELLS):
         (await template.run("n = globals().get('n', 0) + 1\nn")).raise_for_status()
@@ -49,7 +49,7 @@ async def make_sessions(cluster: skep.EmbeddedCluster, names: list[str]) -> int:
 
 
 def growth_share(times: Sequence[float], values: Sequence[float]) -> float:
-    """Give how much the line through the second half of the samples grows over it, as a share of their mean."""
+    """Return how much the line through the second half of the samples grows over it, as a share of their mean."""
     half = len(values) // 2
     times, values = times[half:], values[half:]
     slope = statistics.linear_regression(times, values).slope
@@ -65,7 +65,7 @@ class Memory:
         self.samples: dict[str, list[float]] = {"Redis": [], "worker hosts": [], "zygotes and sessions": []}
 
     async def watch(self) -> None:
-        """Take samples until cancelled."""
+        """Collect samples until cancelled."""
         while True:
             await asyncio.sleep(SAMPLE_SECONDS)
             redis = (await self._cluster._link.redis.info("memory"))["used_memory"] / 1e6

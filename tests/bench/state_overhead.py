@@ -1,4 +1,4 @@
-"""What state costs the cells beside it: `1+1` in sessions that have some, and cells that change it.
+"""What a session's state costs its cells: `1+1` in sessions that have some, and cells that change it.
 
 All sessions take turns of a few cells in one run, ours and ipykernel's kernels with the same state, so that whatever
 else the machine does disturbs each alike. The turns begin at another session each time.
@@ -113,7 +113,7 @@ async def take_turns(series: Sequence[Series], rounds: int, cells: int, peer_cel
 def unrelated_row(
     state: SessionState, ours: list[float], empty: list[float], peers: list[float], note: str = ""
 ) -> Row:
-    """Return the row of a cell that touches none of the state, beside the empty session's cells of the same run."""
+    """Return the row of a cell that touches none of the state, compared with cells of the empty session in the same run."""
     figure, base = Figure.of("skep", ours), Figure.of("empty session", empty)
     goals = []
     if state is not EMPTY:
@@ -125,7 +125,7 @@ def unrelated_row(
 
 
 def change_row(state: SessionState, code: str, ours: list[float], empty: list[float], peers: list[float]) -> Row:
-    """Return the row of a cell that changes the state, beside `1+1` in the empty session."""
+    """Return the row of a cell that changes the state, compared with `1+1` in the empty session."""
     figure, base = Figure.of("skep", ours), Figure.of("empty session's `1+1`", empty)
     kernel = tuple(Figure.of("ipykernel", samples) for samples in [peers] if samples)
     goals = (Goal("ms more than the empty session's p50", figure.value - base.value, CHANGE_MS),)

@@ -14,7 +14,7 @@ from pathlib import Path
 from redis.asyncio import Redis
 
 import skep
-from skep_shared.script_source import load_script
+from skep_shared.broker.script_source import load_script
 
 from .figures import Figure, Row
 from .lab import Lab
@@ -36,7 +36,7 @@ STEPS = (
 async def script_times(
     client: Redis, shas: tuple[str, str], cells: int, ready: asyncio.Event
 ) -> list[tuple[float, float]]:
-    """Give when submit.lua and commit.lua began, for so many cells that come one by one."""
+    """Return when submit.lua and commit.lua began, for so many cells that come one by one."""
     times: list[tuple[float, float]] = []
     submitted = 0.0
     async with client.monitor() as monitor:
@@ -51,7 +51,7 @@ async def script_times(
 
 
 def cpu_us(pid: int) -> float:
-    """Give the processor time that all threads of a process have used, in microseconds."""
+    """Return the processor time that all threads of a process have used, in microseconds."""
     try:
         tasks = list(Path(f"/proc/{pid}/task").iterdir())
         return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks) / 1000
@@ -60,7 +60,7 @@ def cpu_us(pid: int) -> float:
 
 
 def who_is(pid: int) -> str:
-    """Give the part of the system that a process is."""
+    """Return the part of the system that a process is."""
     if pid == os.getpid():
         return "client"
     line = Path(f"/proc/{pid}/cmdline").read_bytes()
@@ -103,7 +103,7 @@ async def run(lab: Lab) -> AsyncIterator[Row]:
 
 
 async def cpu_row(session: skep.Session, rounds: int) -> Row:
-    """Give the processor time of one warm cell, and whose it is."""
+    """Return the processor time of one warm cell, and whose it is."""
     pids = [os.getpid(), *descendants(os.getpid())]
     before = {pid: cpu_us(pid) for pid in pids}
     for _ in range(rounds):

@@ -38,17 +38,17 @@ class Report:
 
     @property
     def rows(self) -> list[Row]:
-        """Give all rows in order."""
+        """Return all rows in order."""
         return [row for section in self.sections for row in section.rows]
 
     @property
     def is_good(self) -> bool:
-        """Tell whether every goal was met and no bench failed."""
+        """Return whether every goal was met and no bench failed."""
         return not any(row.missed or row.failed for row in self.rows)
 
     @property
     def summary(self) -> str:
-        """Give the count of goals, and the name of each that was missed."""
+        """Return the count of goals, and the name of each that was missed."""
         goals = [goal for row in self.rows for goal in row.goals]
         lines = [f"{sum(goal.is_met for goal in goals)} of {len(goals)} goals met."]
         for section in self.sections:
@@ -59,7 +59,7 @@ class Report:
         return "\n".join(lines)
 
     def as_markdown(self) -> str:
-        """Give the table, what it was measured with, and what was missed."""
+        """Return the table, what it was measured with, and what was missed."""
         lines = ["| bench | measured | limit | peers | skep | goals | notes |", "|---|---|---|---|---|---|---|"]
         lines += [_line(section.name, row) for section in self.sections for row in section.rows]
         busy = ", ".join(f"{s.name} {s.seconds:.0f} s, {s.busy:.0%}" for s in self.sections)
@@ -77,7 +77,7 @@ class Report:
         )
 
     def as_json(self) -> str:
-        """Give the same as JSON."""
+        """Return the same as JSON."""
         sections = [
             {"bench": s.name, "seconds": s.seconds, "busy": s.busy, "rows": [row.as_json() for row in s.rows]}
             for s in self.sections
@@ -95,7 +95,7 @@ class Report:
         )
 
     def versions(self) -> dict[str, str]:
-        """Give what the run was made with."""
+        """Return what the run was made with."""
         return {name: _version(name) for name in PACKAGES} | {
             "python": platform.python_version(),
             "redis-server": self.redis_version,

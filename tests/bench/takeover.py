@@ -14,7 +14,7 @@ from time import time
 from typing import Any
 
 import skep
-from skep.embedded import WorkerProcess
+from skep.local.embedded import WorkerProcess
 
 from .figures import Figure, Goal, Row, percentile, short
 from .interrupts import wait_for_word
@@ -74,7 +74,7 @@ class Taken:
 
 
 async def events_after_kill(session: skep.Session, after: int) -> tuple[float, float]:
-    """Give when the session's next event is here, and when the first one from behind its restore."""
+    """Return when the session's next event arrives, and when the one that reports its restore does."""
     first = 0.0
     async with asyncio.timeout(WAIT_SECONDS), contextlib.aclosing(session.events(f"{after}-0", follow=True)) as events:
         async for event in events:

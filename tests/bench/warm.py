@@ -1,4 +1,4 @@
-"""A warm cell, submit to outcome, beside the two hops through Redis that it can't do without."""
+"""A warm cell, submit to outcome, compared with the two hops through Redis that are its minimum."""
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
@@ -18,7 +18,7 @@ CELL_SECONDS = 90.0  # a cell without an outcome by then is named, instead of th
 
 
 async def warm_cells(session: skep.Session, rounds: int, code: str = "1+1") -> list[float]:
-    """Give the milliseconds from submit to outcome of cells in a session that is there."""
+    """Return the milliseconds from submit to outcome of cells in a session that is there."""
     taken = []
     for _ in range(rounds):
         started = perf_counter()

@@ -19,7 +19,7 @@ class WorkerLog:
         self._read_bytes = self.path.stat().st_size if self.path.exists() else 0
 
     def entries(self) -> list[dict[str, Any]]:
-        """Give what has come since `skip`; `at` is when, in seconds of the wall clock."""
+        """Return what has come since `skip`; `at` is when, in seconds of the wall clock."""
         with self.path.open("rb") as file:
             file.seek(self._read_bytes)
             return list(_parse(file.read().splitlines()))

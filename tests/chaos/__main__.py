@@ -8,18 +8,19 @@ python -m tests.chaos check h.jsonl                 what the checker says of a h
 """
 
 import argparse
+import os
 import sys
 import time
 from collections import Counter
 from pathlib import Path
 
-from .anomalies import Verdict
-from .checker import check
-from .history import History
-from .scenario import Scenario
-from .script_base import SEEDED_BUGS
-from .simulation import quiet_logs, simulate
-from .soak import Plan, soak
+from .checker.anomalies import Verdict
+from .checker.checker import check
+from .checker.history import History
+from .model.script_base import SEEDED_BUGS
+from .simulation.scenario import Scenario
+from .simulation.simulation import quiet_logs, simulate
+from .soak.soak import Plan, soak
 
 
 def main() -> int:
@@ -48,7 +49,7 @@ def main() -> int:
         return _soak(options)
     if options.command == "check":
         verdict = check(History.load(options.history))
-        _tell(verdict)
+        _print_verdict(verdict)
         return int(not verdict.is_valid)
     return _simulate(options)
 
@@ -74,7 +75,7 @@ def _simulate(options: argparse.Namespace) -> int:
             if options.save:
                 world.history.save(options.save)
     if last - first == 1:
-        _tell(verdict)
+        _print_verdict(verdict)
     else:
         seconds, cpu = time.perf_counter() - started, time.process_time() - started_cpu
         print(f"{last - first} seeds, {bad} not valid, {seconds:.1f} s ({cpu:.1f} s of processor time)")
@@ -86,6 +87,7 @@ def _simulate(options: argparse.Namespace) -> int:
 
 def _soak(options: argparse.Namespace) -> int:
     path: Path | None = options.history
+    os.environ.setdefault("SKEP_SANDBOX", "none")  # with live forks
     plan = Plan(
         seed=options.seed,
         seconds=options.minutes * 60,
@@ -100,7 +102,7 @@ def _soak(options: argparse.Namespace) -> int:
     return int(not result.verdict.is_valid)
 
 
-def _tell(verdict: Verdict) -> None:
+def _print_verdict(verdict: Verdict) -> None:
     print("VALID" if verdict.is_valid else "NOT VALID")
     for anomaly in verdict.anomalies[:50]:
         print(f"  {anomaly}")

@@ -1,4 +1,4 @@
-"""Real workers on a real Redis, and the signals that tests wait for instead of sleeping."""
+"""Real workers on a real Redis, and the signals that tests await instead of sleeping."""
 
 import asyncio
 import contextlib
@@ -9,30 +9,38 @@ import os
 import secrets
 import signal
 import subprocess
-import sys
+import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
-from typing import Any, Self
+from types import SimpleNamespace
+from typing import Any, ClassVar, Self
 
 import pytest
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 import skep
-from skep.embedded import WorkerProcess
-from skep.redis_server import RedisServer, find_redis_server
+from skep.local import worker_process
+from skep.local.embedded import WorkerProcess
+from skep.local.redis_server import RedisServer, find_redis_server
 from skep_shared.settings import Settings
 
+from ..sandbox_tier import SESSIONS_ARE_USERS, WORKER_VARIABLES, sandboxed_workers
 from .earlier_state import Past
+from .fork_server import ForkServer
+from .log_watch import LogWatch, watched_logs, watched_texts
 
-TEST_SECONDS = 50.0  # of a test that has no timeout of its own
+TEST_SECONDS = 50.0  # for tests without a timeout marker
 SECONDS_BEFORE_THE_SIGNAL = 10.0
-LEASE_SECONDS = 1.0  # a death is noticed soon, and on a busy machine the living still beat in time
+REAL_START_VARIABLE = "SKEP_TEST_REAL_START"
+LEASE_SECONDS = 1.0  # short, to notice a death soon; long enough for heartbeats on a busy machine
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
-    """Give each test a deadline inside its event loop: pytest-timeout's signal would leave the loop's task stuck,
-    and with it the cluster that the module's other tests share."""
+    """Set a deadline for each test inside its event loop.
+
+    The signal of pytest-timeout would leave the loop's task stuck, and with it the cluster that the module's tests share.
+    """
     if isinstance(item, pytest.Function) and inspect.iscoroutinefunction(item.obj):
         test = item.obj
         longer = item.get_closest_marker("timeout")
@@ -46,25 +54,106 @@ def pytest_itemcollected(item: pytest.Item) -> None:
         item.obj = with_deadline
 
 
+@pytest.fixture(scope="session")
+def fork_server() -> Iterator[ForkServer]:
+    """The fork server that starts the workers of most tests; see fork_server.py."""
+    server = ForkServer(WorkerProcess.python).start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="module")
+def worker_constants() -> dict[str, float]:
+    """Module constants of workers, "module:NAME", that differ in a module's tests; for modules to replace."""
+    return {}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def workers_are_forked(request: pytest.FixtureRequest, worker_constants: dict[str, float]) -> Iterator[None]:
+    """Start this module's workers by the fork server, unless it is marked `real_start`."""
+    if request.node.get_closest_marker("real_start") or REAL_START_VARIABLE in os.environ:
+        yield
+        return
+    server: ForkServer = request.getfixturevalue("fork_server")
+    popen = functools.partial(server.popen, constants=worker_constants)
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        names = {"Popen": popen, "DEVNULL": subprocess.DEVNULL, "TimeoutExpired": subprocess.TimeoutExpired}
+        monkeypatch.setattr(worker_process, "subprocess", SimpleNamespace(**names))
+        yield
+
+
+@pytest.fixture(scope="session")
+def shared_directory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The directory that sessions in a sandbox may change, in addition to their own."""
+    if not SESSIONS_ARE_USERS:
+        path = tmp_path_factory.getbasetemp() / "shared"
+        path.mkdir()
+        yield path
+        return
+    # Sessions have users of their own, who can't enter pytest's directory and can't change what root makes.
+    umask = os.umask(0)
+    with tempfile.TemporaryDirectory(prefix="skep-shared-") as name:
+        path = Path(name)
+        path.chmod(0o777)
+        yield path
+    os.umask(umask)
+
+
+@pytest.fixture
+def shared_path(shared_directory: Path) -> Path:
+    """A directory of the test that its sessions may change too, for files by which cells and the test notify each other."""
+    path = Path(tempfile.mkdtemp(dir=shared_directory))
+    path.chmod(0o777)
+    return path
+
+
+@pytest.fixture(scope="module", autouse=True)
+def workers_are_sandboxed(shared_directory: Path) -> Iterator[None]:
+    """Start this module's workers with the tier of the sandbox that the tests run in; for modules to replace."""
+    with sandboxed_workers(shared_directory):
+        yield
+
+
+@pytest.fixture(scope="session")
+def log_watch(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LogWatch]:
+    """What users wrote, and the logs of all workers, which must not contain it."""
+    watch = LogWatch()
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        watched_texts(watch, monkeypatch)
+        watched_logs(watch, tmp_path_factory.mktemp("logs"), monkeypatch)
+        yield watch
+    watch.close()
+
+
+@pytest.fixture(autouse=True)
+def no_text_of_a_session_is_logged(log_watch: LogWatch) -> Iterator[None]:
+    """Look through the logs after every test."""
+    yield
+    said, LoggedProcess.said = LoggedProcess.said, []
+    log_watch.check(said)
+
+
 class Gate:
     """A FIFO that cells wait at: `wait` is the code for it."""
 
     def __init__(self, path: Path) -> None:
         os.mkfifo(path)
-        self._fd = os.open(path, os.O_RDWR)  # opened for one direction it would wait for the other end
+        self._fd = os.open(path, os.O_RDWR)  # opening a FIFO for one direction would block until the other end is open
         self.wait = f"open({str(path)!r}, 'rb', buffering=0).read(1)"
 
     def open(self, cells: int = 1) -> None:
-        """Let this many cells pass, now or when they come."""
+        """Allow this many cells to pass, those waiting now first."""
         os.write(self._fd, b"x" * cells)
 
     def close(self) -> None:
-        """Remove our end."""
+        """Close the test's end."""
         os.close(self._fd)
 
 
 class LoggedProcess:
     """A worker started by a command line, whose log can be waited for."""
+
+    said: ClassVar[list[str]] = []  # lines of all workers since the last check
 
     def __init__(self) -> None:
         self._process: asyncio.subprocess.Process | None = None
@@ -74,10 +163,14 @@ class LoggedProcess:
         self.lines: list[str] = []
 
     async def start(self, *arguments: str, **environment: str) -> Self:
-        """Run this interpreter with these arguments; of our environment it gets everything but SKEP_*."""
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith("SKEP_")}
+        """Run the workers' interpreter with these arguments, in our environment without SKEP_* except the sandbox."""
+        inherited = {
+            name: value
+            for name, value in os.environ.items()
+            if name in WORKER_VARIABLES or not name.startswith("SKEP_")
+        }
         self._process = await asyncio.create_subprocess_exec(
-            sys.executable, *arguments, env=inherited | environment, stdin=subprocess.DEVNULL,
+            WorkerProcess.python, *arguments, env=inherited | environment, stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True,
         )  # fmt: skip
         self._reading = asyncio.create_task(self._read(self._process))
@@ -88,13 +181,14 @@ class LoggedProcess:
         async for line in process.stderr:
             async with self._news:
                 self.lines.append(line.decode().rstrip())
+                LoggedProcess.said.append(self.lines[-1])
                 self._news.notify_all()
         async with self._news:
             self._ended = True
             self._news.notify_all()
 
     async def says(self, event: str, **fields: Any) -> dict[str, Any]:
-        """Wait for this event, with these fields, in the log; should the worker end without it, that is a failure."""
+        """Wait for this event, with these fields, in the log. Fail if the worker ends without it."""
         async with self._news:
             while True:
                 for line in self.lines:
@@ -141,21 +235,21 @@ class StoppableRedis:
         self.url = f"unix://{directory}/redis.sock?db=0"
 
     async def start(self) -> None:
-        """Start on what the last one left; it answers when this returns."""
+        """Start on the files of the last one, and wait until it answers."""
         self._process = subprocess.Popen(
             [
                 find_redis_server(), "--port", "0", "--unixsocket", f"{self._directory}/redis.sock", "--save", "",
                 "--dir", str(self._directory), "--appendonly", "yes", "--appendfsync", "always",
                 "--logfile", "redis.log", *self._flags,
             ],
-            restore_signals=False,  # a file that may grow no further is an error of the write to it, not its end
+            restore_signals=False,  # a write beyond the file size limit then fails instead of killing the server
         )  # fmt: skip
         async with Redis.from_url(self.url) as client:
             while True:
                 with contextlib.suppress(OSError, RedisError):
                     await client.ping()
                     return
-                await asyncio.sleep(0.01)  # a socket's appearing sends no signal
+                await asyncio.sleep(0.01)  # nothing signals that the socket is there
 
     @property
     def pid(self) -> int:
@@ -164,15 +258,15 @@ class StoppableRedis:
         return self._process.pid
 
     def freeze(self) -> None:
-        """Stop it where it stands."""
+        """Stop the process (SIGSTOP)."""
         self._send(signal.SIGSTOP)
 
     def thaw(self) -> None:
-        """Let it go on."""
+        """Continue the process."""
         self._send(signal.SIGCONT)
 
     def kill(self) -> None:
-        """End it as a power cut would."""
+        """Kill the process, as a power cut would."""
         self._send(signal.SIGKILL)
         assert self._process is not None
         self._process.wait()
@@ -196,16 +290,16 @@ def session(cluster: skep.EmbeddedCluster) -> skep.Session:
 
 
 @pytest.fixture
-def gate(tmp_path: Path) -> Iterator[Gate]:
-    """Something for cells to wait at until the test lets them go."""
-    gate = Gate(tmp_path / "gate")
+def gate(shared_path: Path) -> Iterator[Gate]:
+    """A gate for cells to wait at until the test opens it."""
+    gate = Gate(shared_path / "gate")
     yield gate
     gate.close()
 
 
 @pytest.fixture
 def first_output() -> Callable[[skep.Cell], Awaitable[str]]:
-    """Give a function that waits until a cell has said something: the signal that it runs."""
+    """Return a function that waits for a cell's first output: the signal that it runs."""
 
     async def wait(cell: skep.Cell) -> str:
         async with contextlib.aclosing(cell.events()) as events:
@@ -219,13 +313,13 @@ def first_output() -> Callable[[skep.Cell], Awaitable[str]]:
 
 @pytest.fixture
 def redis_flags() -> tuple[str, ...]:
-    """What else a server of the test's own is started with; for modules to replace."""
+    """Further flags of `stoppable_server`; for modules to replace."""
     return ()
 
 
 @pytest.fixture
 async def stoppable_server(tmp_path: Path, redis_flags: tuple[str, ...]) -> AsyncIterator[StoppableRedis]:
-    """A server of the test's own, for modules to have as their `redis_server`; it is killed at the end."""
+    """A server for one test, which modules can use as their `redis_server`; it is killed at the end."""
     directory = tmp_path / "redis"
     directory.mkdir()
     server = StoppableRedis(directory, *redis_flags)
@@ -236,13 +330,13 @@ async def stoppable_server(tmp_path: Path, redis_flags: tuple[str, ...]) -> Asyn
 
 @pytest.fixture
 def past(stoppable_server: StoppableRedis, tmp_path: Path) -> Past:
-    """An earlier state of that server, once it is kept."""
+    """An earlier state of that server, once the test has kept one."""
     return Past(stoppable_server, tmp_path / "redis", tmp_path / "past")
 
 
 @pytest.fixture
 def client_settings() -> dict[str, float]:
-    """How the client of the test's shard differs from others; for modules to replace."""
+    """Settings of the client of the test's shard that differ from the defaults; for modules to replace."""
     return {}
 
 
@@ -250,7 +344,7 @@ def client_settings() -> dict[str, float]:
 async def shard(
     redis_server: RedisServer | StoppableRedis, client_settings: dict[str, float]
 ) -> AsyncIterator[skep.Cluster]:
-    """A client on a shard without any worker; `start_worker` gives it some."""
+    """A client on a shard without any worker; `start_worker` starts some."""
     settings = Settings.load(redis_url=redis_server.url, prefix=f"t-{secrets.token_hex(6)}", **client_settings)
     async with skep.connect(settings=settings) as cluster:
         yield cluster
@@ -258,7 +352,7 @@ async def shard(
 
 @pytest.fixture
 async def start_worker(shard: skep.Cluster) -> AsyncIterator[Callable[..., Awaitable[WorkerProcess]]]:
-    """Give a function that starts a worker with these flags on the test's shard; it is killed at the end."""
+    """Yield a function that starts a worker with these flags on the test's shard; it is killed at the end."""
     workers = []
 
     async def start(*flags: str) -> WorkerProcess:
@@ -273,7 +367,7 @@ async def start_worker(shard: skep.Cluster) -> AsyncIterator[Callable[..., Await
 
 @pytest.fixture
 async def run_logged() -> AsyncIterator[Callable[..., Awaitable[LoggedProcess]]]:
-    """Give a function that runs a worker's command line and reads its log; it is killed at the end."""
+    """Yield a function that runs a worker's command line and reads its log; it is killed at the end."""
     processes = []
 
     async def start(*arguments: str, **environment: str) -> LoggedProcess:
@@ -287,7 +381,7 @@ async def run_logged() -> AsyncIterator[Callable[..., Awaitable[LoggedProcess]]]
 
 @pytest.fixture
 def eventually() -> Callable[[Callable[[], Awaitable[object]]], Awaitable[None]]:
-    """Give a function that waits until something holds that sends no signal."""
+    """Return a function that polls until a condition holds, for conditions that send no signal."""
 
     async def wait(holds: Callable[[], Awaitable[object]]) -> None:
         while not await holds():  # noqa: ASYNC110 - see above
@@ -296,22 +390,23 @@ def eventually() -> Callable[[Callable[[], Awaitable[object]]], Awaitable[None]]
     return wait
 
 
+async def wait_for_process_end(pid: int) -> None:
+    """Wait for the end of a process that need not be a child of this one."""
+    try:
+        fd = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return
+    ended = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    loop.add_reader(fd, ended.set)
+    try:
+        await ended.wait()
+    finally:
+        loop.remove_reader(fd)
+        os.close(fd)
+
+
 @pytest.fixture
 def process_end() -> Callable[[int], Awaitable[None]]:
-    """Give a function that waits for the end of a process that is not our child."""
-
-    async def wait(pid: int) -> None:
-        try:
-            fd = os.pidfd_open(pid)
-        except ProcessLookupError:
-            return
-        ended = asyncio.Event()
-        loop = asyncio.get_running_loop()
-        loop.add_reader(fd, ended.set)
-        try:
-            await ended.wait()
-        finally:
-            loop.remove_reader(fd)
-            os.close(fd)
-
-    return wait
+    """Return a function that waits for the end of a process that is not our child."""
+    return wait_for_process_end

@@ -98,3 +98,13 @@ def test_an_event_is_what_pydantic_would_make_of_its_values(kind: type[BaseEvent
     assert event.model_copy(update={"epoch": 4}).epoch == 4
     assert kind.model_validate_json(event.model_dump_json()) == event
     assert list(unpack_events("s", 7, [packed], but=frozenset({event.kind}))) == []
+
+
+def test_an_event_nested_too_deeply_to_be_read_is_no_event() -> None:
+    bundle: Any = 1
+    for _ in range(500):
+        bundle = [bundle]
+    packed = pack_event({"kind": "display", "epoch": 1, "at": 5.5, "bundle": {"application/json": bundle}})
+
+    with pytest.raises(ValueError, match="is no event"):
+        unpack_event("s", "7-0", packed)

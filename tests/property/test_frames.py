@@ -9,7 +9,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from skep_shared.errors import FrameTooLarge, MalformedFrame, ProtocolError, VersionMismatch
-from skep_shared.frame_codec import (
+from skep_shared.json_form import MAX_LEVELS
+from skep_shared.protocol.frame_codec import (
     HEADER_BYTES,
     MAX_FRAME_BYTES,
     PROTOCOL_VERSION,
@@ -17,7 +18,20 @@ from skep_shared.frame_codec import (
     encode_blob,
     encode_frame,
 )
-from skep_shared.frames import FRAME_CODES, Blob, Hello, Output, Ping
+from skep_shared.protocol.frames import (
+    FRAME_CODES,
+    Blob,
+    Display,
+    Hello,
+    Leaving,
+    Left,
+    Output,
+    Ping,
+    Restored,
+    Result,
+    Saved,
+    Work,
+)
 
 any_text = st.text(max_size=20)
 packable_ints = st.integers(-(2**63), 2**64 - 1)
@@ -109,7 +123,7 @@ def test_chunks_that_are_received_in_their_place_come_in_their_turn_and_whole(se
         places.append(memoryview(bytearray(size)))
         return places[-1]
 
-    decoder, decoded = FrameDecoder(place=place), []
+    decoder, decoded = FrameDecoder(find_destination=place), []
     parts = b"".join(
         part for frame in sent for part in (encode_blob(frame) if type(frame) is Blob else [encode_frame(frame)])
     )
@@ -121,7 +135,7 @@ def test_chunks_that_are_received_in_their_place_come_in_their_turn_and_whole(se
                 break
             count = min(len(rest), len(decoder.rest))
             decoder.rest[:count] = rest[:count]
-            decoded += decoder.took(count)
+            decoded += decoder.mark_received(count)
             rest = rest[count:]
     decoder.check_finished()
 
@@ -131,7 +145,7 @@ def test_chunks_that_are_received_in_their_place_come_in_their_turn_and_whole(se
 
 def test_a_stream_that_ends_inside_a_chunk_with_a_place_is_malformed():
     start, data = encode_blob(Blob(b"n" * 16, b"x" * 300))
-    decoder = FrameDecoder(place=lambda _, size: memoryview(bytearray(size)))
+    decoder = FrameDecoder(find_destination=lambda _, size: memoryview(bytearray(size)))
     assert list(decoder.feed(start + data[:100])) == []
 
     with pytest.raises(MalformedFrame, match="200 bytes before the end"):
@@ -272,3 +286,37 @@ def test_lone_surrogates_are_escaped():
     (frame,) = decode(encode_frame(Output(1, 1, "stdout", "é\ud800\udcff")))
 
     assert frame.text == "é\\ud800\\udcff"
+
+
+def nested(levels: int) -> Any:
+    value: Any = 1
+    for _ in range(levels):
+        value = [value]
+    return value
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        Display(1, 1, {1: "a key that is no text"}, None, False),
+        Result(1, 1, {b"text/plain": "1"}, None),
+        Saved(1, b"", {"a name of text": b"x"}),
+        Saved(1, b"", {b"name": "text"}),
+        Restored("", {"variable": 1}, []),
+        Leaving([1], [], [], []),
+        Work(1, [], [b"x"], []),
+        Left([None]),
+    ],
+    ids=lambda frame: type(frame).__name__,
+)
+def test_a_container_with_an_item_of_another_type_is_malformed(frame):
+    with pytest.raises(MalformedFrame, match=r"may have (items|keys) of type"):
+        decode(encode_frame(frame))
+
+
+def test_a_bundle_that_readers_could_not_read_is_malformed():
+    deepest = Display(1, 1, {"application/json": nested(MAX_LEVELS - 1)}, None, False)
+    assert decode(encode_frame(deepest)) == [deepest]
+
+    with pytest.raises(MalformedFrame, match=f"deeper than {MAX_LEVELS} levels"):
+        decode(encode_frame(deepest._replace(bundle={"application/json": nested(MAX_LEVELS)})))

@@ -7,7 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from skep_shared.errors import IllegalTransition
-from skep_shared.states import NEXT_RESIDENT, ResidentState, ResidentStep, next_resident
+from skep_shared.states import (
+    ENDED_RESIDENT,
+    LEAVING_RESIDENT,
+    NEXT_RESIDENT,
+    ResidentState,
+    ResidentStep,
+    next_resident,
+)
 
 S, T = ResidentState, ResidentStep
 
@@ -15,7 +22,7 @@ walks = st.lists(st.sampled_from(ResidentStep), max_size=40)
 
 
 def walk(steps: list[ResidentStep]) -> list[ResidentState]:
-    """Take the legal ones of the steps; give the states in between."""
+    """Return the states that the legal ones of the steps lead through."""
     states = [S.CLAIMED]
     for step in steps:
         try:
@@ -45,28 +52,35 @@ def test_every_state_can_be_reached_and_every_step_be_taken():
 
 
 @given(steps=walks)
-def test_a_stay_that_has_ended_stays_ended(steps):
+def test_a_residency_that_has_ended_stays_ended(steps):
     states = walk(steps)
 
-    for end in (S.RELEASED, S.FENCED):
+    for end in (S.RELEASED, S.FENCED, S.OVER):
         if end in states:
-            assert set(states[states.index(end) :]) == {end}
+            assert set(states[states.index(end) :]) <= {end, S.OVER}
 
 
 @given(steps=walks)
-def test_what_drains_starts_nothing_more(steps):
+def test_a_resident_that_leaves_starts_nothing_more(steps):
     states = walk(steps)
 
-    if S.DRAINING in states:
-        assert set(states[states.index(S.DRAINING) :]) <= {S.DRAINING, S.RELEASED, S.FENCED}
+    leaving = next((index for index, state in enumerate(states) if state in LEAVING_RESIDENT), len(states))
+    assert set(states[leaving:]) <= LEAVING_RESIDENT | ENDED_RESIDENT
 
 
 @given(steps=walks)
-def test_a_session_is_released_only_after_it_drained(steps):
+def test_a_session_is_released_only_after_a_reason_to_leave(steps):
     states = walk(steps)
 
     if S.RELEASED in states:
-        assert S.DRAINING in states[: states.index(S.RELEASED)]
+        assert states[states.index(S.RELEASED) - 1] in LEAVING_RESIDENT
+
+
+@pytest.mark.parametrize("state", sorted(set(S) - ENDED_RESIDENT))
+def test_a_reason_to_leave_is_accepted_in_every_state_and_a_loss_is_never_forgotten(state):
+    for step in (T.DRAIN, T.HIBERNATE, T.HURRY, T.CLOSE, T.LOSE, T.FIND_GAP):
+        assert next_resident(state, step) in LEAVING_RESIDENT
+        assert next_resident(S.LOST, step) is S.LOST
 
 
 @given(steps=walks)
@@ -82,5 +96,5 @@ def test_only_a_process_that_was_started_gets_ready(steps):
 def test_a_resident_can_always_be_fenced_until_it_is_released(steps):
     state = walk(steps)[-1]
 
-    if state is not S.RELEASED:
+    if state not in {S.RELEASED, S.OVER}:
         assert next_resident(state, T.FENCE) is S.FENCED

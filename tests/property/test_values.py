@@ -28,7 +28,7 @@ values = st.recursive(
 
 
 def same(one: object, other: object) -> bool:
-    """Tell whether two values are alike in type and content, all the way down; NaN is like NaN, 0.0 unlike -0.0."""
+    """Return whether two values are alike in type and content, all the way down; NaN is like NaN, 0.0 unlike -0.0."""
     if type(one) is not type(other):
         return False
     if isinstance(one, float):

@@ -1,13 +1,16 @@
 """A shard seen from outside: what the scripts are called with, and everything they have left in Redis."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from redis.asyncio import Redis
 
-from skep_shared.keys import Keys
-from skep_shared.script_replies import CellCommit, Claim, Heartbeat, Submitted
-from skep_shared.scripts import Scripts
+from skep_shared.broker.activation import ACTIVATE_JOB, unpack_job
+from skep_shared.broker.keys import Keys
+from skep_shared.broker.script_replies import CellCommit, Claim, Heartbeat, Submitted
+from skep_shared.broker.script_source import ScriptCalls
+from skep_shared.broker.scripts import Scripts
 from skep_shared.settings import WorkerSettings
 
 LEASE_MS = 600_000  # no lease ends during a test; `kill` ends one
@@ -116,6 +119,19 @@ class Shard:
             sid.decode(): since for sid, since in await self.redis.zrange(self.keys.waiting, 0, -1, withscores=True)
         }
 
+    async def activations(self) -> list[str]:
+        """Read which sessions the queued activations are for, the one that was queued first in front."""
+        jobs = []
+        for job_id in await self.redis.zrange(self.keys.arq_queue, 0, -1):
+            job = unpack_job(await self.redis.get(self.keys.arq_job(job_id.decode())))
+            assert (job["f"], job["a"]) == (ACTIVATE_JOB, [])
+            jobs.append(job["k"]["session_id"])
+        return jobs
+
+    async def drop_activations(self) -> None:
+        """Empty the queue, as a worker does that has run its jobs."""
+        await self.redis.delete(self.keys.arq_queue, self.keys.arq_wake)
+
     async def owned(self, worker: str = "w1") -> set[str]:
         """Read which sessions the index says a worker owns."""
         return {sid.decode() for sid in await self.redis.smembers(self.keys.owned(worker))}
@@ -132,6 +148,8 @@ class Shard:
             return await self.redis.hgetall(name)
         if kind == b"set":
             return await self.redis.smembers(name)
+        if kind == b"list":
+            return await self.redis.lrange(name, 0, -1)
         if kind == b"zset":
             return await self.redis.zrange(name, 0, -1, withscores=True)
         assert kind == b"stream", f"{name!r} is a {kind!r}"
@@ -152,3 +170,24 @@ def shard(redis: Redis, keys: Keys) -> Shard:
 def own_shard(own_redis: Redis, own_settings: WorkerSettings) -> Shard:
     """A shard on a server that no other test uses."""
     return Shard(own_redis, Keys(own_settings.prefix))
+
+
+@pytest.fixture
+def flush_before(own_redis: Redis, monkeypatch: pytest.MonkeyPatch) -> Callable[[ScriptCalls], set[str]]:
+    """A function that has the server's script cache emptied before each call of a script.
+
+    It returns a set to which each call adds the script's name.
+    """
+
+    def flush_before(scripts: ScriptCalls) -> set[str]:
+        call, called = scripts._call, set[str]()
+
+        async def flush_and_call(name: str, *args: Any) -> Any:
+            await own_redis.script_flush()
+            called.add(name)
+            return await call(name, *args)
+
+        monkeypatch.setattr(scripts, "_call", flush_and_call)
+        return called
+
+    return flush_before

@@ -2,8 +2,16 @@
 
 import pytest
 
-from skep_shared.client_scripts import INLINE_BODY_BYTES
-from skep_shared.script_replies import CellCommit, ClaimStatus, Closed, Controlled, ControlStatus, Placed, SubmitStatus
+from skep_shared.broker.client_scripts import INLINE_BODY_BYTES
+from skep_shared.broker.script_replies import (
+    CellCommit,
+    ClaimStatus,
+    Closed,
+    Controlled,
+    ControlStatus,
+    Placed,
+    SubmitStatus,
+)
 
 pytestmark = pytest.mark.anyio
 
@@ -91,7 +99,7 @@ async def test_a_new_session_that_would_be_too_full_is_not_created(shard):
     assert await shard.dump() == {}
 
 
-async def test_a_batch_that_fits_exactly_is_taken(shard):
+async def test_a_batch_that_fits_exactly_is_accepted(shard):
     await shard.submit("a", "b", most=3)
 
     assert (await shard.submit("c", most=3)).status is SubmitStatus.OK
@@ -105,7 +113,7 @@ async def test_known_cells_take_no_room(shard):
     assert answer.cells == (Placed(1), Placed(2))
 
 
-async def test_a_cell_id_twice_in_a_batch_takes_the_room_of_one(shard):
+async def test_a_cell_id_that_occurs_twice_in_a_batch_counts_once(shard):
     answer = await shard.submit("a", "a", "a", most=1)
 
     assert answer.status is SubmitStatus.OK

@@ -2,9 +2,9 @@
 
 import pytest
 
-from skep_shared.checkpoint_ids import CheckpointId
+from skep_shared.broker.script_replies import CellCommit
+from skep_shared.checkpoints.checkpoint_ids import CheckpointId
 from skep_shared.errors import EventGap
-from skep_shared.script_replies import CellCommit
 
 pytestmark = pytest.mark.anyio
 
@@ -40,7 +40,7 @@ async def test_a_commit_names_no_chunk_that_redis_has_lost(shard):
     assert await shard.redis.hget(shard.keys.blobs("s"), "stored before") == b"z"
 
 
-async def test_the_next_owner_is_told_the_head(shard):
+async def test_the_next_owner_gets_the_head(shard):
     await shard.save("a", "b")
     await shard.kill("w1")
 

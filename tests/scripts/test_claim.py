@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
+from skep_shared.broker.script_replies import CellCommit, ClaimStatus
 from skep_shared.errors import Fenced
-from skep_shared.script_replies import CellCommit, ClaimStatus
 
 pytestmark = pytest.mark.anyio
 
@@ -36,7 +36,7 @@ async def test_a_claimed_session_waits_no_more(shard):
     assert await shard.waiting() == {}
 
 
-async def test_an_unknown_session_is_refused_and_taken_off_the_waiting_ones(shard):
+async def test_an_unknown_session_is_refused_and_removed_from_the_waiting_ones(shard):
     await shard.join("w1")
     await shard.redis.zadd(shard.keys.waiting, {"s": 1})
 
@@ -45,7 +45,7 @@ async def test_an_unknown_session_is_refused_and_taken_off_the_waiting_ones(shar
     assert await shard.session() == {}
 
 
-async def test_a_closed_session_is_refused_and_taken_off_the_waiting_ones(shard):
+async def test_a_closed_session_is_refused_and_removed_from_the_waiting_ones(shard):
     await shard.submit("a")
     claim = await shard.claim()
     await shard.commit(claim, CellCommit("a", 1, (b"e",)))
@@ -91,7 +91,7 @@ async def test_a_live_owner_is_woken_by_a_claim_that_it_wins(shard):
     assert await shard.waiting() == {}
 
 
-async def test_a_dead_owners_session_is_taken_under_a_new_epoch(shard):
+async def test_a_dead_owners_session_is_claimed_under_a_new_epoch(shard):
     await shard.submit("a")
     await shard.claim("w1")
     await shard.kill("w1")
@@ -103,7 +103,7 @@ async def test_a_dead_owners_session_is_taken_under_a_new_epoch(shard):
     assert (await shard.owned("w1"), await shard.owned("w2")) == (set(), {"s"})
 
 
-async def test_the_owner_that_was_taken_for_dead_is_fenced(shard):
+async def test_the_owner_that_was_mistaken_for_dead_is_fenced(shard):
     await shard.submit("a")
     old = await shard.claim("w1")
     await shard.kill("w1")
@@ -126,7 +126,7 @@ async def test_losses_add_up_until_a_commit(shard):
     assert (await shard.claim("w4")).losses == 1
 
 
-async def test_a_released_session_is_taken_without_a_loss(shard):
+async def test_a_released_session_is_claimed_without_a_loss(shard):
     await shard.submit("a")
     await shard.scripts.release(await shard.claim("w1"), "w1")
 
@@ -156,7 +156,7 @@ async def test_a_claim_sent_again_is_answered_the_same(shard, how):
     assert await shard.scripts.claim("s", "w2", "t2") == claim
 
 
-async def test_the_owner_itself_may_claim_anew_with_another_token(shard):
+async def test_the_owner_itself_may_claim_again_with_another_token(shard):
     await shard.submit("a")
     old = await shard.claim("w1", token="t1")
 
@@ -220,7 +220,7 @@ async def test_an_owner_that_died_with_the_cell_it_had_begun_is_a_loss(shard, id
 
 
 @pytest.mark.parametrize("begun", [0, 3], ids=["the cell after has not begun", "the cell after has begun"])
-async def test_a_commit_tells_whether_the_next_cell_has_begun(shard, idle, begun):
+async def test_a_commit_records_whether_the_next_cell_has_begun(shard, idle, begun):
     await shard.submit("b", "c")
     await shard.scripts.begin(idle, 2)
     await shard.commit(idle, CellCommit("b", 2, (b"e",)), cursor=1, first=2, begun=begun)
@@ -231,7 +231,7 @@ async def test_a_commit_tells_whether_the_next_cell_has_begun(shard, idle, begun
     assert (claim.losses, claim.idle_losses) == (1, 0 if begun else 1)
 
 
-async def test_only_the_owner_notes_what_it_begins(shard, idle):
+async def test_only_the_owner_records_the_cell_that_it_begins(shard, idle):
     await shard.submit("b")
     await shard.kill("w1")
     claim = await shard.claim("w2")
@@ -254,11 +254,12 @@ async def test_an_owner_that_died_with_a_cell_is_one(shard, idle):
     assert (await shard.claim("w2")).losses == 1
 
 
-async def test_what_an_owner_begins_is_noted_without_a_write_to_the_disk(own_shard):
+async def test_the_cell_that_an_owner_begins_is_recorded_without_a_write_to_the_disk(own_shard):
     redis = own_shard.redis
     await own_shard.submit("a")
     claim = await own_shard.claim("w1")
     await own_shard.scripts.begin(claim, 1)  # the server has the script now
+    await redis.config_set("appendfsync", "always")  # otherwise a slow disk makes it put off its writes
     await redis.config_set("appendonly", "yes")
     while (await redis.info("persistence"))["aof_rewrite_in_progress"]:  # noqa: ASYNC110 - it sends no signal
         await asyncio.sleep(0.02)

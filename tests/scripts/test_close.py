@@ -2,10 +2,11 @@
 
 import pytest
 
+from skep_shared.broker.script_replies import CellCommit, Closed, Placed, SubmitStatus
 from skep_shared.errors import Fenced
 from skep_shared.event_codec import unpack_event
 from skep_shared.events import SessionClosedEvent
-from skep_shared.script_replies import CellCommit, Closed, Placed, SubmitStatus
+from skep_shared.models import SessionOptions
 
 pytestmark = pytest.mark.anyio
 
@@ -52,7 +53,7 @@ async def test_a_session_of_a_dead_owner_is_closed_under_a_new_epoch(shard, clai
 
 
 async def test_a_live_owner_is_asked_to_close(shard, claim):
-    assert await shard.scripts.close("s") == Closed("CLOSING", 1, needs_activation=False)
+    assert await shard.scripts.close("s") == Closed("CLOSING", 1)
     assert await shard.mail("w1") == [{"k": "close", "s": "s", "q": "0"}]
     session = await shard.session()
     assert (session["state"], session["owner"], session["epoch"]) == ("closing", "w1", "1")
@@ -65,16 +66,19 @@ async def test_pending_cells_want_an_owner_to_end_them(shard, owned):
         await shard.claim("w1")
         await shard.kill("w1")
     await shard.redis.delete(shard.keys.waiting)
+    await shard.drop_activations()
 
-    assert await shard.scripts.close("s") == Closed("CLOSING", 0, needs_activation=True)
+    assert await shard.scripts.close("s") == Closed("CLOSING", 0)
+    assert await shard.activations() == ["s"]
     assert list(await shard.waiting()) == ["s"]
     assert await shard.pending() == [("1-0", "a")]
 
 
-async def test_a_session_that_waits_already_needs_no_second_activation(shard):
+async def test_a_session_that_waits_already_is_not_activated_again(shard):
     await shard.submit("a")
 
-    assert await shard.scripts.close("s") == Closed("CLOSING", 0, needs_activation=False)
+    assert await shard.scripts.close("s") == Closed("CLOSING", 0)
+    assert await shard.activations() == ["s"]  # of the submit
 
 
 async def test_a_session_that_waits_already_has_waited_since_then(shard):
@@ -122,7 +126,7 @@ async def test_a_closing_session_is_ended_by_its_next_owner(shard):
     assert await shard.scripts.close("s") == Closed("CLOSED", 2)
 
 
-async def test_a_closed_session_waits_for_nobody(shard, claim):
+async def test_a_closed_session_does_not_wait_for_an_owner(shard, claim):
     await shard.kill("w1")
     await shard.redis.zadd(shard.keys.waiting, {"s": 1})
 
@@ -136,6 +140,7 @@ async def test_purge_leaves_no_key(shard, claim):
     await shard.scripts.close("s")
     await shard.scripts.leave("w1")
     await shard.redis.zadd(shard.keys.waiting, {"s": 1})
+    await shard.drop_activations()
 
     assert await shard.scripts.purge("s")
     assert await shard.dump() == {}
@@ -190,3 +195,65 @@ async def test_an_owner_from_before_the_purge_is_fenced(shard, claim):
 
     with pytest.raises(Fenced):
         await shard.commit(claim, CellCommit("a", 1, (b"e",)))
+
+
+async def expiring(shard, *, unused_ms, expires_in=60):
+    """Make a session without pending cells whose option expires_in is set; let it be unused for that long."""
+    claim = await shard.save("a")
+    seconds, micros = await shard.redis.time()
+    used_at = seconds * 1000 + micros // 1000 - unused_ms
+    options = {} if expires_in is None else {"expires_in": expires_in}
+    fields = {"options": SessionOptions(**options).pack(), "active_at": used_at}
+    await shard.redis.hset(shard.keys.session("s"), mapping=fields)
+    return claim
+
+
+async def test_a_session_that_is_unused_for_long_enough_is_closed(shard):
+    await shard.scripts.release(await expiring(shard, unused_ms=61_000), "w1")
+
+    assert (await shard.scripts.close("s", only_unused=True)).state == "CLOSED"
+    assert await shard.redis.hget(shard.keys.session("s"), "state") == b"closed"
+
+
+async def test_the_live_owner_of_an_unused_session_is_asked_to_close_it(shard):
+    await expiring(shard, unused_ms=61_000)
+
+    assert (await shard.scripts.close("s", only_unused=True)).state == "CLOSING"
+    assert await shard.mail("w1") == [{"k": "close", "s": "s", "q": "0"}]
+
+
+@pytest.mark.parametrize(("unused_ms", "expires_in"), [(30_000, 60), (10**9, None), (-10_000, 1)])
+async def test_a_session_that_is_used_or_never_expires_is_not_closed(shard, unused_ms, expires_in):
+    await expiring(shard, unused_ms=unused_ms, expires_in=expires_in)
+    before = await shard.dump()
+
+    assert (await shard.scripts.close("s", only_unused=True)).state == "USED"
+    assert await shard.dump() == before
+
+
+@pytest.mark.parametrize("is_alive", [True, False])
+async def test_a_session_with_a_pending_cell_does_not_expire(shard, is_alive):
+    await expiring(shard, unused_ms=61_000)
+    await shard.submit("b")
+    await shard.redis.hset(shard.keys.session("s"), "active_at", 1)
+    if not is_alive:
+        await shard.kill("w1")
+    before = await shard.dump()
+
+    assert (await shard.scripts.close("s", only_unused=True)).state == "USED"
+    assert await shard.dump() == before
+
+
+async def test_a_session_that_is_closing_already_does_not_expire(shard):
+    await expiring(shard, unused_ms=61_000)
+    await shard.scripts.close("s")
+    before = await shard.dump()
+
+    assert (await shard.scripts.close("s", only_unused=True)).state == "USED"
+    assert await shard.dump() == before
+
+
+async def test_an_unused_session_closes_without_a_condition_too(shard):
+    await expiring(shard, unused_ms=0)
+
+    assert (await shard.scripts.close("s")).state == "CLOSING"

@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from skep_shared.checkpoint_ids import CheckpointId
+from skep_shared.broker.script_replies import HOLDS_AGAIN, NONE_MADE, CellCommit
+from skep_shared.checkpoints.checkpoint_ids import CheckpointId
 from skep_shared.errors import EventGap, Fenced
-from skep_shared.script_replies import HOLDS_AGAIN, NONE_MADE, CellCommit
 
 pytestmark = pytest.mark.anyio
 
@@ -174,7 +174,7 @@ async def test_an_owner_that_has_released_commits_nothing(shard, claim):
     assert await shard.dump() == before
 
 
-async def test_an_unknown_session_takes_no_commit(shard, claim):
+async def test_an_unknown_session_accepts_no_commit(shard, claim):
     before = await shard.dump()
 
     with pytest.raises(Fenced) as caught:
@@ -184,7 +184,7 @@ async def test_an_unknown_session_takes_no_commit(shard, claim):
     assert await shard.dump() == before
 
 
-async def test_a_closing_session_still_takes_commits(shard, claim):
+async def test_a_closing_session_still_accepts_commits(shard, claim):
     await shard.scripts.close("s")
 
     assert await shard.commit(claim, A) == 2

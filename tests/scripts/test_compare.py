@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from skep_shared.script_replies import CellCommit, Mark
+from skep_shared.broker.script_replies import CellCommit, Mark
 
 pytestmark = pytest.mark.anyio
 
@@ -21,7 +21,7 @@ async def sessions(shard):
     return marks
 
 
-async def test_those_that_are_where_they_are_known_to_be_are_not_named(shard, sessions):
+async def test_sessions_that_match_their_mark_are_omitted(shard, sessions):
     before = await shard.dump()
 
     assert await shard.scripts.compare(sessions) == {}
@@ -29,19 +29,26 @@ async def test_those_that_are_where_they_are_known_to_be_are_not_named(shard, se
 
 
 @pytest.mark.parametrize("wrong", [{"seq": 1}, {"cursor": 0}, {"last": 3}, {"token": "another"}], ids=str)
-async def test_one_that_is_elsewhere_is_given_with_where_it_is(shard, sessions, wrong):
+async def test_a_session_with_another_mark_is_included_with_its_mark(shard, sessions, wrong):
     known = sessions | {"b": replace(sessions["b"], **wrong)}
 
     assert await shard.scripts.compare(known) == {"b": (sessions["b"], False)}
 
 
-async def test_one_that_is_closing_is_given_in_any_case(shard, sessions):
+async def test_a_closing_session_is_always_included(shard, sessions):
     await shard.scripts.close("c")
 
     assert await shard.scripts.compare(sessions) == {"c": (sessions["c"], True)}
 
 
-async def test_one_that_is_gone_is_nowhere(shard, sessions):
+async def test_an_unknown_session_has_an_empty_mark(shard, sessions):
     await shard.redis.delete(shard.keys.session("a"))
 
     assert await shard.scripts.compare(sessions) == {"a": (Mark(0, 0, 0, ""), False)}
+
+
+async def test_a_number_that_can_not_be_read_counts_as_none(shard, sessions):
+    """The reply about it was too short, which ended the worker that asked about all its sessions."""
+    await shard.redis.hset(shard.keys.session("b"), "last", "foreign")
+
+    assert await shard.scripts.compare(sessions) == {"b": (replace(sessions["b"], last=0), False)}

@@ -2,7 +2,7 @@
 
 import pytest
 
-from skep_shared.script_replies import CellCommit, Controlled, ControlStatus
+from skep_shared.broker.script_replies import CellCommit, Controlled, ControlStatus, KeptRequest
 
 pytestmark = pytest.mark.anyio
 
@@ -24,7 +24,7 @@ async def test_a_request_for_a_named_cell_carries_its_number(shard):
 
 
 @pytest.mark.parametrize(("sid", "cell_id"), [("other", ""), ("other", "a"), ("s", "b")])
-async def test_an_unknown_session_or_cell_is_told(shard, sid, cell_id):
+async def test_an_unknown_session_or_cell_is_reported(shard, sid, cell_id):
     await shard.submit("a")
     await shard.claim("w1")
     before = await shard.dump()
@@ -55,14 +55,16 @@ async def test_a_request_about_a_pending_cell_without_an_owner_is_kept_for_the_n
     await shard.submit("a", "b")
     await shard.claim("w1")
     await shard.kill("w1")
+    await shard.drop_activations()
 
     answer = await shard.scripts.control("s", "interrupt", cell_id="a")
-    assert answer == Controlled(ControlStatus.KEPT, needs_activation=True)
+    assert answer == Controlled(ControlStatus.KEPT)
     assert "s" in await shard.waiting()
     again = await shard.scripts.control("s", "cancel", cell_id="b")
     assert again == Controlled(ControlStatus.KEPT)
+    assert await shard.activations() == ["s"]
 
-    assert (await shard.claim("w2")).requests == ((1, "interrupt"), (2, "cancel"))
+    assert (await shard.claim("w2")).requests == (KeptRequest(1, "interrupt"), KeptRequest(2, "cancel"))
 
 
 async def test_a_request_that_the_owner_got_is_kept_for_one_after_it(shard):
@@ -73,7 +75,7 @@ async def test_a_request_that_the_owner_got_is_kept_for_one_after_it(shard):
         await shard.scripts.control("s", "interrupt", cell_id="a")
     await shard.kill("w1")
 
-    assert (await shard.claim("w2")).requests == ((1, "interrupt"),)
+    assert (await shard.claim("w2")).requests == (KeptRequest(1, "interrupt"),)
 
 
 async def test_a_kept_request_is_forgotten_when_its_cell_has_committed(shard):
@@ -136,15 +138,17 @@ async def test_a_request_about_the_process_of_an_absent_session_wants_an_activat
         await shard.claim("w1")
         await shard.kill("w1")
     await shard.redis.delete(shard.keys.waiting)
+    await shard.drop_activations()
 
     answer = await shard.scripts.control("s", "inspect", about="process")
 
-    assert answer == Controlled(ControlStatus.ABSENT, needs_activation=True)
+    assert answer == Controlled(ControlStatus.ABSENT)
+    assert await shard.activations() == ["s"]
     assert list(await shard.waiting()) == ["s"]
     assert await shard.mail("w1") == []
 
 
-async def test_a_session_that_waits_already_needs_no_second_activation(shard):
+async def test_a_session_that_waits_already_is_not_activated_again(shard):
     await shard.submit("a")
     before = await shard.dump()
 
@@ -164,13 +168,13 @@ async def test_a_closed_session_is_not_activated(shard):
     assert await shard.dump() == before
 
 
-async def test_a_request_about_the_stay_needs_an_owner_that_there_is(shard):
+async def test_a_request_about_the_residency_needs_an_existing_owner(shard):
     await shard.submit("a")
     before = await shard.dump()
-    assert await shard.scripts.control("s", "operate", about="stay") == Controlled(ControlStatus.IDLE)
+    assert await shard.scripts.control("s", "operate", about="residency") == Controlled(ControlStatus.IDLE)
     assert await shard.dump() == before
 
     await shard.claim("w1")
-    sent = await shard.scripts.control("s", "operate", about="stay")
+    sent = await shard.scripts.control("s", "operate", about="residency")
     assert (sent.status, sent.owner) == (ControlStatus.OK, "w1")
     assert [mail["k"] for mail in await shard.mail("w1")] == ["operate"]

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
+from skep_shared.broker.script_replies import CellCommit
 from skep_shared.errors import EventGap, Fenced
-from skep_shared.script_replies import CellCommit
 
 pytestmark = pytest.mark.anyio
 
@@ -96,7 +96,7 @@ async def test_an_owner_that_has_released_writes_nothing(shard, claim):
     assert await shard.dump() == before
 
 
-async def test_a_stale_owner_is_told_so_even_about_events_that_are_there(shard, claim):
+async def test_a_stale_owner_is_fenced_even_for_events_that_exist(shard, claim):
     await shard.scripts.emit(claim, 1, [b"x"])
     await shard.kill("w1")
     await shard.claim("w2")
@@ -105,7 +105,7 @@ async def test_a_stale_owner_is_told_so_even_about_events_that_are_there(shard, 
         await shard.scripts.emit(claim, 1, [b"x"])
 
 
-async def test_the_next_owner_goes_on_where_the_last_one_ended(shard, claim):
+async def test_the_next_owner_continues_where_the_last_one_ended(shard, claim):
     await shard.scripts.emit(claim, 1, [b"x"])
     await shard.kill("w1")
     new = await shard.claim("w2")

@@ -2,9 +2,9 @@
 
 import pytest
 
-from skep_shared.checkpoint_ids import NO_CHECKPOINT, CheckpointId
-from skep_shared.manifests import Origin
-from skep_shared.script_replies import CellCommit, ForkSource, ForkStatus, NameStatus, SubmitStatus
+from skep_shared.broker.origins import Origin
+from skep_shared.broker.script_replies import CellCommit, ForkSource, ForkStatus, NameStatus, SubmitStatus
+from skep_shared.checkpoints.checkpoint_ids import NO_CHECKPOINT, CheckpointId
 
 from .conftest import Shard
 
@@ -51,7 +51,7 @@ async def test_a_fork_of_a_fork_pins_all_the_way_back(shard: Shard):
     assert [(o.session_id, o.checkpoint.seq) for o in (await shard.claim(sid="g")).origins] == [("f", 2), ("s", 1)]
 
 
-async def test_what_is_pinned_is_not_pruned(shard: Shard):
+async def test_pinned_checkpoints_are_not_pruned(shard: Shard):
     claim = await shard.save("a", "b", "c")
     await fork(shard, "f", seq=1)
 
@@ -95,7 +95,7 @@ async def test_a_resent_fork_changes_nothing(shard: Shard):
     assert await fork(shard, "f", request="another") == (ForkStatus.EXISTS, ["f"])
 
 
-async def test_purging_a_fork_takes_its_pins_away(shard: Shard):
+async def test_purging_a_fork_removes_its_pins(shard: Shard):
     await shard.save("a")
     await fork(shard, "f")
     await shard.end(await shard.claim(sid="f"))
@@ -104,7 +104,7 @@ async def test_purging_a_fork_takes_its_pins_away(shard: Shard):
     assert await shard.kept() == (["1-0"], {b"shared", b"a"})
 
 
-async def test_a_purged_session_keeps_what_its_forks_read_and_its_id(shard: Shard):
+async def test_a_purged_session_retains_its_id_and_the_data_that_its_forks_read(shard: Shard):
     claim = await shard.save("a", "b")
     await fork(shard, "f", seq=1)
     assert await shard.end(claim)
@@ -131,11 +131,12 @@ async def test_after_all_are_purged_in_any_order_no_key_is_left(shard: Shard, or
     for sid in order:
         assert await shard.end(claims[sid])
     await shard.scripts.leave("w1")
+    await shard.drop_activations()
 
     assert await shard.dump() == {}
 
 
-async def test_what_a_store_has_of_a_purged_session_is_listed_for_the_workers(shard: Shard):
+async def test_a_purged_session_is_listed_for_the_removal_of_its_chunks_from_the_store(shard: Shard):
     await shard.submit("a")
     await shard.join()
     claim = await shard.scripts.claim("s", "w1", "t", has_store=True)
@@ -148,7 +149,7 @@ async def test_what_a_store_has_of_a_purged_session_is_listed_for_the_workers(sh
     assert await shard.redis.smembers(shard.keys.purged) == {f"s:{claim.created_at}".encode()}
 
 
-async def test_what_a_process_left_behind_is_forked_named_kept_and_rolled_back_to_like_any_other(shard: Shard):
+async def test_the_last_state_of_a_process_is_a_checkpoint_like_any_other(shard: Shard):
     claim, left = await shard.save("a", "b"), CheckpointId(2, 1)
     await shard.scripts.save(claim, left, b"left", kind="last")
     born = int((await shard.session())["created_at"])

@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 from redis.exceptions import ResponseError
 
-from skep_shared.redis_errors import is_out_of_memory
-from skep_shared.script_replies import (
+from skep_shared.broker.mailbox_entries import UpdateSession
+from skep_shared.broker.redis_client.redis_errors import is_out_of_memory
+from skep_shared.broker.script_replies import (
     CellCommit,
     Claim,
     Closed,
@@ -17,6 +18,8 @@ from skep_shared.script_replies import (
     Recovered,
     SubmitStatus,
 )
+from skep_shared.broker.tenant_scripts import TenantScripts
+from skep_shared.isolation.tenants import TenantQuotas
 
 pytestmark = pytest.mark.anyio
 
@@ -57,7 +60,7 @@ async def test_a_submit_is_refused_as_out_of_memory_and_writes_nothing(full, sid
     assert await full.shard.dump() == before
 
 
-async def test_the_refused_submit_goes_through_once_there_is_room(full):
+async def test_the_refused_submit_succeeds_once_there_is_room(full):
     with pytest.raises(ResponseError):
         await full.shard.submit("c")
     await full.make_room()
@@ -79,6 +82,22 @@ async def test_cells_are_committed_and_replied_to(full):
 
     assert (await full.shard.session())["cursor"] == "2"
     assert [pointer["c"] for pointer, _ in await full.shard.replies("c1")] == ["a", "b"]
+
+
+async def test_a_tenants_cells_are_committed_and_its_sessions_claimed_and_counted(own_shard):
+    redis, keys, sid = own_shard.redis, own_shard.keys, "acme/s"
+    await own_shard.submit("a", "b", sid=sid)
+    await own_shard.join("w1")
+    await redis.hset(keys.tenants, "acme", TenantQuotas(max_resident=1).pack())
+    await redis.config_set("maxmemory", 1)
+
+    claim = await own_shard.scripts.claim(sid, "w1", "token")
+    await own_shard.commit(claim, CellCommit("a", 1, (b"e",)))
+    await TenantScripts(redis, keys).charge(claim, 5)
+    await TenantScripts(redis, keys).charge_cpu(claim, 5)
+
+    assert await redis.hgetall(keys.tenant("acme")) == {b"pending": b"1", b"bytes": b"5"}
+    assert await redis.smembers(keys.resident("acme")) == {b"acme/s"}
 
 
 async def test_a_resent_commit_still_changes_nothing(full):
@@ -128,7 +147,8 @@ async def test_an_absent_session_is_asked_for(full):
 
     answer = await full.shard.scripts.control("s", "inspect", about="process")
 
-    assert answer == Controlled(ControlStatus.ABSENT, needs_activation=True)
+    assert answer == Controlled(ControlStatus.ABSENT)
+    assert await full.shard.activations() == ["s", "s"]  # the submit's first
 
 
 async def test_another_client_can_watch(full):
@@ -158,7 +178,8 @@ async def test_an_owned_session_can_be_closed(full):
 async def test_a_session_whose_owner_died_can_be_closed(full):
     await full.shard.kill("w1")
 
-    assert await full.shard.scripts.close("s") == Closed("CLOSING", 0, needs_activation=True)
+    assert await full.shard.scripts.close("s") == Closed("CLOSING", 0)
+    assert await full.shard.activations() == ["s", "s"]  # the submit's first
 
 
 async def test_a_session_with_nothing_to_do_can_be_closed_and_purged(full):
@@ -169,7 +190,7 @@ async def test_a_session_with_nothing_to_do_can_be_closed_and_purged(full):
     assert await full.shard.scripts.purge("s")
 
 
-async def test_what_a_dead_worker_owned_is_recovered(full):
+async def test_the_sessions_of_a_dead_worker_are_recovered(full):
     await full.shard.kill("w1")
 
     assert await full.shard.scripts.recover(silence_ms=0, page=10, patience_ms=1000) == Recovered(1, ("s",))
@@ -187,7 +208,37 @@ async def test_a_worker_can_leave(full):
     assert await full.shard.scripts.leave("w1") == 0
 
 
-async def test_a_closed_session_is_told_before_the_lack_of_memory(full):
+async def test_a_closed_session_is_reported_before_the_lack_of_memory(full):
     await full.shard.scripts.close("s")
 
     assert (await full.shard.submit("c")).status is SubmitStatus.CLOSED
+
+
+async def test_an_activation_of_its_own_is_refused_and_writes_nothing(full):
+    before = await full.shard.dump()
+
+    with pytest.raises(ResponseError) as caught:
+        await full.shard.scripts.activate(["s"])
+
+    assert is_out_of_memory(caught.value)
+    assert await full.shard.dump() == before
+
+
+async def test_a_deferred_cell_is_refused_and_writes_nothing(full):
+    before = await full.shard.dump()
+
+    with pytest.raises(ResponseError) as caught:
+        await full.shard.scripts.defer(f"{full.shard.keys.prefix}:cell:s:c", b"job", by_ms=0)
+
+    assert is_out_of_memory(caught.value)
+    assert await full.shard.dump() == before
+
+
+async def test_a_change_of_options_is_refused_as_out_of_memory_and_writes_nothing(full):
+    before = await full.shard.dump()
+
+    with pytest.raises(ResponseError) as caught:
+        await full.shard.scripts.update("s", b"options", b"changed", UpdateSession("s", 1.0))
+
+    assert is_out_of_memory(caught.value)
+    assert await full.shard.dump() == before

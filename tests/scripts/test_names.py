@@ -2,9 +2,9 @@
 
 import pytest
 
-from skep_shared.checkpoint_ids import NO_CHECKPOINT, CheckpointId
+from skep_shared.broker.script_replies import NameStatus
+from skep_shared.checkpoints.checkpoint_ids import NO_CHECKPOINT, CheckpointId
 from skep_shared.limits import MAX_NAMES
-from skep_shared.script_replies import NameStatus
 
 from .conftest import Shard
 

@@ -2,12 +2,14 @@
 
 import pytest
 
+from skep_shared.broker.script_replies import Opened
+
 pytestmark = pytest.mark.anyio
 
 
 async def test_a_session_without_cells_is_as_a_submit_makes_it(shard):
     await shard.submit("a", sid="submitted")
-    assert await shard.scripts.open("s", b"options")
+    assert (await shard.scripts.open("s", b"options")).is_new
 
     submitted = await shard.redis.hgetall(shard.keys.session("submitted"))
     opened = await shard.redis.hgetall(shard.keys.session("s"))
@@ -16,11 +18,11 @@ async def test_a_session_without_cells_is_as_a_submit_makes_it(shard):
     assert await shard.redis.zscore(shard.keys.sessions, "s") is not None
 
 
-async def test_a_session_that_is_there_stays_as_it_is(shard):
+async def test_an_existing_session_is_unchanged(shard):
     await shard.submit("a")
     before = await shard.dump()
 
-    assert not await shard.scripts.open("s", b"options")
+    assert await shard.scripts.open("s", b"options") == Opened(is_new=False)
     assert await shard.dump() == before
 
 

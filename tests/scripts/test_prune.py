@@ -2,9 +2,9 @@
 
 import pytest
 
-from skep_shared.checkpoint_ids import NO_CHECKPOINT, CheckpointId
+from skep_shared.broker.script_replies import NameStatus, Pruned
+from skep_shared.checkpoints.checkpoint_ids import NO_CHECKPOINT, CheckpointId
 from skep_shared.errors import EventGap, Fenced
-from skep_shared.script_replies import NameStatus, Pruned
 
 from .conftest import Shard
 
@@ -66,7 +66,7 @@ async def test_a_resent_prune_changes_nothing(shard: Shard):
     assert await shard.dump() == before
 
 
-async def test_a_commit_goes_on_after_its_newest_checkpoint_was_removed(shard: Shard):
+async def test_a_commit_succeeds_after_its_newest_checkpoint_was_removed(shard: Shard):
     claim = await shard.save("a", "b")
     await shard.scripts.rehead(claim, 2, CheckpointId(1))
     assert (await shard.scripts.prune(claim, [CheckpointId(2)], [b"b"])).is_done

@@ -3,7 +3,7 @@
 import pytest
 from tests.redis_clock import step_clock
 
-from skep_shared.script_replies import CellCommit, Recovered
+from skep_shared.broker.script_replies import CellCommit, Recovered
 
 pytestmark = pytest.mark.anyio
 
@@ -139,14 +139,14 @@ async def test_a_page_bounds_how_many_waiting_sessions_are_named(shard, recover)
     assert pages == [("s0", "s1"), ("s2", "s3"), ("s4",), ()]
 
 
-async def test_who_has_just_begun_to_wait_is_not_named_yet(shard, recover):
+async def test_a_session_that_has_just_begun_to_wait_is_not_named_yet(shard, recover):
     await shard.submit("a")
 
     assert (await recover(patience_ms=HOUR_MS)).waiting == ()
     assert (await recover(patience_ms=0)).waiting == ("s",)
 
 
-async def test_who_was_named_is_named_again_only_after_another_wait(shard, recover):
+async def test_a_named_session_is_named_again_only_after_another_wait(shard, recover):
     await shard.redis.zadd(shard.keys.waiting, {"s": 1})
 
     named = [(await recover()).waiting for _ in range(2)]
@@ -155,7 +155,7 @@ async def test_who_was_named_is_named_again_only_after_another_wait(shard, recov
     assert list(await shard.waiting()) == ["s"]
 
 
-async def test_who_waits_already_is_not_put_back_by_its_owners_death(shard, recover, own):
+async def test_the_death_of_its_owner_does_not_reset_a_sessions_waiting_time(shard, recover, own):
     await own("w1", "s")
     await shard.kill("w1")
     await shard.redis.zadd(shard.keys.waiting, {"s": 1})
@@ -163,12 +163,12 @@ async def test_who_waits_already_is_not_put_back_by_its_owners_death(shard, reco
     assert (await recover()).waiting == ("s",)
 
 
-async def test_who_waits_already_has_waited_since_then(shard, recover, own):
+async def test_a_waiting_session_retains_its_waiting_time(shard, recover, own):
     await own("w1", "s")
     await shard.kill("w1")
-    await shard.redis.zadd(shard.keys.waiting, {"s": 2, "before it": 1})
+    await shard.redis.zadd(shard.keys.waiting, {"s": 2, "before-it": 1})
 
-    assert (await recover(page=1)).waiting == ("before it",)
+    assert (await recover(page=1)).waiting == ("before-it",)
     assert (await shard.waiting())["s"] == 2
 
 
@@ -183,7 +183,7 @@ async def test_a_recovered_session_can_be_claimed_and_counts_the_loss(shard, rec
     assert await recover(patience_ms=0) == Recovered(0, ())
 
 
-async def test_what_a_leaving_worker_still_owned_is_named(shard, recover, own):
+async def test_the_sessions_of_a_leaving_worker_are_named(shard, recover, own):
     await own("w1", "s")
     await shard.scripts.leave("w1")
 
@@ -211,14 +211,14 @@ async def test_after_the_clock_was_set_back_a_worker_that_beats_has_its_lease(sh
     assert before - 10_000 < await shard.redis.pttl(shard.keys.worker("w1")) <= before
 
 
-async def test_after_the_clock_was_set_back_who_waits_is_named(shard, recover):
+async def test_after_the_clock_was_set_back_waiting_sessions_are_named(shard, recover):
     await shard.submit("a")
     await step_clock(shard.redis, shard.keys, -HOUR_MS)
 
     assert (await recover(patience_ms=500)).waiting == ("s",)
 
 
-async def test_who_waits_has_waited_since_the_first_time_however_often_it_is_named(shard, recover):
+async def test_a_session_waits_since_the_first_time_however_often_it_is_named(shard, recover):
     await shard.submit("a")
     since = await shard.waiting()
 
@@ -229,7 +229,7 @@ async def test_who_waits_has_waited_since_the_first_time_however_often_it_is_nam
 
 
 @pytest.mark.parametrize("end", ["claim", "confirm", "close", "purge"])
-async def test_who_waits_no_more_is_not_among_the_named(shard, recover, end):
+async def test_a_session_that_waits_no_more_is_not_among_the_named(shard, recover, end):
     claim = await shard.save("a")
     await shard.redis.zadd(shard.keys.waiting, {"s": 1})
     await recover()
@@ -251,7 +251,7 @@ async def test_who_waits_no_more_is_not_among_the_named(shard, recover, end):
     assert await shard.redis.exists(shard.keys.waiting, shard.keys.named) == 0
 
 
-async def test_one_that_begins_to_wait_late_is_named_though_many_were_named_before(shard, recover):
+async def test_a_session_that_begins_to_wait_late_is_named_though_many_were_named_before(shard, recover):
     await shard.redis.zadd(shard.keys.waiting, {f"s{n:03}": 1000 + n for n in range(300)})
     while (await recover()).waiting:
         pass

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
+from skep_shared.broker.script_replies import CellCommit
 from skep_shared.errors import EventGap, Fenced
-from skep_shared.script_replies import CellCommit
 
 pytestmark = pytest.mark.anyio
 
@@ -27,7 +27,7 @@ async def test_a_released_session_has_no_owner(shard, claim):
     assert await shard.owned("w1") == set()
 
 
-async def test_a_session_without_pending_cells_waits_for_nobody(shard, claim):
+async def test_a_session_without_pending_cells_does_not_wait_for_an_owner(shard, claim):
     await shard.scripts.release(claim, "w1")
 
     assert await shard.waiting() == {}

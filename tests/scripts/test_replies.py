@@ -3,8 +3,8 @@
 import pytest
 from redis.exceptions import ResponseError
 
+from skep_shared.broker.script_replies import CellCommit
 from skep_shared.errors import Fenced
-from skep_shared.script_replies import CellCommit
 
 pytestmark = pytest.mark.anyio
 
@@ -30,7 +30,7 @@ async def test_each_watcher_of_a_cell_gets_the_reply_once(shard):
     assert replies == [[({"c": "a", "s": "s", "q": "1", "f": "1", "l": "1"}, [b"e"])]] * 3
 
 
-async def test_a_group_commit_replies_for_each_cell_to_who_waits_for_it(shard):
+async def test_a_group_commit_replies_for_each_cell_to_its_waiting_clients(shard):
     await shard.submit("a", client="c1")
     await shard.submit("b", client="c2")
     await shard.submit("c", client="c1")
@@ -47,7 +47,7 @@ async def test_a_group_commit_replies_for_each_cell_to_who_waits_for_it(shard):
     assert await shard.replies("c2") == [({"c": "b", "s": "s", "q": "2", "f": "2", "l": "3"}, [b"b1", b"b2"])]
 
 
-async def test_without_a_client_nobody_gets_a_reply(shard):
+async def test_without_a_client_no_reply_is_written(shard):
     await shard.submit("a")
     claim = await shard.claim()
 
@@ -78,7 +78,7 @@ async def test_a_reply_carries_at_most_64_events(shard, count, carried):
 
 
 @pytest.mark.parametrize(("written", "carried"), [(4, [b"e1", b"e2", b"e3"]), (9, []), (None, [])])
-async def test_a_reply_carries_what_was_written_before_if_that_is_known_to_be_little(shard, written, carried):
+async def test_a_reply_includes_earlier_events_if_they_are_known_to_be_small(shard, written, carried):
     await shard.submit("a", client="c1")
     claim = await shard.claim()
     await shard.scripts.emit(claim, 1, [b"e1", b"e2"])

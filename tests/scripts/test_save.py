@@ -2,9 +2,9 @@
 
 import pytest
 
-from skep_shared.checkpoint_ids import CheckpointId
+from skep_shared.broker.script_replies import NONE_MADE, CellCommit
+from skep_shared.checkpoints.checkpoint_ids import CheckpointId
 from skep_shared.errors import EventGap, Fenced
-from skep_shared.script_replies import CellCommit
 
 pytestmark = pytest.mark.anyio
 
@@ -74,7 +74,7 @@ async def test_a_stale_owner_and_a_cell_that_has_not_committed_are_refused(shard
     assert await shard.dump() == before
 
 
-async def test_what_a_process_leaves_behind_comes_after_the_checkpoint_of_its_cell(shard, claim):
+async def test_the_last_state_of_a_process_follows_the_checkpoint_of_its_cell(shard, claim):
     await shard.scripts.save(claim, CheckpointId(3), b"of the cell")
     left = CheckpointId(3, 1)
 
@@ -91,9 +91,30 @@ async def test_what_a_process_leaves_behind_comes_after_the_checkpoint_of_its_ce
     assert (await shard.claim("w2")).head == left
 
 
-async def test_what_a_process_leaves_behind_is_saved_where_its_cell_changed_nothing(shard, claim):
+async def test_the_last_state_of_a_process_is_saved_though_its_cell_changed_nothing(shard, claim):
     await shard.scripts.save(claim, CheckpointId(1), b"manifest")
     await shard.scripts.save(claim, CheckpointId(3), b"")
 
     assert await shard.scripts.save(claim, CheckpointId(3), b"left", kind="last") == 3
     assert (await shard.session())["head"] == "3"
+
+
+@pytest.mark.parametrize(
+    ("checkpoint", "kind", "unsaved"),
+    [
+        (CheckpointId(1), "", "2"),
+        (CheckpointId(2), "", "3"),
+        (CheckpointId(3), "", None),
+        (CheckpointId(2, 1), "last", None),
+    ],
+)
+async def test_cells_after_a_checkpoint_that_is_saved_late_remain_unsaved(shard, checkpoint, kind, unsaved):
+    """A session that was restored from it did not report that the effects of later cells were lost."""
+    await shard.submit("a", "b", "c")
+    claim = await shard.claim("w1")
+    cells = [CellCommit(name, number, (b"e",), manifest=NONE_MADE) for number, name in ((1, "a"), (2, "b"), (3, "c"))]
+    await shard.commit(claim, *cells)
+    assert (await shard.session())["unsaved"] == "1"
+
+    await shard.scripts.save(claim, checkpoint, b"manifest", kind=kind)
+    assert (await shard.session()).get("unsaved") == unsaved

@@ -2,8 +2,8 @@
 
 import pytest
 
-from skep_shared.checkpoint_ids import NO_CHECKPOINT, CheckpointId
-from skep_shared.script_replies import (
+from skep_shared.broker.mailbox_entries import UpdateSession
+from skep_shared.broker.script_replies import (
     CellCommit,
     Closed,
     Controlled,
@@ -16,25 +16,18 @@ from skep_shared.script_replies import (
     Pruned,
     Recovered,
     Shard,
+    UpdateStatus,
 )
-from skep_shared.scripts import Scripts
+from skep_shared.broker.scripts import Scripts
+from skep_shared.checkpoints.checkpoint_ids import NO_CHECKPOINT, CheckpointId
 
 pytestmark = pytest.mark.anyio
 
 
 @pytest.fixture
-def flushing(own_shard, monkeypatch):
+def flushing(own_shard, flush_before):
     """The shard on its own server, whose script cache is empty before each call of a script."""
-    call = own_shard.scripts._call
-    called = set()
-
-    async def flush_and_call(name, keys, args):
-        await own_shard.redis.script_flush()
-        called.add(name)
-        return await call(name, keys, args)
-
-    monkeypatch.setattr(own_shard.scripts, "_call", flush_and_call)
-    own_shard.called = called
+    own_shard.called = flush_before(own_shard.scripts)
     return own_shard
 
 
@@ -42,7 +35,10 @@ async def test_a_session_lives_its_whole_life_on_an_empty_script_cache(flushing)
     shard, scripts = flushing, flushing.scripts
     record = Shard("id", "/somewhere", 1)
     assert await scripts.join_shard("w1", record, is_directory_chosen=False) == record
-    assert await scripts.open("other", b"")
+    assert (await scripts.open("other", b"")).is_new
+    assert await scripts.defer("job", b"job", by_ms=0)
+    await scripts.activate(["s"])
+    assert await scripts.update("other", b"", b"\x80", UpdateSession("other", None)) is UpdateStatus.OK
     assert (await shard.submit("a", "b")).cells == (Placed(1), Placed(2))
     assert (await scripts.watch("s", "b", client_id="c1")).cell == Placed(2)
     await shard.claim("w1")
@@ -54,10 +50,12 @@ async def test_a_session_lives_its_whole_life_on_an_empty_script_cache(flushing)
     assert await scripts.control("s", "interrupt") == Controlled(ControlStatus.OK)
     assert await shard.commit(claim, CellCommit("a", 1, ()), CellCommit("b", 2, (b"b1",)), first=2) == 2
     assert len(await shard.replies("c1")) == 1
+    await scripts.answer("c1", "o1", 0, b"answer", 60_000)
     assert await scripts.prune(claim, [CheckpointId(1)], [b"nothing"]) == Pruned(True, 0, frozenset())
     assert await scripts.save(claim, CheckpointId(2), b"m") == 2
     assert await scripts.rehead(claim, 2, CheckpointId(7)) is None
     assert await scripts.confirm(claim) == 2
+    assert not await scripts.reopen(claim)
     assert await scripts.compare({"s": Mark(2, 2, 2, claim.token)}) == {}
     assert await scripts.name("s", CheckpointId(1), "first") == (NameStatus.UNKNOWN, NO_CHECKPOINT)
     assert await scripts.fork(ForkSource("s", 0, CheckpointId(1)), ["t"], b"m", "token") == (ForkStatus.MISSING, [])

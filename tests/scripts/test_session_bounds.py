@@ -2,12 +2,13 @@
 
 import pytest
 
-from skep_shared.checkpoint_ids import CheckpointId
+from skep_shared.broker.retention_scripts import ExpiryStatus, RetentionScripts, StoredFacts, Trimmed
+from skep_shared.broker.script_replies import CellCommit, ForkSource, SubmitStatus
+from skep_shared.checkpoints.checkpoint_ids import CheckpointId
 from skep_shared.errors import EventGap
 from skep_shared.event_codec import unpack_event
 from skep_shared.events import SessionClosedEvent
-from skep_shared.retention_scripts import ExpiryStatus, RetentionScripts, Trimmed
-from skep_shared.script_replies import CellCommit, ForkSource, SubmitStatus
+from skep_shared.models import SessionOptions
 
 pytestmark = pytest.mark.anyio
 
@@ -38,17 +39,18 @@ async def idle_for(shard, ms, sid="s"):
 
 
 async def test_a_page_of_sessions_is_read_in_one_command(shard, retention, claim):
+    await shard.scripts.open("other", SessionOptions(expires_in=2.5, labels={"expires_in": "3"}).pack())
     await shard.submit("z", sid="other")
 
     assert await retention.facts(["s", "gone", "other"], ["seq", "cursor", "nothing"]) == [
-        ([b"4", b"3", None], 4),
-        ([None, None, None], 0),
-        ([b"1", b"0", None], 1),
+        StoredFacts({"seq": b"4", "cursor": b"3", "nothing": None}, 4, b""),
+        StoredFacts({"seq": None, "cursor": None, "nothing": None}, 0, b""),
+        StoredFacts({"seq": b"1", "cursor": b"0", "nothing": None}, 1, b"2.5"),
     ]
     assert await retention.facts([], ["seq"]) == []
 
 
-async def test_events_before_the_wanted_one_go_and_the_floor_says_so(shard, retention, claim):
+async def test_events_before_the_wanted_one_are_removed_and_the_floor_records_it(shard, retention, claim):
     assert await retention.trim("s", 4, page=100) == Trimmed(4, has_more=False)
     assert [event_id for event_id, _ in await shard.events()] == [f"{n}-0" for n in range(4, 10)]
     assert (await shard.session())["floor"] == "4"
@@ -91,7 +93,7 @@ async def test_a_group_commit_ends_with_the_cell_whose_events_stay(shard, retent
     assert await retention.trim("s", 1_000, page=100) == Trimmed(2, has_more=False)
 
 
-async def test_the_floor_never_goes_back(shard, retention, claim):
+async def test_the_floor_never_decreases(shard, retention, claim):
     await retention.trim("s", 6, page=100)
     before = await shard.dump()
 
@@ -174,7 +176,7 @@ async def test_a_session_that_was_used_lately_is_kept(shard, retention, idle):
     assert await shard.dump() == before
 
 
-async def test_a_submit_that_comes_before_keeps_the_session(shard, retention, idle):
+async def test_an_earlier_submit_prevents_the_expiry(shard, retention, idle):
     await shard.submit("b")
 
     assert await retention.expire("s", idle_ms=DAY_MS) is ExpiryStatus.KEPT
@@ -187,7 +189,7 @@ async def test_a_pending_cell_keeps_the_session_however_long_it_waits(shard, ret
     assert await retention.expire("s", idle_ms=DAY_MS) is ExpiryStatus.KEPT
 
 
-async def test_a_submit_that_comes_after_is_refused_and_one_after_the_purge_begins_anew(shard, retention, idle):
+async def test_a_later_submit_is_refused_and_one_after_the_purge_creates_a_new_session(shard, retention, idle):
     await retention.expire("s", idle_ms=DAY_MS)
     assert (await shard.submit("b")).status is SubmitStatus.CLOSED
     await shard.scripts.purge("s")
@@ -253,16 +255,9 @@ async def test_a_full_server_is_made_room_on(own_shard):
     assert await own_shard.scripts.purge("s")
 
 
-async def test_these_scripts_outlive_the_servers_script_cache(own_shard, monkeypatch):
+async def test_these_scripts_outlive_the_servers_script_cache(own_shard, flush_before):
     retention = RetentionScripts(own_shard.redis, own_shard.keys)
-    call, called = retention._call, set()
-
-    async def flush_and_call(name, keys, args):
-        await own_shard.redis.script_flush()
-        called.add(name)
-        return await call(name, keys, args)
-
-    monkeypatch.setattr(retention, "_call", flush_and_call)
+    called = flush_before(retention)
     await own_shard.submit("a")
     await retention.facts(["s"], ["seq"])
     await retention.trim("s", 1, page=1)

@@ -2,7 +2,9 @@
 
 import pytest
 
-from skep_shared.script_replies import Shard
+from skep_shared.broker.layout import LAYOUT
+from skep_shared.broker.script_replies import Shard
+from skep_shared.errors import RedisUnsuitable
 
 pytestmark = pytest.mark.anyio
 
@@ -48,3 +50,17 @@ async def test_the_worker_itself_does_not_count_as_another(shard):
     await shard.join("w1")
 
     assert (await join(shard, SECOND, "w1", is_directory_chosen=True)).directory == "/second"
+
+
+@pytest.mark.parametrize("stored", [str(LAYOUT + 1), None], ids=["another", "none"])
+async def test_a_worker_of_another_layout_is_refused_and_writes_nothing(shard, stored):
+    await join(shard, FIRST)
+    if stored is None:
+        await shard.redis.hdel(shard.keys.shard, "layout")
+    else:
+        await shard.redis.hset(shard.keys.shard, "layout", stored)
+    before = await shard.dump()
+
+    with pytest.raises(RedisUnsuitable, match="SKEP_PREFIX"):
+        await join(shard, SECOND, "w2", is_directory_chosen=True)
+    assert await shard.dump() == before

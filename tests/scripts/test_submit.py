@@ -2,8 +2,8 @@
 
 import pytest
 
-from skep_shared.client_scripts import INLINE_BODY_BYTES, INLINE_CELLS
-from skep_shared.script_replies import CellCommit, Placed, SubmitStatus
+from skep_shared.broker.client_scripts import INLINE_BODY_BYTES, INLINE_CELLS
+from skep_shared.broker.script_replies import CellCommit, Placed, SubmitStatus
 
 pytestmark = pytest.mark.anyio
 
@@ -47,18 +47,18 @@ async def test_a_submit_of_no_cells_creates_no_session(shard):
     assert await shard.dump() == {}
 
 
-async def test_options_of_a_later_submit_are_not_taken(shard):
+async def test_options_of_a_later_submit_are_ignored(shard):
     await shard.submit("a")
     await shard.scripts.submit("s", [("b", b"")], max_pending=10, options=b"others")
 
     assert (await shard.session())["options"] == "options"
 
 
-async def test_a_session_without_owner_waits_and_wants_one_activation(shard):
-    first = await shard.submit("a")
-    second = await shard.submit("b")
+async def test_a_session_without_owner_waits_and_is_activated_once(shard):
+    await shard.submit("a")
+    await shard.submit("b")
 
-    assert (first.needs_activation, second.needs_activation) == (True, False)
+    assert await shard.activations() == ["s"]
     assert list(await shard.waiting()) == ["s"]
 
 
@@ -75,20 +75,22 @@ async def test_a_dead_owner_counts_as_none(shard):
     await shard.submit("a")
     await shard.claim("w1")
     await shard.kill("w1")
+    await shard.drop_activations()
 
-    answer = await shard.submit("b")
+    await shard.submit("b")
 
-    assert answer.needs_activation
+    assert await shard.activations() == ["s"]
     assert await shard.mail("w1") == []
 
 
 async def test_a_live_owner_gets_the_cell_in_its_mailbox(shard):
     await shard.submit("a")
     await shard.claim("w1")
+    await shard.drop_activations()
 
-    answer = await shard.submit("b")
+    await shard.submit("b")
 
-    assert not answer.needs_activation
+    assert await shard.activations() == []
     assert await shard.mail("w1") == [{"k": "cell", "s": "s", "q": "2", "c": "b", "b": "body of b"}]
 
 
@@ -103,7 +105,7 @@ async def test_only_a_small_body_rides_in_the_mailbox(shard, size, kind):
     assert (letter["k"], letter["q"], "b" in letter) == (kind, "2", kind == "cell")
 
 
-async def test_of_many_cells_the_first_ones_ride_and_one_letter_tells_of_the_others(shard):
+async def test_of_many_cells_the_first_ones_are_in_the_mailbox_and_one_entry_announces_the_others(shard):
     await shard.submit("a")
     await shard.claim("w1")
 
@@ -114,7 +116,7 @@ async def test_of_many_cells_the_first_ones_ride_and_one_letter_tells_of_the_oth
     assert wake == {"k": "wake", "s": "s", "q": str(1 + INLINE_CELLS + 10)}
 
 
-async def test_no_cell_rides_behind_one_that_is_too_large_to(shard):
+async def test_no_cell_is_put_into_the_mailbox_after_one_that_is_too_large_for_it(shard):
     await shard.submit("a")
     await shard.claim("w1")
 
@@ -204,7 +206,7 @@ async def test_sessions_are_numbered_apart(shard):
 
 
 @pytest.mark.parametrize("owned", [True, False], ids=["closing", "closed"])
-async def test_a_session_that_ends_takes_no_new_cell(shard, owned):
+async def test_a_session_that_ends_accepts_no_new_cell(shard, owned):
     await shard.submit("a")
     claim = await shard.claim()
     await shard.commit(claim, CellCommit("a", 1, (b"e",)))
@@ -239,3 +241,27 @@ async def test_any_printable_cell_id_is_its_own(shard, cell_id):
 
     assert answer.cells == (Placed(2),)
     assert (await shard.pending())[1] == ("2-0", cell_id)
+
+
+async def test_in_a_chain_a_known_cell_after_a_new_one_is_refused_before_anything_is_written(shard):
+    await shard.submit("a", client="c1")
+    before = await shard.dump()
+    answer = await shard.scripts.submit("s", [("b", b""), ("a", b""), ("c", b"")], max_pending=9, is_chain=True)
+
+    assert (answer.status, answer.known, answer.cells) == (SubmitStatus.KNOWN, "a", ())
+    assert await shard.dump() == before
+
+
+async def test_a_chain_may_follow_known_cells_and_may_be_sent_again(shard):
+    await shard.submit("a")
+    chain = [("a", b""), ("b", b""), ("c", b"")]
+    for _ in range(2):
+        answer = await shard.scripts.submit("s", chain, max_pending=9, is_chain=True)
+        assert answer.cells == (Placed(1), Placed(2), Placed(3))
+
+
+async def test_in_a_chain_the_order_of_known_cells_is_checked_before_a_closed_session_or_a_full_backlog(shard):
+    await shard.submit("a", "b")
+    answer = await shard.scripts.submit("s", [("c", b""), ("a", b"")], max_pending=2, is_chain=True)
+
+    assert answer.status is SubmitStatus.KNOWN

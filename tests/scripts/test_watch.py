@@ -2,7 +2,7 @@
 
 import pytest
 
-from skep_shared.script_replies import CellCommit, Placed
+from skep_shared.broker.script_replies import CellCommit, Placed
 
 pytestmark = pytest.mark.anyio
 
@@ -48,7 +48,7 @@ async def test_a_watch_sent_again_changes_nothing(shard):
     assert await shard.dump() == before
 
 
-async def test_a_watcher_joins_those_that_watch_already(shard):
+async def test_a_watcher_is_added_to_the_earlier_ones(shard):
     await shard.submit("a", client="c1")
     await shard.scripts.watch("s", "a", client_id="c2")
 

@@ -37,7 +37,7 @@ async def test_a_heartbeat_brings_new_facts(shard):
     assert await shard.redis.hget(shard.keys.worker("w1"), "facts") == b"new"
 
 
-async def test_a_heartbeat_after_the_lease_says_that_it_had_ended(shard):
+async def test_a_heartbeat_after_the_lease_reports_its_end(shard):
     await shard.join("w1")
     await shard.kill("w1")
 
@@ -60,7 +60,7 @@ async def test_time_is_redis_time(shard):
     assert before <= beat.now_ms <= after
 
 
-async def test_where_all_is_well_nobody_is_neglected(shard):
+async def test_without_silent_workers_and_waiting_sessions_none_is_overdue(shard):
     await shard.submit("a")
     await shard.join("w1")
 
@@ -96,7 +96,7 @@ async def test_a_session_that_has_just_begun_to_wait_counts_by_the_patience(shar
     assert (await shard.beat("w1", patience_ms=0)).neglected == 1
 
 
-async def test_a_heartbeat_tells_when_the_next_worker_may_have_fallen_silent(shard):
+async def test_a_heartbeat_returns_when_the_next_worker_may_be_silent(shard):
     await shard.beat("w1", lease_ms=60_000)
     beat = await shard.beat("w2", lease_ms=60_000)
     last = await shard.redis.zscore(shard.keys.workers, "w1")
@@ -104,7 +104,7 @@ async def test_a_heartbeat_tells_when_the_next_worker_may_have_fallen_silent(sha
     assert beat.next_ms == last + 60_000 - beat.now_ms + 1
 
 
-async def test_a_heartbeat_tells_when_the_next_session_has_waited_for_too_long(shard):
+async def test_a_heartbeat_returns_when_the_next_session_will_be_overdue(shard):
     await shard.submit("a")
     beat = await shard.beat("w1", lease_ms=600_000, patience_ms=60_000)
     [since] = (await shard.waiting()).values()
@@ -112,14 +112,14 @@ async def test_a_heartbeat_tells_when_the_next_session_has_waited_for_too_long(s
     assert beat.next_ms == since + 60_000 - beat.now_ms + 1
 
 
-async def test_who_is_silent_already_is_no_reason_to_look_again_soon(shard):
+async def test_an_already_silent_worker_does_not_shorten_the_next_heartbeat(shard):
     await shard.redis.zadd(shard.keys.waiting, {"s": 1})
     await shard.redis.zadd(shard.keys.workers, {"w1": 1})
 
     assert (await shard.beat("w2", lease_ms=60_000)).next_ms == 60_001
 
 
-async def test_a_heartbeat_counts_whoever_the_clock_has_still_to_come_to_since_it_was_set_back(shard):
+async def test_a_heartbeat_counts_times_in_the_future_of_a_clock_that_was_set_back(shard):
     await shard.submit("a")
     await shard.join("w2")
     await step_clock(shard.redis, shard.keys, -3_600_000)
@@ -127,7 +127,7 @@ async def test_a_heartbeat_counts_whoever_the_clock_has_still_to_come_to_since_i
     assert (await shard.beat("w1")).neglected == 2
 
 
-async def test_recovery_leaves_nobody_neglected(shard):
+async def test_after_recovery_no_session_is_overdue(shard):
     await shard.submit("a")
     await shard.claim("w1")
     await shard.kill("w1")
@@ -146,7 +146,7 @@ async def test_a_worker_that_leaves_leaves_nothing(shard):
     assert [key for key in await shard.dump() if "worker" in key] == []
 
 
-async def test_a_worker_that_leaves_with_sessions_stays_in_the_index_without_its_marker(shard):
+async def test_a_worker_that_leaves_with_sessions_remains_in_the_index_without_its_marker(shard):
     await shard.submit("a", sid="s1")
     await shard.submit("a", sid="s2")
     await shard.claim("w1", sid="s1")
@@ -177,7 +177,7 @@ async def test_leaving_does_not_touch_other_workers(shard):
     assert await shard.dump() == before
 
 
-async def test_who_was_named_a_moment_ago_is_not_neglected_until_its_patience_runs_out(shard):
+async def test_a_session_that_was_named_a_moment_ago_is_not_overdue_yet(shard):
     await shard.submit("a")
     assert (await shard.beat(patience_ms=0)).neglected == 1
     await shard.scripts.recover(silence_ms=LEASE_MS, page=100, patience_ms=0)

@@ -9,15 +9,17 @@ import functools
 import inspect
 import itertools
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import aclosing
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
 
 import skep
-from skep_shared.frames import (
+from skep_shared.isolation.sandbox_tiers import Tier
+from skep_shared.models import SessionOptions
+from skep_shared.protocol.frames import (
     Answer,
     Blob,
     Cleared,
@@ -38,17 +40,22 @@ from skep_shared.frames import (
     Truncated,
     Withdraw,
 )
-from skep_shared.models import SessionOptions
+from skep_shared.settings import WorkerSettings
 from skep_shared.values import decode_value, encode_value
-from skep_workers.host.process import SessionProcess
-from skep_workers.host.zygote import Zygote
+from skep_workers.host.process.listener import ProcessEnd
+from skep_workers.host.process.process import SessionProcess
+from skep_workers.host.process.zygote import SessionSetup, Zygote
+from skep_workers.host.residency.configuration import PROCESS_SETTINGS, session_configuration
+from skep_workers.sandbox.policy import SandboxPolicy
+
+from ..sandbox_tier import TIER
 
 TEST_SECONDS: Final = 50.0  # inside the loop, so that a test that hangs says where
 START_SECONDS: Final = 20.0
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
-    """Give each test a deadline inside its event loop, which leaves the loop that modules share intact."""
+    """Set a deadline for each test inside its event loop, which leaves the loop that modules share intact."""
     if isinstance(item, pytest.Function) and inspect.iscoroutinefunction(item.obj):
         test = item.obj
 
@@ -77,19 +84,28 @@ class Cell:
     def __init__(self, seq: int, session: "LiveSession") -> None:
         self.seq: Final = seq
         self.frames: list[Frame] = []
-        self.text = ""
+        self._text = ""
+        self._new_text: list[str] = []  # not yet in `_text`: adding each of many megabytes would copy all before it
         self._by_kind: dict[type, list[Any]] = {}
         self._session = session
 
     def add(self, frame: Frame) -> None:
-        """Take what the process said; waiters look at each frame of thousands, so looking must not cost more each time."""
+        """Receive a frame of the process. Waiters look at each of thousands of frames, so looking must not become slower."""
         self.frames.append(frame)
         self._by_kind.setdefault(type(frame), []).append(frame)
         if isinstance(frame, Output):
-            self.text += frame.text
+            self._new_text.append(frame.text)
+
+    @property
+    def text(self) -> str:
+        """What it has printed so far."""
+        if self._new_text:
+            self._text += "".join(self._new_text)
+            self._new_text.clear()
+        return self._text
 
     def every(self, kind: type) -> list[Any]:
-        """Give the frames of this kind, in order."""
+        """Return the frames of this kind, in order."""
         return self._by_kind.get(kind, [])
 
     async def until(self, is_enough: Callable[["Cell"], bool]) -> "Cell":
@@ -151,8 +167,8 @@ class LiveSession:
     """A session process as a host has it, without the host."""
 
     def __init__(self) -> None:
-        self.process = SessionProcess(self._on_frame, self._on_exit)
-        self.cells: dict[int, Cell] = {0: Cell(0, self)}  # 0: what is nobody's
+        self.process = SessionProcess(self)
+        self.cells: dict[int, Cell] = {0: Cell(0, self)}  # 0: output that belongs to no cell
         self.exit_cause: str | None = None
         self.left: list[tuple[str, str]] = []
         self.snapshots: list[Blob | Saved] = []
@@ -161,12 +177,13 @@ class LiveSession:
         self._notifying: set[asyncio.Task[None]] = set()
 
     async def start(self, zygote: Zygote, directory: Path, options: dict[str, Any]) -> None:
-        """Fork the process and tell it its options: those of a session, and `ast_cache_size`."""
+        """Fork the process and configure it, by the session's options and those settings of a worker that it gets."""
         await self.process.start(zygote, directory, START_SECONDS)
-        cache_size = options.pop("ast_cache_size", None)
-        # Nobody is here to keep checkpoints; they have tests of their own.
-        configured = SessionOptions(**{"durability": "none"} | options).model_dump() | {"ast_cache_size": cache_size}
-        self.process.execute([Configure(configured)])
+        given = {name: options.pop(name) for name in PROCESS_SETTINGS if name in options}
+        settings = WorkerSettings(**given, packages=options.pop("packages_mode", "saved"))
+        # There is no host here to store checkpoints; they have their own tests.
+        session_options = SessionOptions(**{"durability": "none"} | options)
+        self.process.execute([Configure(session_configuration(session_options, settings))])
 
     def submit_all(self, *codes: str, timeout: float | None = None, inputs: dict[str, Any] | None = None) -> list[Cell]:
         """Hand cells over in one piece."""
@@ -189,11 +206,11 @@ class LiveSession:
         return await self.submit(code, **options).ended()
 
     async def value(self, code: str, **options: Any) -> Any:
-        """Run a cell and give its value."""
+        """Run a cell and return its value."""
         return (await self.run(code, **options)).value
 
     async def text(self, code: str) -> str:
-        """Run a cell that must not fail, and give what it printed."""
+        """Run a cell that must not fail, and return what it printed."""
         cell = await self.run(code)
         assert cell.error is None, cell.error.traceback
         return cell.text
@@ -216,19 +233,20 @@ class LiveSession:
         return self._replies[number]
 
     async def ask(self, kind: str, **question: Any) -> Any:
-        """Give the result of an operation."""
+        """Return the result of an operation."""
         reply = await self.request(kind, **question)
         answer = decode_value(reply.payload)
         assert not reply.is_error, answer
         return answer
 
     async def refusal(self, kind: str, deadline: float = 30.0, **question: Any) -> str:
-        """Give the reason why an operation had no result."""
+        """Return the reason why an operation had no result."""
         reply = await self.request(kind, deadline, **question)
         assert reply.is_error
         return str(decode_value(reply.payload))
 
-    def _on_frame(self, frame: Frame) -> None:
+    def receive_output(self, frame: Frame) -> None:
+        """Record a frame of any kind."""
         if isinstance(frame, Reply):
             self._replies[frame.operation].set_result(frame)
             return
@@ -239,17 +257,24 @@ class LiveSession:
         self.cells[frame.seq].add(frame)  # type: ignore[union-attr]
         self._notify()
 
-    def _on_exit(self, cause: str, left: list[tuple[str, str]]) -> None:
-        self.exit_cause, self.left = cause, left
+    receive_done = receive_snapshot_part = receive_restored = receive_reply = receive_output
+
+    def start_ending(self, ending: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Start the task that completes the end of the process."""
+        return asyncio.get_running_loop().create_task(ending)
+
+    def process_ended(self, end: ProcessEnd) -> None:
+        """Record how the process ended."""
+        self.exit_cause, self.left = end.cause, list(end.leftover)
         self._notify()
 
     def _notify(self) -> None:
         if not self._notifying:
-            task = asyncio.get_running_loop().create_task(self._tell_waiters())
+            task = asyncio.get_running_loop().create_task(self._notify_waiters())
             self._notifying.add(task)
             task.add_done_callback(self._notifying.discard)
 
-    async def _tell_waiters(self) -> None:
+    async def _notify_waiters(self) -> None:
         async with self.news:
             self.news.notify_all()
 
@@ -257,25 +282,33 @@ class LiveSession:
 StartSession = Callable[..., Awaitable[LiveSession]]
 
 
-@pytest.fixture(scope="module")
-async def zygote(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Zygote]:
-    """What a module's sessions are forked from."""
+@asynccontextmanager
+async def open_zygote(tmp_path_factory: pytest.TempPathFactory, **options: Any) -> AsyncIterator[Zygote]:
+    """Start a zygote in the tier of the tests. options: of SessionSetup."""
     zygote = Zygote(
         tmp_path_factory.mktemp("zygote"),
-        tmp_path_factory.mktemp("sessions"),
-        preload=[],
-        pass_env=[],
+        tmp_path_factory.getbasetemp(),  # tests' own directories are in it
+        SessionSetup(sandbox=SandboxPolicy(Tier(TIER)), **options),
         hash_seed=1,
         start_seconds=START_SECONDS,
     )
     await zygote.ensure_started()
-    yield zygote
-    await zygote.stop()
+    try:
+        yield zygote
+    finally:
+        await zygote.stop()
+
+
+@pytest.fixture(scope="module")
+async def zygote(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Zygote]:
+    """What a module's sessions are forked from."""
+    async with open_zygote(tmp_path_factory) as zygote:
+        yield zygote
 
 
 @pytest.fixture
 async def start_session(zygote: Zygote, tmp_path: Path) -> AsyncIterator[StartSession]:
-    """Give a function that starts a session with these options, in the test's own directory."""
+    """Yield a function that starts a session with these options and settings, in the test's own directory."""
     sessions = []
 
     async def start(**options: Any) -> LiveSession:
@@ -300,19 +333,19 @@ async def session(start_session: StartSession) -> LiveSession:
 @pytest.fixture(scope="module")
 async def cluster() -> AsyncIterator[skep.EmbeddedCluster]:
     """A worker on a Redis of its own, for all the tests of a module."""
-    async with skep.embedded() as cluster:
+    async with skep.embedded(worker_flags=("--sandbox", TIER)) as cluster:
         yield cluster
 
 
 @pytest.fixture
 def open_session(cluster: skep.EmbeddedCluster) -> Callable[..., skep.Session]:
-    """Give a function that makes a session of the cluster that only this test uses, with these options."""
+    """Return a function that makes a session of the cluster that only this test uses, with these options."""
     return lambda **options: cluster.session(f"s-{secrets.token_hex(6)}", options=SessionOptions(**options))
 
 
 @pytest.fixture
 def asks() -> Callable[[skep.Cell], Awaitable[None]]:
-    """Give a function that waits until a client hears a cell's question: an answer that comes earlier is to nobody."""
+    """Return a function that waits until a client has received a cell's question: an earlier answer would have no addressee."""
 
     async def wait(cell: skep.Cell) -> None:
         async with aclosing(cell.events()) as events:
@@ -326,7 +359,7 @@ def asks() -> Callable[[skep.Cell], Awaitable[None]]:
 
 @pytest.fixture
 def says() -> Callable[[skep.Cell, str], Awaitable[None]]:
-    """Give a function that waits until a client hears this of a cell."""
+    """Return a function that waits until a client hears this of a cell."""
 
     async def wait(cell: skep.Cell, text: str) -> None:
         heard = ""

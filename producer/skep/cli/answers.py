@@ -19,7 +19,7 @@ class StdinLines:
         self._ended = False
 
     async def line(self, *, is_password: bool = False) -> str | None:
-        """Give the next line without its end, None at the end of stdin."""
+        """Return the next line without its end, None at the end of stdin."""
         with _without_echo() if is_password else contextlib.nullcontext():
             while b"\n" not in self._buffer and not self._ended:
                 await self._wait()
@@ -27,7 +27,7 @@ class StdinLines:
                 self._buffer += data
                 self._ended = not data
         if not self._buffer:
-            self._ended = False  # a terminal goes on after Ctrl-D
+            self._ended = False  # a terminal can be read again after Ctrl-D
             return None
         line, _, self._buffer = self._buffer.partition(b"\n")
         return line.decode("utf-8", "replace")
@@ -47,7 +47,7 @@ class StdinLines:
 
 @contextlib.contextmanager
 def _without_echo() -> Iterator[None]:
-    """Hide what is typed; where stdin is no terminal there is nothing to hide."""
+    """Turn the terminal's echo off inside the block; do nothing if stdin is no terminal."""
     try:
         before = termios.tcgetattr(STDIN_FD)
     except termios.error:

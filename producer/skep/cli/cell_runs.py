@@ -1,4 +1,4 @@
-"""One cell after the other in a session: each is printed while it runs, and how it ended is known afterwards."""
+"""Run the cells of one session one after the other: print each while it runs, and return how it ended."""
 
 import asyncio
 import sys
@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from skep.cell import Cell
 from skep.cli.answers import StdinLines
 from skep.cli.ctrl_c import CtrlC
-from skep.cli.event_printers import LivePrinter, Printer, print_event_json
-from skep.cli.exits import ExitCode
-from skep.cli.screen import Screen
+from skep.cli.output.event_printers import LivePrinter, Printer, print_event_json
+from skep.cli.output.failures import ExitCode
+from skep.cli.output.screen import Screen
 from skep.session import Session
 from skep_shared.events import CellFinished, CellRetried, ErrorEvent, Event, InputAnswered, InputRequested
 from skep_shared.states import CellStatus
@@ -18,10 +18,10 @@ from skep_shared.states import CellStatus
 
 @dataclass(frozen=True, slots=True)
 class CellEnd:
-    """How a cell ended, in the words of its events.
+    """How a cell ended, from its events.
 
-    exit_status: what Python's own would be after the sys.exit() by which the cell has left; None if it has not. The
-    file ends there, and as it wants to.
+    exit_status: the one that Python would have after the sys.exit() that ended the cell; None if it ended in another
+    way. A file ends there, with this status.
     """
 
     status: CellStatus
@@ -30,25 +30,27 @@ class CellEnd:
 
     @property
     def is_ok(self) -> bool:
-        """Tell whether nothing went wrong."""
+        """Return whether the cell finished, or ended itself by sys.exit()."""
         return self.exit_status is not None or self.status is CellStatus.FINISHED
 
     @property
     def code(self) -> int:
-        """What the shell is to get."""
+        """The exit status for the shell."""
         if self.exit_status is not None:
             return self.exit_status
         return ExitCode.OK if self.is_ok else ExitCode.CELL_FAILED
 
     @property
-    def word(self) -> str:
-        """Give the status as a word for a sentence, with the exception if there was one."""
-        word = self.status.replace("_", " ")
-        return f"{word}: {self.reason}" if self.reason else word
+    def predicate(self) -> str:
+        """What happened to the cell, for a sentence, with the exception if there was one."""
+        words = self.status.replace("_", " ")
+        if self.status in {CellStatus.INTERRUPTED, CellStatus.LOST, CellStatus.CANCELLED}:
+            words = f"was {words}"
+        return f"{words}: {self.reason}" if self.reason else words
 
 
-class CellRuns:
-    """Cells of one session, each followed to its end."""
+class CellFollower:
+    """Submits cells to one session, and follows each to its end."""
 
     def __init__(
         self,
@@ -60,7 +62,7 @@ class CellRuns:
         timeout: float | None = None,
         shown: Callable[[str], str] | None = None,
     ) -> None:
-        """`timeout` is each cell's, in seconds; `shown` gives text as people are to read it."""
+        """`timeout` is for each cell, in seconds; `shown` adapts tracebacks and warnings, see FileLines."""
         self._session = session
         self.screen = screen
         self.ctrl_c = ctrl_c
@@ -70,11 +72,10 @@ class CellRuns:
         self._printer: Printer = print_event_json if as_json else LivePrinter(screen, shown)
 
     async def follow(self, code: str, label: str, on_event: Callable[[Event], None] | None = None) -> CellEnd:
-        """Submit a cell and print what it puts out until it has ended; `on_event` gets its events first."""
+        """Submit a cell and print its events until it has ended; `on_event` gets each event before it is printed."""
         self.screen.busy(label)
         try:
-            cell = await self._session.submit(code, timeout=self._timeout)
-            self.ctrl_c.begin(cell)
+            cell = await self.ctrl_c.submit(self._session.submit(code, timeout=self._timeout))
             return await self._print_events(cell, on_event)
         finally:
             self.screen.idle()
@@ -94,7 +95,7 @@ class CellRuns:
                     case CellRetried():
                         fault = None
                     case InputAnswered() if answering is not None:
-                        answering.cancel()  # done, or somebody else was faster
+                        answering.cancel()  # the cell is done, or another client has answered
                     case InputRequested():
                         answering = asyncio.create_task(self._answer(event), name="answer to input()")
                     case ErrorEvent():
@@ -124,9 +125,9 @@ def _end_of(status: CellStatus, fault: ErrorEvent | None) -> CellEnd:
 
 
 def exit_status_of(event: Event) -> int | None:
-    """Return Python's own exit status after this, if it is a sys.exit() with a number or nothing; else None.
+    """Return Python's exit status for a sys.exit() without argument or with a number; None for another error.
 
-    Its argument is known as text. A text that is a number is taken for one.
+    Only the text of the argument is known: a text that is a number counts as a number.
     """
     if not isinstance(event, ErrorEvent) or event.ename != "SystemExit":
         return None

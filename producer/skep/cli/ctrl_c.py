@@ -2,29 +2,32 @@
 
 import asyncio
 import signal
-from collections.abc import Iterator
+from collections.abc import Awaitable, Iterator
 from contextlib import contextmanager
+from typing import Final
 
 from skep.cell import Cell
-from skep.cli.screen import Screen
+from skep.cli.output.screen import Screen
 from skep_shared.errors import SkepError
+
+END_SECONDS: Final = 2.0  # that an interrupted cell may take to end before it counts as not started
 
 
 class CtrlC:
-    """Presses of Ctrl-C, for the task that made it; `cell` is what they are about."""
+    """Handles Ctrl-C for the task that created it."""
 
     def __init__(self, screen: Screen) -> None:
         self._screen = screen
         self._task = asyncio.current_task()
         self._asking: asyncio.Task[None] | None = None
         self._is_leaving = False
+        self._cell: asyncio.Future[Cell] | None = None  # pending until Redis has replied; None before the first cell
         self.was_pressed = False
-        self.cell: Cell | None = None
         self.cell_has_started = False
 
     @contextmanager
     def watched(self) -> Iterator[None]:
-        """Take SIGINT over inside the block; SIGTERM and SIGHUP leave at once, tidily."""
+        """Handle SIGINT inside the block; SIGTERM and SIGHUP cancel the task, which then cleans up."""
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGINT, self._on_press)
         for number in (signal.SIGTERM, signal.SIGHUP):
@@ -32,31 +35,47 @@ class CtrlC:
         try:
             yield
         finally:
-            self._is_leaving = True  # the handlers stay: what is being cleaned up must not be cut short
+            self._is_leaving = True  # the handlers remain: the cleanup must not be interrupted
 
-    def begin(self, cell: Cell) -> None:
-        """From now on it is about this cell."""
-        self.cell, self.cell_has_started = cell, False
+    async def submit(self, submission: Awaitable[Cell]) -> Cell:
+        """Return the cell of this submission, which Ctrl-C interrupts from now on.
+
+        Ctrl-C before the reply is kept for the cell: Redis may have it already.
+        """
+        self._cell, self.cell_has_started = asyncio.get_running_loop().create_future(), False
+        cell = await submission
+        self._cell.set_result(cell)
+        return cell
 
     def _on_press(self) -> None:
         if self._is_leaving:
             return
         self._screen.typed(ended=False)
         is_first, self.was_pressed = not self.was_pressed, True
-        if is_first and self.cell is not None:
-            self._asking = asyncio.get_running_loop().create_task(self._interrupt(self.cell), name="interrupt")
+        if is_first and self._cell is not None:
+            self._asking = asyncio.get_running_loop().create_task(self._interrupt(self._cell), name="interrupt")
         else:
             self._leave()
 
-    async def _interrupt(self, cell: Cell) -> None:
-        if self._screen.is_live:
+    async def _interrupt(self, submitted: asyncio.Future[Cell]) -> None:
+        if self._screen.is_terminal:
             self._screen.note("interrupting the cell; Ctrl-C again leaves at once", "yellow")
+        try:
+            async with asyncio.timeout(END_SECONDS):
+                cell = await asyncio.shield(submitted)
+        except TimeoutError:
+            self._screen.note("skep: Redis does not reply; the cell may be in the queue", "yellow")
+            self._leave()
+            return
         try:
             was_taken = await cell.interrupt()
         except SkepError:
             was_taken = False
-        if not was_taken and not self.cell_has_started:
-            self._screen.note("skep: the cell has not started; it stays in the queue", "yellow")
+        if was_taken:
+            await asyncio.sleep(END_SECONDS)  # a worker that has the session ends the cell long before
+        if not self.cell_has_started and not self._is_leaving:
+            end = "it ends as interrupted when its turn comes" if was_taken else "it remains in the queue"
+            self._screen.note(f"skep: the cell has not started; {end}", "yellow")
             self._leave()
 
     def _leave(self) -> None:

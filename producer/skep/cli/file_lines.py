@@ -1,4 +1,4 @@
-"""Where a cell's lines stand in the file that it came from: what a session calls `<cell 3>` is shown as that file."""
+"""Map lines of a cell to lines of its file: references to `<cell 3>` are shown as references to the file."""
 
 import re
 from pathlib import Path
@@ -24,7 +24,7 @@ class FileLines:
         self._cells[seq] = cell
 
     def shown(self, text: str) -> str:
-        """Give the text of a traceback or a warning with the file's own name and lines."""
+        """Return the text of a traceback or a warning with the file's own name and lines."""
         if _HINT not in text:
             return text
         return _WARNING.sub(self._warning, _FRAME.sub(self._frame, text))

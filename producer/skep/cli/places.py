@@ -1,38 +1,48 @@
-"""Which cluster a command works on: the one that was named, or one of its own."""
+"""The cluster that a command works on: the one named by its flags, or an embedded one."""
 
-import asyncio
-import secrets
 import shlex
-import tempfile
+import shutil
+import sys
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
 
 from skep.cli.flags import Place
-from skep.cli.screen import Screen
+from skep.cli.output.screen import Screen
 from skep.cluster import Cluster, OpenShard, connect
-from skep.embedded import EmbeddedCluster, WorkerProcess, embedded
-from skep.supervision import supervised
-from skep_shared.connection import open_redis
+from skep.link import ShardLink
+from skep.local.embedded import EmbeddedCluster, embedded
+from skep.local.private_shard import end_at_once, private_shard, with_own_prefix
+from skep.session import Session
+from skep_shared.broker.redis_client.redis_url import redacted
+from skep_shared.errors import NotFound
+from skep_shared.isolation.sandbox_tiers import Tier
 from skep_shared.limits import check_prefix
-from skep_shared.redis_url import redacted
+from skep_shared.requirements import Requirements
 from skep_shared.settings import Settings
 
-# What still runs when the command has what it wanted has nobody left to run for.
+# When the command has its result, nothing needs the cells that still run.
 EMBEDDED_FLAGS: Final = ("--grace-seconds", "1", "--redis-outage-seconds", "5")
 
 
 @asynccontextmanager
 async def named_cluster(place: Place) -> AsyncIterator[Cluster]:
-    """Connect to the cluster of the flags, else of the environment, else of the defaults."""
+    """Connect to the cluster named by the flags, the environment or the defaults, in this order."""
     async with connect(settings=settings_of(place)) as cluster:
         yield cluster
 
 
 @asynccontextmanager
+async def named_link(place: Place) -> AsyncIterator[ShardLink]:
+    """Connect to the same shard, for what operators do to the shard itself."""
+    async with OpenShard(settings_of(place)) as (link, _):
+        yield link
+
+
+@asynccontextmanager
 async def own_cluster(screen: Screen, *, workers: int = 1, flags: Sequence[str] = ()) -> AsyncIterator[EmbeddedCluster]:
-    """Start a Redis and workers; when the body fails or is cancelled they are ended at once, whatever runs."""
+    """Start a Redis and workers; if the body fails or is cancelled, the workers are killed at once."""
     screen.busy("starting Redis and a worker" if workers == 1 else f"starting Redis and {workers} workers")
     async with embedded(workers=workers, worker_flags=(*EMBEDDED_FLAGS, *flags)) as cluster:
         screen.idle()
@@ -44,71 +54,56 @@ async def own_cluster(screen: Screen, *, workers: int = 1, flags: Sequence[str] 
 
 
 def settings_of(place: Place) -> Settings:
-    """Give a client's settings: flags, else the environment, else defaults. Raises InvalidArgument."""
+    """Return a client's settings from flags, the environment and defaults. Raises InvalidArgument."""
     if place.prefix is not None:
         check_prefix(place.prefix)
-    return Settings.load(redis_url=place.redis_url, prefix=place.prefix)
+    return Settings.load(redis_url=place.redis_url, prefix=place.prefix, tenant=place.tenant)
 
 
-def flags_for(settings: Settings) -> str:
-    """Give the flags, each with a blank before it, by which another command finds the same cluster."""
+def program_name() -> str:
+    """Return how a shell starts this program: after `make tour` it is not on PATH."""
+    started_as = sys.argv[0]
+    return started_as if Path(started_as).name == "skep" and shutil.which("skep") is None else "skep"
+
+
+def flags_for(settings: Settings, *, with_tenant: bool = True) -> str:
+    """Return the flags with which another command reaches the same cluster; each begins with a blank.
+
+    with_tenant: and the same tenant; workers have no such flag.
+    """
     default = Settings.load()
     words = []
     if settings.redis_url != default.redis_url:
         words += ["--redis", redacted(settings.redis_url)]
     if settings.prefix != default.prefix:
         words += ["--prefix", settings.prefix]
+    if with_tenant and settings.tenant is not None and settings.tenant != default.tenant:
+        words += ["--tenant", settings.tenant]
     return "".join(f" {shlex.quote(word)}" for word in words)
 
 
-async def note_missing_worker(cluster: Cluster, screen: Screen) -> None:
-    """Tell the user why nothing will happen, if no worker is alive."""
-    async for _ in cluster.workers():
-        return
-    command = f"skep worker{flags_for(cluster.settings)}"
-    screen.note(f"skep: no worker is alive there; cells wait until one is ({command})", "yellow")
-
-
-async def end_at_once(processes: Sequence[WorkerProcess]) -> None:
-    """Kill workers without a drain."""
-    await asyncio.gather(*(process.kill() for process in processes))
+async def note_missing_worker(cluster: Cluster, screen: Screen, session: Session, sandbox: str | None = None) -> None:
+    """Print a note if no live worker may run the session's cells. sandbox: what a new session asks for."""
+    workers = [worker async for worker in cluster.workers()]
+    try:
+        tier = (await session.info()).sandbox
+    except NotFound:
+        tier = sandbox or Tier.NONE
+    if not workers:
+        flags = flags_for(cluster.settings, with_tenant=False)
+        command = f"{program_name()} worker{flags}{'' if tier == Tier.NONE else f' --sandbox {tier}'}"
+        screen.note(f"skep: no worker is alive there; cells wait until one is ({command})", "yellow")
+    elif shortage := Requirements(sandbox=tier).shortage(workers):
+        screen.note(f"skep: {shortage}; cells wait until there is one", "yellow")
 
 
 @asynccontextmanager
 async def own_workers(
     screen: Screen, place: Place, *, workers: int, flags: Sequence[str] = ()
 ) -> AsyncIterator[EmbeddedCluster]:
-    """Start workers of one's own on a Redis of somebody else's, under a key prefix that is removed at the end."""
-    settings = settings_of(place)
-    settings = settings.model_copy(update={"prefix": f"{settings.prefix.strip('{}')}-{secrets.token_hex(4)}"})
-    async with AsyncExitStack() as stack:
-        link, replies = await stack.enter_async_context(OpenShard(settings))
-        stack.push_async_callback(_remove_keys, settings)
-        scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="skep-", ignore_cleanup_errors=True)))
-        all_flags = (*EMBEDDED_FLAGS, "--prefix", settings.prefix, *flags)
-        processes = [
-            WorkerProcess(
-                settings.redis_url, flags=all_flags, log_path=scratch / f"worker-{number}.log", temp_dir=scratch
-            )
-            for number in range(workers)
-        ]
-        screen.busy(f"starting {workers} workers")
-        for process in processes:
-            stack.push_async_callback(process.stop)
-            await process.start()
+    """Start workers on an existing Redis, under a key prefix whose keys are removed at the end."""
+    settings = with_own_prefix(settings_of(place))
+    screen.busy(f"starting {workers} workers")
+    async with private_shard(settings, workers=workers, flags=(*EMBEDDED_FLAGS, *flags)) as cluster:
         screen.idle()
-        await stack.enter_async_context(supervised(processes, link))
-        try:
-            yield EmbeddedCluster(link, replies, processes)
-        except BaseException:
-            await end_at_once(processes)
-            raise
-
-
-async def _remove_keys(settings: Settings) -> None:
-    redis = open_redis(settings)
-    try:
-        async for key in redis.scan_iter(match=f"{settings.prefix}:*", count=500):
-            await redis.delete(key)
-    finally:
-        await redis.aclose()
+        yield cluster

@@ -1,7 +1,7 @@
-"""What a file finds around itself when it runs here, as with `python FILE` or in a notebook server.
+"""The surroundings of a file that `skep run` runs, as with `python FILE` or in a notebook server.
 
-Only a cluster of one's own shares this machine with the file; workers elsewhere have no such folder, and of this only
-get the arguments.
+Only the workers of an embedded cluster are on the same machine as the file; other workers don't have its folder, and
+only get its arguments.
 """
 
 import os
@@ -61,10 +61,10 @@ else:
 
 
 async def place_script(session: Session, name: str, arguments: Sequence[str]) -> None:
-    """Give the session the directory, `sys.path`, `sys.argv`, `sys.stdin` and `__file__` of the file.
+    """Set the session's directory, `sys.path`, `sys.argv`, `sys.stdin` and `__file__` for the file.
 
-    A script stays where the shell is and imports what lies beside it; a notebook starts in its own folder. Raises
-    CellFailed.
+    A script runs in the shell's directory and imports modules from its own folder; a notebook runs in its own folder.
+    Raises CellFailed.
     """
     here = Path.cwd()
     path = here / name
@@ -83,7 +83,7 @@ async def place_script(session: Session, name: str, arguments: Sequence[str]) ->
 
 
 async def pass_arguments(session: Session, name: str, arguments: Sequence[str]) -> None:
-    """Give a session anywhere the file's `sys.argv`. Raises CellFailed."""
+    """Set the session's `sys.argv` for the file, on any worker. Raises CellFailed."""
     (await session.run(_argv_line(name, arguments))).raise_for_status()
 
 
@@ -92,7 +92,7 @@ def _argv_line(name: str, arguments: Sequence[str]) -> str:
 
 
 def _stdin_path() -> str | None:
-    """Return where another process of this machine finds our stdin; None for one that must be read here."""
+    """Return a path by which another process of this machine can open our stdin; None if only we can read it."""
     try:
         mode = os.fstat(0).st_mode
     except OSError:  # it is closed

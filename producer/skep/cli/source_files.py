@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from skep.cli.exits import RefusedInput
+from skep.cli.output.failures import RefusedInput
 
 STDIN: Final = "-"
 MAX_TITLE_CHARS: Final = 60
@@ -36,7 +36,7 @@ class SourceCell:
 
 @dataclass(frozen=True, slots=True)
 class TextCell:
-    """What stands between a file's code: Markdown, or text that is not to be shown as such."""
+    """Text between a file's cells: Markdown, or text that is not rendered as Markdown."""
 
     kind: Literal["markdown", "raw"]
     text: str
@@ -44,7 +44,7 @@ class TextCell:
 
 @dataclass(frozen=True, slots=True)
 class SourceFile:
-    """A file as it was read. parts: all of a script's cells; notebook: the document itself, of a notebook."""
+    """A file that was read. parts: its cells and texts, in order; notebook: the document, if it is a notebook."""
 
     name: str
     parts: list[SourceCell | TextCell]
@@ -54,11 +54,6 @@ class SourceFile:
     def cells(self) -> list[SourceCell]:
         """The cells that have code."""
         return [part for part in self.parts if isinstance(part, SourceCell)]
-
-
-def read_cells(name: str) -> list[SourceCell]:
-    """Give the cells of a file, of stdin for `-`; none for a file without code. Raises RefusedInput."""
-    return read_file(name).cells
 
 
 def read_file(name: str) -> SourceFile:
@@ -76,13 +71,8 @@ def read_file(name: str) -> SourceFile:
     return SourceFile(name, script_parts(_decoded(name, content)))
 
 
-def split_script(text: str) -> list[SourceCell]:
-    """Give the cells of a script: all of it as one, unless it has cell markers; cells without code are left out."""
-    return [part for part in script_parts(text) if isinstance(part, SourceCell)]
-
-
 def script_parts(text: str) -> list[SourceCell | TextCell]:
-    """Give the cells of a script with what stands between them as text."""
+    """Return the cells of a script, one if it has no cell markers, with the text between them; none without code."""
     lines = io.StringIO(text).readlines()  # as the tokenizer counts them
     parts: list[SourceCell | TextCell] = []
     start, title, kind = 0, "", ""
@@ -101,7 +91,7 @@ def script_parts(text: str) -> list[SourceCell | TextCell]:
 
 
 def _uncommented(body: str) -> str:
-    """Give the text of a cell that a script holds as comments, or as a string."""
+    """Return the text of a cell that a script holds as comments, or as a string."""
     text = body.strip()
     for quotes in ('"""', "'''"):
         if len(text) >= 2 * len(quotes) and text.startswith(quotes) and text.endswith(quotes):
@@ -116,7 +106,7 @@ def _markers(text: str, lines: list[str]) -> Iterator[tuple[int, str]]:
         try:
             tokens = list(tokenize.generate_tokens(io.StringIO(text).readline))
         except (tokenize.TokenError, SyntaxError):
-            pass  # what isn't Python is split all the same: the cell that is wrong will say so
+            pass  # text that isn't Python is split too: the wrong cell then fails with the error
         else:
             found &= {token.start[0] - 1 for token in tokens if token.type == tokenize.COMMENT}
     for number in sorted(found):
@@ -145,7 +135,7 @@ def _notebook_cells(name: str, notebook: Any) -> Iterator[SourceCell]:
 
 
 def raw_cells(name: str, notebook: Any) -> list[Any]:
-    """Give the list of cells; format 3 has them in worksheets."""
+    """Return the list of cells; format 3 has them in worksheets."""
     holders = [notebook]
     if isinstance(notebook, dict) and isinstance(notebook.get("worksheets"), list):
         holders = notebook["worksheets"]
@@ -159,7 +149,7 @@ def raw_cells(name: str, notebook: Any) -> list[Any]:
 
 
 def _decoded(name: str, content: bytes) -> str:
-    """Give the text, in the encoding that its first lines declare, else UTF-8. Raises RefusedInput."""
+    """Decode the text in the encoding that its first lines declare, by default UTF-8. Raises RefusedInput."""
     try:
         encoding, _ = tokenize.detect_encoding(io.BytesIO(content).readline)
         return io.TextIOWrapper(io.BytesIO(content), encoding).read()
@@ -168,7 +158,7 @@ def _decoded(name: str, content: bytes) -> str:
 
 
 def _cell(code: str, title: str, *, first_line: int = 1, place: int = 0) -> SourceCell:
-    shown = title or next(line.strip() for line in code.splitlines() if _is_code(line))
+    shown = title or next(line.strip() for line in code.split("\n") if _is_code(line))
     shown = " ".join(shown.split())
     if len(shown) > MAX_TITLE_CHARS:
         shown = shown[: MAX_TITLE_CHARS - 1] + "…"
@@ -176,7 +166,7 @@ def _cell(code: str, title: str, *, first_line: int = 1, place: int = 0) -> Sour
 
 
 def _has_code(text: str) -> bool:
-    return any(_is_code(line) for line in text.splitlines())
+    return any(_is_code(line) for line in text.split("\n"))
 
 
 def _is_code(line: str) -> bool:

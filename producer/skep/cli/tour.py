@@ -1,4 +1,4 @@
-"""`skep tour`: what skep does, as a story that is true: every line of it has just happened."""
+"""`skep tour`: show what skep does, with real cells and workers."""
 
 import asyncio
 import secrets
@@ -9,14 +9,15 @@ from typing import Final
 
 from skep.cell import Cell
 from skep.cli.ctrl_c import CtrlC
-from skep.cli.event_printers import duration
-from skep.cli.exits import ExitCode
 from skep.cli.flags import Place
-from skep.cli.places import flags_for, own_cluster, own_workers, settings_of
+from skep.cli.output.event_printers import duration
+from skep.cli.output.failures import ExitCode
+from skep.cli.places import flags_for, own_cluster, own_workers, program_name, settings_of
 from skep.cli.tour_guide import STEP_SECONDS, Guide, expect
 from skep.cluster import connect
-from skep.embedded import EmbeddedCluster, WorkerProcess
+from skep.local.embedded import EmbeddedCluster, WorkerProcess
 from skep.session import Session
+from skep_shared.broker.redis_client.redis_url import redacted
 from skep_shared.errors import NotFound
 from skep_shared.events import (
     CellFinished,
@@ -28,10 +29,9 @@ from skep_shared.events import (
     SessionRestored,
     event_number,
 )
-from skep_shared.redis_url import redacted
 from skep_shared.states import CellStatus
 
-# A dead worker is found when its lease has run out; a short one keeps the tour short.
+# A dead worker is detected when its lease has expired; a short lease keeps the tour short.
 TOUR_FLAGS: Final = ("--lease-seconds", "1")
 
 NAMES = ("import math\nradius = 3", "area = math.pi * radius**2\nround(area, 2)")
@@ -59,16 +59,16 @@ QUEUED = ('print("I waited in the queue")', 'print("so did I")')
 PARTS_BEFORE_THE_KILL: Final = 3
 
 
-async def take_tour(place: Place) -> int:
-    """Run the tour; gives the exit status. Raises StepFailed."""
+async def run_tour(place: Place) -> int:
+    """Run the tour, and return the exit status. Raises StepFailed."""
     guide = Guide()
     started_at = time.monotonic()
     with CtrlC(guide.screen).watched():
-        await _tell(guide, place, started_at)
+        await _run_steps(guide, place, started_at)
     return ExitCode.OK
 
 
-async def _tell(guide: Guide, place: Place, started_at: float) -> None:
+async def _run_steps(guide: Guide, place: Place, started_at: float) -> None:
     guide.say("skep runs Python cells in sessions that outlive the worker they run on.", "bold")
     async with AsyncExitStack() as stack:
         cluster = await _start(guide, stack, place)
@@ -79,7 +79,7 @@ async def _tell(guide: Guide, place: Place, started_at: float) -> None:
         await _interrupt_ends_a_cell(guide, session)
         await _worker_dies(guide, session, cluster)
         count, cells = await _record_is_whole(guide, session, cluster)
-        await _farewell(guide, place, f"{cells} cells, {count} events, 1 worker lost, {_since(started_at)}")
+        await _suggest_next(guide, place, f"{cells} cells, {count} events, 1 worker lost, {_since(started_at)}")
 
 
 async def _start(guide: Guide, stack: AsyncExitStack, place: Place) -> EmbeddedCluster:
@@ -97,14 +97,14 @@ async def _start(guide: Guide, stack: AsyncExitStack, place: Place) -> EmbeddedC
         for process in cluster.worker_processes:
             guide.fact("worker", f"{process.worker_id}, process {process.pid}")
         where = (
-            "They are private to this tour and go with it." if place.redis_url is None else "They go with this tour."
+            "They are private to this tour and end with it." if place.redis_url is None else "They end with this tour."
         )
         guide.say(f"Ready after {_since(started_at)}. {where}")
     return cluster
 
 
 async def _names_live_on(guide: Guide, session: Session) -> None:
-    async with guide.step("A session keeps its names"):
+    async with guide.step("A session keeps its variables"):
         for source in (*NAMES, AWAIT):
             outcome = await guide.run(session, source)
             expect(outcome.ok, f"the cell {outcome.status}")
@@ -113,7 +113,7 @@ async def _names_live_on(guide: Guide, session: Session) -> None:
 
 
 async def _output_is_live(guide: Guide, session: Session) -> None:
-    async with guide.step("Output comes while the cell runs"):
+    async with guide.step("Output appears while the cell runs"):
         guide.code(LINES)
         cell = await session.submit(LINES)
         arrivals = []
@@ -130,14 +130,14 @@ async def _error_ends_nothing(guide: Guide, session: Session) -> None:
         outcome = await guide.run(session, FAILING)
         expect(outcome.status is CellStatus.FAILED, f"the cell {outcome.status}")
         outcome = await guide.run(session, 'price("tea")')
-        expect(outcome.value == 3, f"the function gave {outcome.value!r}")
+        expect(outcome.value == 3, f"the function returned {outcome.value!r}")
         guide.say("The traceback is an event like any other, and `price` is still there.")
 
 
 async def _interrupt_ends_a_cell(guide: Guide, session: Session) -> None:
     async with guide.step("Whatever runs can be interrupted"):
         took_ms = await guide.run_and_interrupt(session, LOOP)
-        guide.say(f"The loop ended {duration(took_ms)} after the request. What it had done stays:")
+        guide.say(f"The loop ended {duration(took_ms)} after the request. Its effects remain:")
         outcome = await guide.run(session, "turns > 0")
         expect(outcome.value is True, f"the cell {outcome.status}")
 
@@ -153,7 +153,7 @@ async def _worker_dies(guide: Guide, session: Session, cluster: EmbeddedCluster)
         watch = _Takeover(guide, cells)
         async with asyncio.timeout(STEP_SECONDS):
             async for event in session.events(f"{start}-0", follow=True):
-                watch.take(event)
+                watch.add(event)
                 if watch.parts >= PARTS_BEFORE_THE_KILL and not watch.killed_at:
                     owner = await _owner_process(session, cluster)
                     watch.kill(owner)
@@ -165,12 +165,12 @@ async def _worker_dies(guide: Guide, session: Session, cluster: EmbeddedCluster)
         expect(all(outcome.ok for outcome in outcomes), "not every cell finished")
         guide.say(f"All three cells finished; the takeover took {duration(watch.takeover_ms)} (the lease here is 1 s).")
         outcome = await guide.run(session, "round(area, 2)")
-        expect(outcome.value == AREA, f"the names of earlier cells are gone: the cell {outcome.status}")
-        guide.say("`area` is from step 2: names are saved with every cell that ends, and come along.")
+        expect(outcome.value == AREA, f"the variables of earlier cells are gone: the cell {outcome.status}")
+        guide.say("`area` is from step 2: variables are saved after every cell, and move with the session.")
 
 
 class _Takeover:
-    """Tells what happens around the death of a worker."""
+    """Prints the events around the death of a worker."""
 
     def __init__(self, guide: Guide, cells: list[Cell]) -> None:
         self._guide = guide
@@ -183,24 +183,26 @@ class _Takeover:
 
     @property
     def parts(self) -> int:
-        """Lines that have come whole."""
+        """The number of complete lines."""
         return self._text.count("\n")
 
     def kill(self, owner: WorkerProcess) -> None:
-        """The session's worker is about to be killed."""
+        """Announce the kill of the session's worker."""
         self._guide.say(f"✗ SIGKILL for worker {owner.worker_id}, which has the session", "bold red")
         self._guide.screen.busy("the lease of the dead worker runs out")
         self.killed_at = time.monotonic()
 
-    def take(self, event: Event) -> None:
-        """Show the event, and note what it says."""
+    def add(self, event: Event) -> None:
+        """Print the event, and record its facts."""
         match event:
             case SessionMoved():
                 self.takeover_ms = (time.monotonic() - self.killed_at) * 1000
                 self._guide.screen.idle()
                 self._guide.say(f"→ worker {event.worker_id} takes over: {event.reason}", "bold green")
             case SessionRestored():
-                self._guide.say("→ it restores the session's names as the last finished cell left them", "bold green")
+                self._guide.say(
+                    "→ it restores the session's variables as the last finished cell left them", "bold green"
+                )
             case CellRetried():
                 self.was_retried = True
                 self._guide.say(
@@ -243,17 +245,19 @@ async def _record_is_whole(guide: Guide, session: Session, cluster: EmbeddedClus
     return len(events), len(transcript)
 
 
-async def _farewell(guide: Guide, place: Place, summary: str) -> None:
+async def _suggest_next(guide: Guide, place: Place, summary: str) -> None:
     async with guide.step("That was it"):
         guide.say(f"{summary}.")
         guide.say("Next:")
+        program = program_name()
         redis = " --redis redis://127.0.0.1:6379"
         if place.redis_url is not None:
             redis = flags_for(settings_of(place))
         for command, meaning in (
-            ("skep run FILE", "a script or a notebook, with live output"),
-            (f"skep worker{redis}", "a worker on a Redis of yours"),
-            (f"skep exec 'x = 1' --session me{redis}", "a cell for it"),
+            (f"{program} gateway", "sessions in the browser and over HTTP, with a Redis and a worker of its own"),
+            (f"{program} run FILE", "a script or a notebook, with live output"),
+            (f"{program} worker{redis}", "a worker on a Redis of yours"),
+            (f"{program} exec 'x = 1' --session me{redis}", "a cell for it"),
         ):
             guide.command(command, meaning)
 

@@ -1,4 +1,4 @@
-"""The voice of the tour: headings, code, sentences, and a clock."""
+"""What the tour prints: headings, code, sentences and times; and how it runs cells."""
 
 import asyncio
 import time
@@ -7,9 +7,9 @@ from contextlib import asynccontextmanager
 
 from rich.text import Text
 
-from skep.cli.event_printers import LivePrinter
-from skep.cli.exits import StepFailed
-from skep.cli.screen import Screen
+from skep.cli.output.event_printers import LivePrinter
+from skep.cli.output.failures import StepFailed
+from skep.cli.output.screen import Screen
 from skep.outcome import Outcome
 from skep.session import Session
 from skep_shared.errors import SkepError
@@ -22,7 +22,7 @@ _UNMET = (SkepError, TimeoutError, OSError, ValueError)
 
 
 class Guide:
-    """Tells the steps, and runs the cells that they show."""
+    """Prints the steps of the tour, and runs their cells."""
 
     def __init__(self) -> None:
         self.screen = Screen(merged=True, margin=MARGIN)
@@ -32,7 +32,10 @@ class Guide:
 
     @asynccontextmanager
     async def step(self, title: str, *, is_start: bool = False) -> AsyncIterator[None]:
-        """Head a step. Raises StepFailed, which names it, for what goes wrong inside; at the start the error itself."""
+        """Print a step's heading. An error inside the step is raised as StepFailed, with the title.
+
+        is_start: the step starts the servers; its errors are raised unchanged.
+        """
         if self._steps and self.screen.out.is_terminal:
             await asyncio.sleep(READING_SECONDS)
         self._steps += 1
@@ -48,24 +51,24 @@ class Guide:
         except _UNMET as exc:
             if is_start and isinstance(exc, SkepError):
                 raise
-            reason = str(exc) or f"nothing came for {STEP_SECONDS:g} s"
+            reason = str(exc) or f"nothing happened for {STEP_SECONDS:g} s"
             raise StepFailed(f"the tour went wrong at step {number} ({title}): {reason}") from exc
         finally:
             self.screen.idle()
             self.screen.end_line()
 
     def say(self, text: str, style: str = "") -> None:
-        """Say a sentence or two."""
+        """Print a sentence or two."""
         self.screen.print(Text(text, style))
 
     def fact(self, name: str, value: str) -> None:
-        """State something, aligned with the others."""
+        """Print a fact after its name, aligned with other facts."""
         line = Text.assemble((f"{MARGIN}{name:<9}", "cyan"), value)
         line.no_wrap, line.overflow = True, "ellipsis"
         self.screen.print(line)
 
     def command(self, command: str, meaning: str) -> None:
-        """Name a command to try, and what it does."""
+        """Print a command to try, and its purpose."""
         self.screen.print(Text(f"{MARGIN}{command}", "bold cyan"))
         self.screen.print(Text(f"{MARGIN}    {meaning}", "dim"))
 
@@ -78,11 +81,11 @@ class Guide:
             label = "    │ "
 
     def show(self, event: Event) -> None:
-        """Show what a cell puts out."""
+        """Print a cell's output event."""
         self._printer(event)
 
     async def run(self, session: Session, source: str) -> Outcome:
-        """Show a cell, run it and show what comes, as it comes; gives its outcome."""
+        """Print a cell, run it, print its output live, and return its outcome."""
         self.code(source)
         self.screen.busy("running")
         cell = await session.submit(source)
@@ -93,7 +96,7 @@ class Guide:
         return await cell.outcome(STEP_SECONDS)
 
     async def run_and_interrupt(self, session: Session, source: str) -> float:
-        """Show a cell, end it as soon as it runs; gives how long that took, in milliseconds."""
+        """Print a cell, interrupt it as soon as it runs, and return how long that took, in milliseconds."""
         self.code(source)
         cell = await session.submit(source)
         asked_at = ended_at = 0.0
@@ -108,6 +111,6 @@ class Guide:
 
 
 def expect(condition: bool, otherwise: str) -> None:
-    """Make sure that the tour tells the truth. Raises ValueError with what is the case otherwise."""
+    """Check a claim of the tour. Raises ValueError with the actual facts if it is false."""
     if not condition:
         raise ValueError(otherwise)

@@ -9,17 +9,23 @@ from skep_shared.errors import InvalidArgument
 _FLAGS: Final = {
     "redis_url": "--redis",
     "prefix": "--prefix",
+    "tenant": "--tenant",
     "session_id": "--session",
     "cell_id": "--cell",
     "after": "--after",
     "timeout": "--timeout",
     "checkpoint": "--at",
+    "can": "--can",
+    "expires": "--expires",
+    "name": "--name",
+    "gateway_host": "--host",
+    "gateway_port": "--port",
 }
 _ARGUMENTS: Final = {"session_id": "ID", "checkpoint": "CHECKPOINT", "code": "CODE", "new_id": "NEW"}
 
 
 def with_origin(exc: InvalidArgument, arguments: Sequence[str]) -> str:
-    """Return the error's text, and what has given the value on this command line or in the environment."""
+    """Return the error's text, and the flag or environment variable that the value comes from."""
     if exc.field.startswith("-"):  # a flag by itself
         return str(exc)
     origin = _origin(exc.field, arguments)

@@ -28,7 +28,7 @@ def _attach(kernel: str) -> tuple[InteractiveShell, KishuForJupyter]:
 
 
 def measure(name: str, part: int, rounds: int) -> dict[str, float]:
-    """Give the milliseconds that the changing cell takes, which has returned when it is durable, and what is stored."""
+    """Return the milliseconds that the changing cell takes, which has returned when it is durable, and what is stored."""
     state = next(state for state in states(part) if state.name == name)
     shell, kishu = _attach("first")
 
@@ -48,7 +48,7 @@ def measure(name: str, part: int, rounds: int) -> dict[str, float]:
 
 
 def restore() -> float:
-    """Give the milliseconds of checking out the last commit in a new process."""
+    """Return the milliseconds of checking out the last commit in a new process."""
     import numpy as np  # noqa: F401 - what is loaded needs them, which is not Kishu's time
     import pandas as pd  # noqa: F401
 

@@ -25,7 +25,7 @@ class Run:
         self.last_output = 0.0
 
     async def end(self) -> str:
-        """Wait for the reply and for idle; gives the status."""
+        """Wait for the reply and for idle; return the status."""
         status: str = await self.replied
         await self.idle
         return status
@@ -108,7 +108,7 @@ async def make(name: str, code: str) -> None:
 
 
 async def warm(rounds: int, name: str = "", code: str = "1+1") -> list[float]:
-    """Give the milliseconds of each such cell, until reply and idle are there. Raises RuntimeError."""
+    """Return the milliseconds of each such cell, until reply and idle are there. Raises RuntimeError."""
     kernel = await _kernel(name)
     return [await _run(kernel, code) for _ in range(rounds)]
 
@@ -123,7 +123,7 @@ async def _run(kernel: Kernel, code: str) -> float:
 
 
 async def cold(count: int, code: str) -> list[float]:
-    """Give the milliseconds from nothing to the first result of a kernel."""
+    """Return the milliseconds from nothing to the first result of a kernel."""
     taken = []
     for _ in range(count):
         started = time.perf_counter()
@@ -136,7 +136,7 @@ async def cold(count: int, code: str) -> list[float]:
 
 
 async def pipelined(count: int) -> float:
-    """Give cells per second, all sent before the first is waited for."""
+    """Return cells per second, all sent before the first is waited for."""
     kernel = await _kernel()
     started = time.perf_counter()
     runs = []
@@ -152,7 +152,7 @@ async def pipelined(count: int) -> float:
 
 
 async def printing(code: str, characters: int) -> dict[str, float]:
-    """Give the milliseconds until the reply, and from it to the last output."""
+    """Return the milliseconds until the reply, and from it to the last output."""
     kernel = await _kernel()
     run = kernel.send(code)
     await run.replied
@@ -164,7 +164,7 @@ async def printing(code: str, characters: int) -> dict[str, float]:
 
 
 async def first_output(code: str, rounds: int) -> list[float]:
-    """Give the milliseconds from sending to the first output."""
+    """Return the milliseconds from sending to the first output."""
     kernel = await _kernel()
     taken = []
     for _ in range(rounds):
@@ -175,7 +175,7 @@ async def first_output(code: str, rounds: int) -> list[float]:
 
 
 async def interrupts(code: str, rounds: int) -> list[float]:
-    """Give the milliseconds from the call to the reply, of cells that print a word before they hang."""
+    """Return the milliseconds from the call to the reply, of cells that print a word before they hang."""
     kernel = await _kernel()
     taken = []
     for _ in range(rounds):

@@ -15,7 +15,7 @@ DATABASE = 5
 
 
 def measure(method: str, name: str, part: int, socket: str) -> dict[str, float]:
-    """Give milliseconds to pickle, until stored, and to load again; and the bytes stored. What is stored stays."""
+    """Return milliseconds to pickle, until stored, and to load again; and the bytes stored. What is stored stays."""
     import __main__
 
     library = importlib.import_module(method)

@@ -18,7 +18,7 @@ STOP_SECONDS = 3.0
 
 
 def script(name: str) -> str:
-    """Give the path of a command of this environment."""
+    """Return the path of a command of this environment."""
     return str(Path(sys.executable).parent / name)
 
 
@@ -30,7 +30,7 @@ def serve_queue(
 ) -> None:
     """Answer `one` and `many`; the worker is started with the first question.
 
-    start: connect. submit: send a no-op job and give its handle. result: wait until a handle's job is done.
+    start: connect. submit: send a no-op job and return its handle. result: wait until a handle's job is done.
     """
     processes: list[subprocess.Popen[bytes]] = []
 

@@ -17,7 +17,7 @@ class State:
 
 
 def states(part: int) -> list[State]:
-    """Give them, the largest ones last."""
+    """Return them, the largest ones last."""
     return [
         State(
             "i", "200 scalars, one changed",

@@ -21,6 +21,15 @@ mark = "?"
 assert page.render(x="a") == "<A?s>" and env.get_template("page").render(x="b") == "<B?s>" and page.environment is env
 -- told
 assert mark == "!" and jinja2.Template("{{ x }}").render(x=1) == "1"
+== filters that cells add to jinja2 itself
+import jinja2.filters
+from jinja2.defaults import DEFAULT_FILTERS, DEFAULT_TESTS
+def shout(v): return v.upper() + "!"
+++
+DEFAULT_FILTERS["shout"] = shout; jinja2.filters.FILTERS["quiet"] = str.lower; DEFAULT_TESTS.update(loud=str.isupper)
+--
+assert jinja2.Template("{{ x|shout }}{{ x|quiet }}{{ 'A' is loud }}{{ x|upper }}").render(x="a") == "A!aTrueA"
+assert DEFAULT_FILTERS is jinja2.filters.FILTERS and DEFAULT_FILTERS["shout"] is shout
 == filters of an environment that has loaded nothing yet
 import jinja2
 env = jinja2.Environment(loader=jinja2.DictLoader({"page": "{{ x|shout }}"})); env.filters["shout"] = lambda v: v.upper() + mark; mark = "!"

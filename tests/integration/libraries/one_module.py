@@ -1,4 +1,4 @@
-"""One module that can't be imported again costs its own name, and nothing of the plain values beside it."""
+"""One module that can't be imported again costs its own name, and none of the other variables."""
 
 from .case import read
 
@@ -87,7 +87,7 @@ USE
 assert type(k) is K is bqexit.K and table["k"] is k
 -- told
 USE
-== that waits for ever when it is imported again [or loses: bqhang, g]
+== that waits forever when it is imported again [or loses: bqhang, g]
 VALUES
 open("bqhang.py", "w").write("import os, threading\nif os.path.exists('once'): threading.Event().wait()\nopen('once', 'w').close()\ndef g(): return 1\n")
 import bqhang

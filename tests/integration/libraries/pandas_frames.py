@@ -51,10 +51,11 @@ assert pd.get_option('display.max_rows') == 7
 == several options, one of them only for a while
 import pandas as pd
 pd.set_option("display.precision", 2, "display.float_format", lambda v: f"<{v:.1f}>"); pd.options.display.max_columns = 5
+width = pd.get_option("display.width")
 with pd.option_context("display.width", 40): pass
 s = pd.Series([1.25])
 --
-assert "<1.2>" in repr(s) and pd.options.display.max_columns == 5 and pd.get_option("display.precision") == 2 and pd.get_option("display.width") == 80
+assert "<1.2>" in repr(s) and pd.options.display.max_columns == 5 and pd.get_option("display.precision") == 2 and pd.get_option("display.width") == width
 == a method that was added to a class of the library
 import pandas as pd
 def head1(self): return self.head(1)

@@ -83,6 +83,31 @@ import io, pathlib, zipfile
 text = io.StringIO("ab\ncd\n"); text.readline(); raw = io.BytesIO(b"123"); raw.seek(1); path = pathlib.PurePosixPath("/a/b"); buf = io.BytesIO(); arch = zipfile.ZipFile(buf, "w"); arch.writestr("x", "y"); arch.close(); both = [raw, raw]
 --
 assert text.readline() == "cd\n" and raw.read() == b"23" and both[0] is both[1] is raw and path.parent.name == "a" and zipfile.ZipFile(buf).read("x") == b"y"
+== files that are closed
+import gzip, io, os, subprocess, tempfile
+with open("t.txt", "w", encoding="latin-1") as t: t.write("x")
+with open("t.txt", "rb") as b: b.read()
+with open("t.txt", "r+b", buffering=0) as raw: raw.read()
+with open("t.txt", "ab+") as both: both.write(b"y")
+with open("x.txt", "x") as once: once.mine = [1]
+with tempfile.NamedTemporaryFile() as temporary: pass
+done = subprocess.Popen(["echo", "out"], stdout=subprocess.PIPE); out = done.communicate()
+memory = io.BytesIO(b"1"); memory.close(); text = io.StringIO("1"); text.close(); wrapped = io.TextIOWrapper(io.BytesIO()); wrapped.close()
+seen = [(type(f), f.name, f.mode, f.closed) for f in (t, b, raw, both, once)]; held = [t, t]
+--
+assert [(type(f), f.name, f.mode, f.closed) for f in (t, b, raw, both, once)] == seen and held[0] is held[1] is t
+assert (t.encoding, t.errors, t.line_buffering, once.mine) == ("latin-1", "strict", False, [1]) and t.buffer.raw.name == "t.txt"
+assert temporary.closed and done.stdout.closed and done.returncode == 0 and memory.closed and text.closed and wrapped.closed
+for f in (t, b, raw, both, once, memory, text, wrapped, done.stdout):
+    try: f.read()
+    except ValueError as e: assert "closed file" in str(e), e
+    else: raise AssertionError(f)
+assert not os.path.exists(temporary.name) and open("t.txt").read() == "xy"
+== methods of the standard streams
+import logging, sys
+write, error, flush = sys.stdout.write, sys.stderr.write, sys.__stdout__.flush; calls = {"w": write}
+--
+assert calls["w"] is write and write("") == 0 and error("") == 0 and flush() is None and flush.__self__ is sys.__stdout__
 == files that are open [loses: r, w, log]
 import gzip, io
 w = open("w.txt", "w"); w.write("x"); r = open("/etc/hosts"); log = io.TextIOWrapper(io.FileIO("raw.bin", "w")); kept = [1]

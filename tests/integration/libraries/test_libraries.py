@@ -10,7 +10,7 @@ import pytest
 from . import suite
 from .groups import CASES
 
-pytestmark = pytest.mark.timeout(900)  # the first test has the run of all cases in it
+pytestmark = pytest.mark.timeout(3600)  # the first test has the run of all cases in it, minutes on quiet cores
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,7 @@ import contextlib
 from collections.abc import AsyncIterator
 from typing import Final
 
-from tests.integration.fidelity.ours import losses, told
+from tests.integration.checkpoints.fidelity.ours import losses, told
 
 import skep
 
@@ -44,7 +44,7 @@ async def forked(session: skep.Session, fork: skep.Session, case: Case) -> str:
 
 
 async def prepared(session: skep.Session, case: Case) -> tuple[str, frozenset[str]]:
-    """Make it in a session whose worker will be killed; gives what went wrong, and what was reported as lost."""
+    """Create it in a session whose worker is killed; return the failure, and what was reported as lost."""
     failure = await _make(session, case) or await _run(session, "pass")  # whose end follows on the report, if any
     return failure, frozenset() if failure else await _reported(session, case)
 

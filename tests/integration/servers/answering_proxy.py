@@ -1,6 +1,6 @@
-"""A way to Redis that answers itself when it is told to, with any error; and that leads to another server, or nowhere.
+"""A proxy to Redis that can answer commands itself with any error, and can lead to another server or to none.
 
-It reads requests one after the other, so that an error stands where the server's reply would.
+It reads requests one after the other, so that an error is in the place of the server's reply.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ class _Way:
 
 
 class AnsweringProxy:
-    """Passes everything on to `target`, until it is told otherwise."""
+    """Passes everything on to `target`, unless a test changes that."""
 
     def __init__(self, target: int) -> None:
         self.target = target
@@ -52,7 +52,7 @@ class AnsweringProxy:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        await asyncio.sleep(0)  # what was broken off is closed now
+        await asyncio.sleep(0)  # broken connections are closed now
 
     def refuse(self, error: str, *commands: str) -> None:
         """Answer each command from now on (or these only) with this error; blocked ones at once."""
@@ -66,12 +66,12 @@ class AnsweringProxy:
         self._error = None
 
     def drop_silently(self) -> None:
-        """Let nothing through on what is open now, in either direction, and tell nobody."""
+        """Silently block both directions of the connections that are open now."""
         for way in self._ways:
             way.is_silent = True
 
     async def has_answered(self, count: int) -> None:
-        """Wait until it has answered so many commands itself."""
+        """Wait until the proxy has answered this many commands itself."""
         async with self._news:
             await self._news.wait_for(lambda: self.answered.total() >= count)
 
@@ -83,7 +83,7 @@ class AnsweringProxy:
         assert task is not None
         self._tasks.add(task)
         try:
-            with contextlib.suppress(OSError, asyncio.CancelledError):  # the test is over, or one of the two has gone
+            with contextlib.suppress(OSError, asyncio.CancelledError):  # the test is over, or one side has closed
                 await self._connect_through(reader, writer)
         finally:
             self._tasks.discard(task)
@@ -115,7 +115,7 @@ class AnsweringProxy:
                 await way.to_client.drain()
 
     async def _answer(self, way: _Way, words: list[bytes], from_server: asyncio.StreamReader) -> bytes | None:
-        """Give the reply to one command, the server's or our own; None if the server has gone."""
+        """Return the reply to one command, the server's or the proxy's; None if the server has closed."""
         command = words[0].decode().upper()
         if self._error is None or not self._is_meant(command):
             way.to_server.write(hiredis.pack_command(tuple(words)))
@@ -135,7 +135,7 @@ class AnsweringProxy:
             async with self._news:
                 self.answered[command] += 1
                 self._news.notify_all()
-            # What the server still answers belongs to nothing any more: as UNBLOCKED does, this ends the connection.
+            # A later reply of the server would have no request any more: as with UNBLOCKED, the connection ends.
             way.to_client.write(way.interrupted.result())
             await way.to_client.drain()
             return None
@@ -146,7 +146,7 @@ class AnsweringProxy:
 
 
 async def _one_reply(stream: asyncio.StreamReader) -> bytes | None:
-    """Read the bytes of one reply; the server has been asked for no more than that."""
+    """Read the bytes of one reply; no further reply is outstanding."""
     reader, raw = hiredis.Reader(), bytearray()
     while True:
         data = await stream.read(READ_BYTES)

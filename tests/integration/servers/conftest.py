@@ -1,4 +1,4 @@
-"""The servers that these tests run on: each version that is here, and a proxy in front of one."""
+"""The servers that these tests run on: each version that is installed, and a proxy in front of one."""
 
 import contextlib
 import secrets
@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import skep
-from skep.embedded import WorkerProcess
+from skep.local.embedded import WorkerProcess
 from skep_shared.settings import Settings
 
 from .answering_proxy import AnsweringProxy
@@ -28,11 +28,11 @@ def binary(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 async def start_server(binary: str, tmp_path: Path) -> AsyncIterator[Callable[..., Awaitable[TcpServer]]]:
-    """Give a function that starts a server with these flags; it is killed at the end."""
+    """Yield a function that starts a server with these flags; it is killed at the end."""
     servers: list[TcpServer] = []
 
-    async def start(*flags: str) -> TcpServer:
-        servers.append(TcpServer(binary, tmp_path / f"server-{len(servers)}", *flags))
+    async def start(*flags: str, port: int | None = None) -> TcpServer:
+        servers.append(TcpServer(binary, tmp_path / f"server-{len(servers)}", *flags, port=port))
         return await servers[-1].start()
 
     yield start
@@ -42,7 +42,7 @@ async def start_server(binary: str, tmp_path: Path) -> AsyncIterator[Callable[..
 
 @pytest.fixture
 async def work_at() -> AsyncIterator[Callable[..., Awaitable[WorkerProcess]]]:
-    """Give a function that starts a worker at a URL, one that notices soon; it is killed at the end."""
+    """Yield a function that starts a worker at a URL, with short timeouts; it is killed at the end."""
     workers: list[WorkerProcess] = []
 
     async def start(url: str, *flags: str, log_path: Path | None = None) -> WorkerProcess:
@@ -56,7 +56,7 @@ async def work_at() -> AsyncIterator[Callable[..., Awaitable[WorkerProcess]]]:
 
 @pytest.fixture
 async def connect_to() -> AsyncIterator[Callable[..., Awaitable[skep.Cluster]]]:
-    """Give a function that connects to a URL, as a client that notices soon; it is closed at the end."""
+    """Yield a function that connects to a URL, as a client with short timeouts; it is closed at the end."""
     async with contextlib.AsyncExitStack() as stack:
 
         async def connect(url: str, **settings: object) -> skep.Cluster:
@@ -70,7 +70,7 @@ async def connect_to() -> AsyncIterator[Callable[..., Awaitable[skep.Cluster]]]:
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """A server, the proxy before it, and a worker behind that, for all the tests of a module."""
+    """A server, a proxy in front of it, and a worker that uses the proxy, for all tests of a module."""
 
     server: TcpServer
     proxy: AnsweringProxy
@@ -78,7 +78,7 @@ class Site:
 
 @pytest.fixture(scope="module")
 async def site(binary: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Site]:
-    """Start all of it; a test finds the proxy healed."""
+    """Start all of it; each test starts with the proxy healed."""
     server = await TcpServer(binary, tmp_path_factory.mktemp("server")).start()
     proxy = await AnsweringProxy(server.port).start()
     worker = await WorkerProcess(proxy.url, flags=SOON).start()
@@ -90,7 +90,7 @@ async def site(binary: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIt
 
 @pytest.fixture
 def proxy(site: Site) -> AnsweringProxy:
-    """What stands before the module's server."""
+    """The proxy in front of the module's server."""
     site.proxy.heal()
     site.proxy.answered.clear()
     return site.proxy
@@ -98,7 +98,7 @@ def proxy(site: Site) -> AnsweringProxy:
 
 @pytest.fixture
 async def client(proxy: AnsweringProxy, connect_to: Callable[..., Awaitable[skep.Cluster]]) -> skep.Cluster:
-    """A client of the module's server, by the proxy."""
+    """A client of the module's server, through the proxy."""
     return await connect_to(proxy.url)
 
 

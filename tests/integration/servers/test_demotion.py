@@ -1,4 +1,4 @@
-"""A master that becomes a replica, planned or not, behind sentinels or behind a name that leads to its successor."""
+"""A master becomes a replica, planned or not, with sentinels or with a name that leads to its successor."""
 
 import asyncio
 import contextlib
@@ -8,18 +8,17 @@ import pytest
 from redis.exceptions import ReadOnlyError
 
 import skep
-from skep_shared.activation import enqueue_activation
 
 from .answering_proxy import AnsweringProxy
 from .tcp_servers import Sentinel
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(100)]
-LARGE = "'" + "a" * 100_000 + "'[:1]"  # goes by the pool, not by the shared connection
+LARGE = "'" + "a" * 100_000 + "'[:1]"  # uses the pool, not the shared connection
 
 
 @pytest.fixture
 async def trio(start_server):
-    """A master and two replicas that have all of it."""
+    """A master and two replicas with all its data."""
     master, *replicas = [await start_server("--appendonly", "no") for _ in range(3)]
     for replica in replicas:
         await replica.follow(master)
@@ -39,7 +38,7 @@ async def sentinel(binary, tmp_path, trio):
 
 
 async def followed(session, last_seq):
-    """Follow the events until this cell has finished; give their ids."""
+    """Follow the events until this cell has finished; return their ids."""
     ids = []
     async with contextlib.aclosing(session.events(follow=True)) as events:
         async for event in events:
@@ -50,7 +49,7 @@ async def followed(session, last_seq):
 
 
 async def check_uses_over(client, gate, first_output, switch):
-    """Have a client wait, follow, submit and ask while the master is exchanged; nothing may be lost or doubled."""
+    """Wait, follow, submit and query as a client while the master is replaced; nothing may be lost or doubled."""
     session = client.session("s")
     await session.run("n = 0")
     cell = await session.submit(f"print('ready')\n{gate.wait}\nn += 1; n")
@@ -95,7 +94,7 @@ async def test_sentinels_lead_to_the_new_master(trio, sentinel, work_at, connect
 @pytest.mark.parametrize("how", ["promoted", "coordinated"])
 async def test_a_name_that_leads_to_the_successor_is_enough(trio, work_at, connect_to, gate, first_output, how):
     master, successor, _ = trio
-    proxy = await AnsweringProxy(master.port).start()  # connections that are open stay with the old master
+    proxy = await AnsweringProxy(master.port).start()  # open connections remain with the old master
     try:
         await work_at(proxy.url)
         client = await connect_to(proxy.url)
@@ -122,7 +121,7 @@ async def test_one_refusal_is_enough_for_all_connections_of_a_client(trio, conne
         client = await connect_to(proxy.url)
         link = client._link
         key = f"{link.settings.prefix}:{secrets.token_hex(4)}"
-        pools = (link.redis, link.blocking, link.arq)
+        pools = (link.redis, link.blocking)
         for redis in pools:
             await asyncio.gather(*(redis.get(key) for _ in range(6)))  # so that several connections are open
         await link.reading_lane.execute_command("GET", key)
@@ -137,7 +136,7 @@ async def test_one_refusal_is_enough_for_all_connections_of_a_client(trio, conne
         for redis in pools:
             await asyncio.gather(*(redis.set(key, "x") for _ in range(6)))
         assert await link.reading_lane.execute_command("GET", key) == b"x"
-        await enqueue_activation(link.arq, link.keys, "s")
+        await link.scripts.open("s", b"")
     finally:
         await proxy.close()
 
@@ -167,7 +166,7 @@ async def test_a_server_that_loads_its_data_is_waited_for(start_server, work_at,
     assert (await late).value == 2
 
 
-async def test_a_replica_that_is_no_master_is_waited_for_only_so_long(trio, connect_to):
+async def test_waiting_for_a_replica_to_become_master_is_bounded(trio, connect_to):
     client = await connect_to(trio[1].url, outage_seconds=0.5)
 
     with pytest.raises(skep.RedisUnavailable, match=r"replica|no master"):

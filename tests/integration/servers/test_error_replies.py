@@ -1,5 +1,5 @@
-"""Whatever Redis answers: what passes is waited for, anything else is told to everybody who waits, and neither leaves
-a client behind that is dead."""
+"""Error replies of Redis: clients wait out temporary ones, other ones are raised by every waiting call, and the client
+works again after either."""
 
 import asyncio
 import contextlib
@@ -9,6 +9,7 @@ import pytest
 
 import skep
 
+from ..session_processes import OWN_NAME
 from .answering_proxy import AnsweringProxy
 
 pytestmark = pytest.mark.anyio
@@ -37,14 +38,14 @@ LASTING = {
 @pytest.fixture
 async def waiting(session, gate, first_output):
     """A cell that waits at the gate; `kept` is in its process alone."""
-    await session.run("import os; kept = os.getpid()")
-    cell = await session.submit(f"print('ready')\n{gate.wait}\nos.getpid() == kept")
+    await session.run(f"kept = {OWN_NAME}")
+    cell = await session.submit(f"print('ready')\n{gate.wait}\n{OWN_NAME} == kept")
     await first_output(cell)
     return cell
 
 
 async def seen_end(session, cell):
-    """Follow the session's events up to the end of this cell; give how many there were."""
+    """Follow the session's events up to the end of this cell; return their number."""
     number = 0
     async with contextlib.aclosing(session.events(follow=True)) as events:
         async for event in events:
@@ -55,12 +56,12 @@ async def seen_end(session, cell):
 
 
 @pytest.mark.parametrize("error", PASSING.values(), ids=PASSING)
-async def test_what_passes_is_waited_for_by_all(session, waiting, proxy, gate, error):
+async def test_all_calls_wait_out_a_temporary_error(session, waiting, proxy, gate, error):
     async with asyncio.TaskGroup() as group:
         outcome = group.create_task(waiting.outcome())
         following = group.create_task(seen_end(session, waiting))
         proxy.refuse(error)
-        late = group.create_task(session.run("os.getpid() == kept"))
+        late = group.create_task(session.run(f"{OWN_NAME} == kept"))
         info = group.create_task(session.info())
         await proxy.has_answered(8)
         gate.open()
@@ -70,11 +71,13 @@ async def test_what_passes_is_waited_for_by_all(session, waiting, proxy, gate, e
     assert late.result().value is True
     assert info.result().epoch == 1
     assert following.result() > 0
-    assert (await session.run("os.getpid() == kept")).value is True
+    assert (await session.run(f"{OWN_NAME} == kept")).value is True
 
 
 @pytest.mark.parametrize("error", LASTING.values(), ids=LASTING)
-async def test_what_does_not_pass_is_told_to_all_and_the_client_lives_on(client, session, waiting, proxy, gate, error):
+async def test_all_calls_raise_a_permanent_error_and_the_client_works_afterwards(
+    client, session, waiting, proxy, gate, error
+):
     waits = {
         "outcome": asyncio.create_task(waiting.outcome()),
         "follower": asyncio.create_task(seen_end(session, waiting)),
@@ -96,11 +99,11 @@ async def test_what_does_not_pass_is_told_to_all_and_the_client_lives_on(client,
     gate.open()
 
     assert (await waiting.outcome()).value is True  # the same handle
-    assert (await session.run("os.getpid() == kept")).value is True
+    assert (await session.run(f"{OWN_NAME} == kept")).value is True
     assert await seen_end(session, waiting) > 0
 
 
-async def test_followers_that_share_a_connection_hear_the_same(client, session, waiting, proxy, gate):
+async def test_followers_that_share_a_connection_raise_the_same_error(client, session, waiting, proxy, gate):
     client._link._free_reads = 0
     following = asyncio.create_task(seen_end(session, waiting))
     proxy.refuse(LASTING["NOPERM"], "XREAD", "HGET")
@@ -116,7 +119,7 @@ async def test_followers_that_share_a_connection_hear_the_same(client, session, 
     assert await following > 0
 
 
-async def test_a_wait_for_a_cell_that_nobody_runs_is_told_too_and_can_be_begun_again(proxy, connect_to):
+async def test_a_wait_for_a_cell_that_no_worker_runs_raises_too_and_can_be_repeated(proxy, connect_to):
     apart = await connect_to(proxy.url, prefix=f"t-{secrets.token_hex(4)}")  # no worker is here
     cell = await apart.session("s").submit("1")
     proxy.refuse(LASTING["NOPERM"])
@@ -132,7 +135,7 @@ async def test_no_replicas_are_waited_for_on_a_real_server(session, waiting, sit
     admin = site.server.admin
     await admin.config_set("min-replicas-to-write", 1)
     before = int((await admin.info("stats"))["total_error_replies"])
-    late = asyncio.create_task(session.submit("os.getpid() == kept"))
+    late = asyncio.create_task(session.submit(f"{OWN_NAME} == kept"))
     while int((await admin.info("stats"))["total_error_replies"]) < before + 4:  # noqa: ASYNC110 - it sends no signal
         await asyncio.sleep(0.01)
     gate.open()

@@ -1,4 +1,4 @@
-"""A Redis that is full: the session whose state doesn't fit gets its outcome, and can be closed; the others go on."""
+"""A Redis that is full: a session whose state doesn't fit gets its outcome and can be closed; other sessions continue."""
 
 import asyncio
 import contextlib
@@ -23,39 +23,39 @@ async def server(start_server):
 
 @pytest.fixture
 async def client(server, work_at, connect_to, log_path):
-    """A client, and a worker whose log is kept."""
+    """A client, and a worker with a log file."""
     await work_at(server.url, log_path=log_path)
     return await connect_to(server.url)
 
 
 @pytest.fixture
 def log_path(tmp_path) -> Path:
-    """Where the worker's log is."""
+    """The path of the worker's log."""
     return tmp_path / "worker.log"
 
 
 async def fill(server, spare=MIB):
-    """Leave so many bytes of room."""
+    """Leave this many bytes of memory."""
     used = (await server.admin.info("memory"))["used_memory"]
     await server.admin.config_set("maxmemory", used + spare)
 
 
 async def make_room(server):
-    """Take the limit away."""
+    """Remove the limit."""
     await server.admin.config_set("maxmemory", 0)
 
 
 async def run(session, code):
-    """Run a cell, as soon as it is taken: what was stored of a checkpoint that failed is removed a moment later."""
+    """Run a cell as soon as Redis accepts it: the stored parts of a failed checkpoint are removed a moment later."""
     while True:
         try:
             return await session.run(code)
         except skep.RedisFull:
-            await asyncio.sleep(0.05)  # it sends no signal
+            await asyncio.sleep(0.05)  # this has no signal to await
 
 
 async def events_of(session):
-    """Give all events."""
+    """Return all events."""
     return [event async for event in session.events()]
 
 
@@ -68,7 +68,7 @@ async def test_a_state_that_does_not_fit_costs_its_checkpoint_and_nothing_else(c
     outcome = await run(big, LARGE)
     assert (outcome.status, outcome.value, outcome.checkpoint) == ("finished", True, None)
     assert "out of memory" in " ".join(outcome.warnings)
-    assert (await run(big, "len(big) > 0, small")).value == (True, 1)  # the live state stays
+    assert (await run(big, "len(big) > 0, small")).value == (True, 1)  # the live state remains
     assert [(await run(other, "n += 1; n")).value for _ in range(3)] == [1, 2, 3]
     failed = [event for event in await events_of(big) if event.kind == "checkpoint.failed"]
     assert failed[0].after == 2
@@ -83,7 +83,7 @@ async def test_a_state_that_does_not_fit_costs_its_checkpoint_and_nothing_else(c
     assert MARK not in repr(failed)
 
 
-async def test_what_was_stored_of_it_is_removed(client, server, eventually):
+async def test_the_stored_parts_of_a_failed_checkpoint_are_removed(client, server, eventually):
     session = client.session("s")
     await run(session, "small = 1")
     await fill(server, 5 * MIB)
@@ -112,7 +112,7 @@ async def test_files_that_did_not_fit_are_saved_once_there_is_room(client, serve
 
 
 @pytest.mark.parametrize("is_running", [True, False], ids=["running", "idle"])
-async def test_such_a_session_is_closed_and_purged_and_that_makes_room(client, server, is_running):
+async def test_a_session_whose_state_does_not_fit_can_be_purged_which_frees_memory(client, server, is_running):
     session, other = client.session("s"), client.session("other")
     await run(other, "import os; n = 0")
     await run(session, f"import os; old = os.urandom({4 * MIB}); 1")
@@ -132,7 +132,7 @@ async def test_such_a_session_is_closed_and_purged_and_that_makes_room(client, s
     assert (outcome.value, outcome.checkpoint) == (3 * MIB, "2-0")
 
 
-async def test_a_session_without_an_owner_is_closed_too(client, server, work_at):
+async def test_a_session_without_an_owner_can_be_closed_too(client, server, work_at):
     session = client.session("s")
     await run(session, "n = 1")
     await session.hibernate()
@@ -144,7 +144,7 @@ async def test_a_session_without_an_owner_is_closed_too(client, server, work_at)
         await session.info()
 
 
-async def test_what_can_not_be_submitted_says_why_and_all_else_is_answered(client, server, gate, first_output):
+async def test_a_refused_submit_raises_the_reason_and_all_other_calls_work(client, server, gate, first_output):
     session = client.session("s")
     cell = await session.submit(f"print('ready')\n{gate.wait}\n'done'")
     await first_output(cell)

@@ -1,8 +1,8 @@
 """`arq skep_workers.WorkerSettings`: the same worker, started by arq's own command line.
 
-arq's worker is only the shell here: its start-up hook runs the whole worker, with a supervised arq worker inside, and
-returns when it has drained. Settings come from SKEP_* in the environment. The first SIGTERM or SIGINT that arq turns
-into a cancellation drains, the second one ends the grace period.
+arq's worker is only a shell here: its start-up hook runs the whole worker, with a supervised arq worker inside, and
+returns when that has drained. Settings are read from SKEP_* in the environment. arq turns SIGTERM and SIGINT into a
+cancellation: the first one starts the drain, the second one ends the grace period.
 """
 
 import asyncio
@@ -10,12 +10,13 @@ from typing import Any
 
 import structlog
 
-from skep_shared.activation import open_arq, pack_job, unpack_job
+from skep_shared.broker.activation import pack_job, unpack_job
+from skep_shared.broker.keys import Keys
 from skep_shared.environment import unknown_variables
-from skep_shared.keys import Keys
 from skep_shared.logs import configure_logging
-from skep_shared.orphans import adopt_orphans
+from skep_shared.protocol.orphans import adopt_orphans
 from skep_shared.settings import WorkerSettings as Settings
+from skep_workers.host.broker.dispatch import open_arq
 from skep_workers.host.worker import WorkerHost
 
 log = structlog.get_logger()
@@ -36,15 +37,15 @@ async def _serve(_ctx: dict[str, Any]) -> None:
         except asyncio.CancelledError:
             worker.stop()
     task.result()
-    raise asyncio.CancelledError  # arq must not go on to poll by itself
+    raise asyncio.CancelledError  # arq must not start to poll by itself
 
 
 async def activate(_ctx: dict[str, Any], _session_id: str) -> None:
-    """Name the job for arq, which wants one; the worker inside runs it."""
+    """Do nothing: arq requires a function, and the worker inside runs the jobs."""
 
 
 class WorkerSettings:
-    """What arq reads."""
+    """The settings that arq reads."""
 
     functions = (activate,)
     queue_name = Keys(_settings.prefix).arq_queue

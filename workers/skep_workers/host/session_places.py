@@ -1,6 +1,6 @@
-"""The place on this machine below which the sessions of the shard have their directories.
+"""The directory on this machine that contains the directories of the shard's sessions.
 
-It is the shard's, the same path on every worker (see shard.py), and only this user may write to it.
+It has the same path on every worker of the shard (see shard.py), and only this user may write to it.
 """
 
 import asyncio
@@ -11,9 +11,9 @@ from typing import Final
 
 import structlog
 
+from skep_shared.broker.script_replies import Shard
 from skep_shared.errors import StartError
 from skep_shared.process_trees import ProcessId, process_id
-from skep_shared.script_replies import Shard
 from skep_shared.session_directories import SessionDirectories
 
 log = structlog.get_logger()
@@ -22,29 +22,29 @@ RETRIES: Final = 10
 
 
 class SessionPlaces:
-    """The place that this worker uses, `current`; and one that it used before the shard had another."""
+    """The directory that this worker uses, `current`, and those that it used before the shard changed."""
 
     def __init__(self) -> None:
         worker = process_id(os.getpid())
         if worker is None:
-            raise StartError("worker", "/proc has to be mounted: it tells which processes belong to a session")
+            raise StartError("worker", "/proc has to be mounted: it shows which processes belong to a session")
         self.worker: ProcessId = worker
         self.current = SessionDirectories(Path("/nonexistent"))  # until the shard is known
         self._held: dict[Path, tuple[SessionDirectories, int]] = {}
 
     async def open(self, shard: Shard) -> None:
-        """Use the shard's place from now on. Raise StartError, saying what to do, if it can't be used."""
+        """Use the shard's directory from now on. Raise StartError, with a remedy, if it can't be used."""
         directories = SessionDirectories(Path(shard.directory) / shard.shard_id)
         if directories.place not in self._held:
             self._held[directories.place] = directories, await asyncio.to_thread(_join, directories)
         self.current = directories
 
     async def clean(self) -> None:
-        """Remove what workers that were killed have left."""
+        """Remove the directories of workers that were killed."""
         await asyncio.to_thread(self.current.remove_abandoned)
 
     async def close(self) -> None:
-        """Use no place any more; the last worker on this machine removes it."""
+        """Stop using any directory; the last worker on this machine removes it."""
         held, self._held = self._held, {}
         for directories, descriptor in held.values():
             await asyncio.to_thread(directories.leave, descriptor)
@@ -59,10 +59,10 @@ def _join(directories: SessionDirectories) -> int:
                 raise StartError("worker", _advice(root, reason))
             return directories.join()
         except FileExistsError as exc:
-            reason = "it is used by workers of this shard in another container or on another machine, or no directory"
+            reason = "workers of this shard in another container or on another machine use it, or it is no directory"
             raise StartError("worker", _advice(root, reason)) from exc
         except OSError as exc:
-            # The last worker of another shard may remove the root between two steps.
+            # The last worker of another shard may remove the root between two of these steps.
             if is_last or not isinstance(exc, FileNotFoundError):
                 raise StartError("worker", _advice(root, exc.strerror or str(exc))) from exc
     raise AssertionError("the last try returns or raises")
@@ -71,7 +71,7 @@ def _join(directories: SessionDirectories) -> int:
 def _reason_against(root: Path) -> str:
     status = root.lstat()
     if not stat.S_ISDIR(status.st_mode) or root.resolve() != root:
-        return f"it leads through a symbolic link to {root.resolve()}; that has to be the directory, on every worker"
+        return f"it leads through a symbolic link to {root.resolve()}; use that path as the directory, on every worker"
     if status.st_uid != os.geteuid():
         return f"it belongs to user {status.st_uid}, and this worker runs as user {os.geteuid()}"
     return "others may write to it; its mode has to be 0700" if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH) else ""
@@ -79,7 +79,7 @@ def _reason_against(root: Path) -> str:
 
 def _advice(root: Path, reason: str) -> str:
     return (
-        f"{root}, below which the sessions of this shard have their directories, can't be used: {reason}. Every worker "
+        f"{root}, which is to contain the directories of this shard's sessions, can't be used: {reason}. Every worker "
         "of a shard needs the same path, on a disk of its own machine: stop the shard's workers and start them with "
         "SKEP_DIRECTORY (--directory) set to one that each of them can make or owns"
     )

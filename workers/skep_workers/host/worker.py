@@ -1,7 +1,7 @@
 """One worker: a lease, a mailbox, a dispatcher, a zygote, and the sessions resident here, under one task group.
 
-It ends in order: the dispatcher stops picking, sessions drain (each commits and is released, and one with pending cells
-is activated elsewhere), the worker leaves the index, the zygote goes, the scratch directory is removed.
+It ends in order. The dispatcher picks no more jobs. The sessions drain: each commits and is released, and one with
+pending cells is activated elsewhere. The worker leaves the index, the zygote ends, the scratch directory is removed.
 """
 
 import asyncio
@@ -13,6 +13,7 @@ import shutil
 import socket
 import tempfile
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -20,44 +21,70 @@ from typing import Any
 import structlog
 
 from skep_shared import __version__
-from skep_shared.activation import enqueue_activation, jobs_due, open_arq
-from skep_shared.connection import BLOCK_MARGIN_SECONDS, open_redis
-from skep_shared.errors import StartError
+from skep_shared.broker.activation import jobs_due
+from skep_shared.broker.client_scripts import ClientScripts
+from skep_shared.broker.keys import Keys
+from skep_shared.broker.lane import Lane
+from skep_shared.broker.mailbox_entries import unpack_mailbox_entry
+from skep_shared.broker.redis_client.cancellation import cancel_until_ended
+from skep_shared.broker.redis_client.connection import BLOCK_MARGIN_SECONDS, open_redis
+from skep_shared.broker.redis_client.redis_errors import is_out_of_memory
+from skep_shared.broker.script_replies import Shard
+from skep_shared.broker.scripts import Scripts
+from skep_shared.broker.server_check import as_skep_error, check_server
+from skep_shared.broker.submission import append_cells, cell_from_options, pack_options
+from skep_shared.broker.worker_scripts import WorkerScripts
+from skep_shared.errors import SignatureRefused, StartError
 from skep_shared.foreign_errors import describe_error
-from skep_shared.keys import Keys
-from skep_shared.lane import Lane
-from skep_shared.limits import check_cell_id, check_session_id
+from skep_shared.limits import check_cell_id, check_full_session_id
 from skep_shared.models import WorkerFacts
-from skep_shared.redis_errors import is_out_of_memory
-from skep_shared.script_replies import Shard
-from skep_shared.scripts import Scripts
-from skep_shared.server_check import as_skep_error, check_server
+from skep_shared.packages import PackageMode, index_settings
 from skep_shared.settings import WorkerSettings
-from skep_shared.submission import append_cells, cell_from_options
-from skep_workers.host.accounting import Accounting
-from skep_workers.host.answers import Answers
-from skep_workers.host.backoff import RETRIABLE
-from skep_workers.host.cancelling import cancel_until_ended
-from skep_workers.host.clock import RedisClock
+from skep_shared.signing import make_signer, signed_job
+from skep_workers.host.broker.activation_backoff import ActivationBackoff
+from skep_workers.host.broker.answers import Answers
+from skep_workers.host.broker.backoff import RETRIABLE
+from skep_workers.host.broker.dispatch import Dispatcher, open_arq
+from skep_workers.host.broker.lease import PATIENCE_MS, Lease
+from skep_workers.host.broker.mailbox import Mailbox
+from skep_workers.host.broker.redis_clock import RedisClock
+from skep_workers.host.broker.shard import join_shard
+from skep_workers.host.broker.signed_requests import SignedRequests
+from skep_workers.host.control_groups.worker_groups import WorkerGroups
 from skep_workers.host.descriptor_limit import DescriptorLimit
-from skep_workers.host.dispatch import Dispatcher
-from skep_workers.host.facilities import Host
-from skep_workers.host.lease import PATIENCE_MS, Lease
-from skep_workers.host.mailbox import Mailbox
-from skep_workers.host.reminders import Reminders
+from skep_workers.host.group_choice import choose_groups, close_groups
+from skep_workers.host.maintenance.sessions import SessionUpkeep
+from skep_workers.host.maintenance.store import open_store, remove_purged
+from skep_workers.host.network.choice import NetworkChoice, choose_networks
+from skep_workers.host.network.proxy_process import ProxyProcess
+from skep_workers.host.process.zygote import SessionSetup, Zygote
+from skep_workers.host.residency.accounting import Accounting
+from skep_workers.host.residency.context import Host
 from skep_workers.host.residents import Residents
+from skep_workers.host.sandbox_choice import choose_sandbox, policy_of
 from skep_workers.host.session_places import SessionPlaces
-from skep_workers.host.session_upkeep import SessionUpkeep
-from skep_workers.host.shard import join_shard
-from skep_workers.host.store_upkeep import open_store, remove_purged
-from skep_workers.host.zygote import Zygote
+from skep_workers.sandbox.tiers import without_probes
 
 log = structlog.get_logger()
 
 RECOVERY_PAGE = 100
-MOST_JOBS_DUE = 2000  # a worker that was killed leaves up to MAX_JOBS behind that nobody may take for a while
+MOST_JOBS_DUE = 2000  # a killed worker leaves up to MAX_JOBS that no worker may run for a while
 SWEEP_SECONDS = 15.0
-FAREWELL_SECONDS = 1.0
+SHORTEST_LOOK_SECONDS = 0.25  # between two looks for idle sessions: each looks at all of them
+LAST_BEAT_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Lanes:
+    """The worker's pipelines to Redis.
+
+    reads: for commands with long replies. mailbox: for commands that block. heartbeats: see Lease.
+    """
+
+    commands: Lane
+    reads: Lane
+    mailbox: Lane
+    heartbeats: Lane
 
 
 class WorkerHost:
@@ -71,19 +98,35 @@ class WorkerHost:
         self._redis = open_redis(settings)
         self._blocking = open_redis(settings, blocking=True)
         self._arq = open_arq(settings)
-        self._lane = Lane(self._redis, settings.command_timeout_seconds)
-        self._reading_lane = Lane(self._redis, settings.command_timeout_seconds)
-        self._mail_lane = Lane(self._blocking, settings.block_seconds + BLOCK_MARGIN_SECONDS)
-        self._scripts = Scripts(self._lane, self._keys)
+        self._lanes = Lanes(
+            commands=Lane(self._redis, settings.command_timeout_seconds),
+            reads=Lane(self._redis, settings.command_timeout_seconds),
+            mailbox=Lane(self._blocking, settings.block_seconds + BLOCK_MARGIN_SECONDS),
+            heartbeats=Lane(self._redis, settings.command_timeout_seconds),
+        )
+        signer = make_signer(settings.signing_key, settings.prefix)
+        self._scripts = Scripts(self._lanes.commands, self._keys, signer)
+        self._signed_requests = SignedRequests(signer, self._lanes.reads, self._keys)
         self._clock = RedisClock()
         self._started_at = datetime.now(UTC)
-        self._lease = Lease(self.worker_id, self._scripts, settings, self._clock, self._facts)
+        heartbeats = self._lanes.heartbeats
+        self._lease = Lease(
+            self.worker_id,
+            WorkerScripts(heartbeats, self._keys, signer),
+            settings,
+            self._clock,
+            self._facts,
+            give_up_connection=heartbeats.abort,
+        )
         self._store = open_store(settings)
         self._residents: Residents | None = None
+        self._sandbox = without_probes()
+        self._networks = NetworkChoice()
+        self._proxy = ProxyProcess(settings.network_hosts, settings.network_internal, settings.start_seconds)
         self._stopping = asyncio.Event()
         self._accounting = Accounting()
         self._answers = Answers(self._redis, self._keys, settings.reply_ttl_seconds)
-        self._reminders = Reminders()
+        self._activation_backoff = ActivationBackoff()
 
     async def run(self) -> None:
         """Serve until `stop`. Raises RedisUnavailable, RedisUnsuitable, StoreUnavailable, StartError, RedisOutage."""
@@ -92,10 +135,13 @@ class WorkerHost:
         directory = Path(tempfile.mkdtemp(prefix="skep-worker-"))
         zygote: Zygote | None = None
         places = SessionPlaces()
+        groups = WorkerGroups()
         try:
             unseen = await check_server(self._redis, settings)
             if unseen:
-                log.warning("redis.not_checked", what=unseen, remedy="permit this user INFO, or look for yourself")
+                log.warning(
+                    "redis.not_checked", what=unseen, remedy="permit this user the INFO command, or check it yourself"
+                )
             if self._store is not None:
                 await self._store.check(self.worker_id)
             try:
@@ -103,14 +149,25 @@ class WorkerHost:
             except RETRIABLE as exc:
                 raise as_skep_error(settings, exc) from exc
             await places.open(shard)
+            place = places.current.place
+            self._sandbox = await choose_sandbox(settings)
+            self._networks = choose_networks(settings, self._sandbox.tier)
+            policy = policy_of(self._sandbox, self._networks.possible[-1], settings, (directory, place))
+            groups = await choose_groups(settings, places.worker)
             zygote = Zygote(
                 directory,
-                places.current.place,
-                preload=settings.preload,
-                pass_env=settings.pass_env,
+                place,
+                SessionSetup(
+                    settings.preload,
+                    settings.pass_env,
+                    policy,
+                    groups.directories,
+                    index_settings(os.environ),
+                    PackageMode(settings.packages),
+                ),
                 hash_seed=shard.hash_seed,
                 start_seconds=settings.start_seconds,
-                on_start=limit.give_back,
+                on_start=limit.restore_in,
             )
             await zygote.ensure_started()
             try:
@@ -118,13 +175,17 @@ class WorkerHost:
             except RETRIABLE as exc:
                 raise as_skep_error(settings, exc) from exc
             async with asyncio.TaskGroup() as group:
-                await self._serve(group, zygote, places, shard)
+                await self._serve(group, zygote, places, groups, shard)
         finally:
             self._accounting.log()
             if zygote is not None:
                 await zygote.stop()
+            await self._proxy.stop()
+            await close_groups(groups)
             await places.close()
-            for client in (self._lane, self._reading_lane, self._mail_lane, self._redis, self._blocking, self._arq):
+            lanes = self._lanes
+            all_lanes = (lanes.commands, lanes.reads, lanes.mailbox, lanes.heartbeats)
+            for client in (*all_lanes, self._redis, self._blocking, self._arq):
                 with contextlib.suppress(*RETRIABLE):
                     await client.aclose()
             await asyncio.to_thread(shutil.rmtree, directory, ignore_errors=True)
@@ -135,32 +196,41 @@ class WorkerHost:
             self._residents.hurry()
         self._stopping.set()
 
-    async def _serve(self, group: asyncio.TaskGroup, zygote: Zygote, places: SessionPlaces, shard: Shard) -> None:
+    async def _serve(
+        self, group: asyncio.TaskGroup, zygote: Zygote, places: SessionPlaces, groups: WorkerGroups, shard: Shard
+    ) -> None:
         host = Host(
             self.worker_id,
             self._settings,
+            self._sandbox.tier,
             self._redis,
-            self._reading_lane,
+            self._lanes.reads,
             self._scripts,
             self._clock,
             zygote,
             places,
+            groups,
             self._accounting,
             self._answers,
+            self._signed_requests,
+            self._networks,
+            self._proxy,
             self._store,
         )
         residents = self._residents = Residents(host, group, self._activate_elsewhere)
         mailbox = Mailbox(
-            self._mail_lane, self._redis, self._keys.mailbox(self.worker_id), self._settings.block_seconds
+            self._lanes.mailbox,
+            self._redis,
+            self._keys.mailbox(self.worker_id),
+            self._settings.block_seconds,
+            unpack_mailbox_entry if self._scripts.signer is None else self._signed_requests.read_entry,
         )
         dispatcher = Dispatcher(
             self._arq,
             self._blocking,
             self._keys,
-            activate=residents.activate,
+            residents,
             submit=self._submit,
-            has_room=lambda: residents.has_room,
-            wait_for_room=residents.wait_for_room,
             upkeep=SessionUpkeep(self._redis, self._scripts, self._settings).run,
         )
 
@@ -172,39 +242,41 @@ class WorkerHost:
 
         services = [
             group.create_task(self._lease.run(on_lapse), name="lease"),
-            group.create_task(self._lease.look(self._recover), name="recovery"),
-            group.create_task(mailbox.run(residents.on_entry), name="mailbox"),
+            group.create_task(self._lease.watch_neglect(self._recover), name="recovery"),
+            group.create_task(mailbox.run(residents.receive_entry), name="mailbox"),
             group.create_task(self._answers.run(), name="answers"),
             group.create_task(self._sweep(residents), name="sweep"),
             group.create_task(self._ping(residents), name="pings"),
-            group.create_task(zygote.keep(), name="zygote"),
+            group.create_task(zygote.keep_running(), name="zygote"),
+            group.create_task(self._proxy.keep_running(), name="proxy"),
             group.create_task(places.clean(), name="cleaning"),
         ]
         dispatching = group.create_task(dispatcher.run(), name="dispatcher")
-        log.info("worker.ready", worker_id=self.worker_id, capacity=self._settings.max_resident)
+        capacity, tier = self._settings.max_resident, self._sandbox.tier
+        log.info("worker.ready", worker_id=self.worker_id, capacity=capacity, sandbox=tier)
         if self._on_ready is not None:
             self._on_ready(self.worker_id)
         await self._stopping.wait()
         dispatching.cancel()
         with contextlib.suppress(*RETRIABLE, TimeoutError):
-            async with asyncio.timeout(FAREWELL_SECONDS):  # a Redis that stands still must not cost the grace period
-                await self._lease.beat()  # the others hear that there is no room here, before sessions come to them
+            async with asyncio.timeout(LAST_BEAT_SECONDS):  # an unresponsive Redis must not use up the grace period
+                await self._lease.beat()  # before sessions are released, others must learn that there is no room here
         log.info("worker.draining", resident=len(residents), grace_seconds=self._settings.grace_seconds)
         await residents.drain(self._settings.grace_seconds)
-        await self._answers.sent()
+        await self._answers.wait_until_sent()
         await cancel_until_ended([dispatching, *services])
         with contextlib.suppress(*RETRIABLE):
             await self._scripts.leave(self.worker_id)
         log.info("worker.left", worker_id=self.worker_id)
 
     async def _join_again(self, known: Shard, zygote: Zygote, places: SessionPlaces) -> Shard:
-        """Put the shard's record back if it is gone, or adopt the one that a new worker has made meanwhile."""
+        """Restore the shard's record if it is missing, or adopt the one that a new worker has made meanwhile."""
         shard = await join_shard(self._scripts, self._settings, self.worker_id, known)
         if shard != known:
             log.warning("shard.changed", shard_id=shard.shard_id, directory=shard.directory, was=known.shard_id)
             try:
                 await places.open(shard)
-            except StartError as exc:  # sessions go on where they are; the next start of this worker fails, and says so
+            except StartError as exc:  # sessions continue where they are; the next start of this worker fails too
                 log.error("shard.not_adopted", error=describe_error(exc))
             zygote.follow_shard(places.current.place, shard.hash_seed)
         return shard
@@ -220,39 +292,57 @@ class WorkerHost:
             resident=len(self._residents) if self._residents is not None else 0,
             counters=dict(self._accounting.counters),
             labels=self._settings.worker_labels,
+            limits=self._settings.limits,
+            sandbox=self._sandbox.tier,
+            sandbox_blocked_by=self._sandbox.blocked_by,
+            network=self._networks.default,
+            networks=[str(network) for network in self._networks.possible],
+            network_hosts=self._settings.network_hosts,
         )
 
     async def _activate_elsewhere(self, session_id: str) -> None:
-        """Best effort: a session that is waiting is found by the next beat of any worker."""
+        """Ask for an activation, best effort: the next heartbeat of any worker finds a session that waits."""
         with contextlib.suppress(*RETRIABLE):
-            await enqueue_activation(self._arq, self._keys, session_id)
+            await self._scripts.activate([session_id])
 
     async def _recover(self) -> None:
-        """Look after dead workers and waiting sessions, a page a beat."""
+        """Recover from dead workers and find waiting sessions, one page at each heartbeat."""
         found = await self._scripts.recover(
             silence_ms=int(self._settings.lease_seconds * 1000), page=RECOVERY_PAGE, patience_ms=PATIENCE_MS
         )
         if found.dead:
             for session_id in found.waiting:
-                self._reminders.forget(session_id)
-        elif found.waiting and await jobs_due(self._arq, self._keys, self._clock.now_ms()) > MOST_JOBS_DUE:
-            return  # the workers are full, or slow: more jobs would only be more of the same
+                self._activation_backoff.forget(session_id)
+        elif found.waiting and await jobs_due(self._redis, self._keys, self._clock.now_ms()) > MOST_JOBS_DUE:
+            return  # the workers are full or slow, so more jobs would not help
         now = asyncio.get_running_loop().time()
-        asked_for = [session_id for session_id in found.waiting if self._reminders.take(session_id, now)]
-        if found.dead or asked_for:
-            log.warning("recovery", dead_workers=found.dead, waiting=len(asked_for))
-        for session_id in asked_for:
-            try:
-                await enqueue_activation(self._arq, self._keys, session_id)
-            except RETRIABLE as exc:
-                # A full Redis takes no job. The session may only want to be closed, which makes room.
-                if is_out_of_memory(exc) and self._residents is not None and self._residents.has_room:
-                    self._residents.take_in(session_id)
+        due = [session_id for session_id in found.waiting if self._activation_backoff.record_if_due(session_id, now)]
+        if found.dead or due:
+            log.warning("recovery", dead_workers=found.dead, waiting=len(due))
+        if not due:
+            return
+        try:
+            await self._scripts.activate(due)
+        except RETRIABLE as exc:
+            # A full Redis accepts no job. A session may only need to be closed, which makes room.
+            if is_out_of_memory(exc) and self._residents is not None:
+                for session_id in due:
+                    if self._residents.has_room:
+                        self._residents.begin_activation(session_id)
 
     async def _ping(self, residents: Residents) -> None:
+        """Send pings, and look for idle sessions: more often if one has a shorter idle time than the worker's."""
+        loop, seconds = (
+            asyncio.get_running_loop(),
+            min(self._settings.unresponsive_seconds, self._settings.idle_seconds),
+        )
+        ping_at = loop.time() + seconds / 2
         while True:
-            await asyncio.sleep(min(self._settings.unresponsive_seconds, self._settings.idle_seconds) / 2)
-            residents.ping()
+            look_in = max(SHORTEST_LOOK_SECONDS, residents.shortest_idle_seconds / 2)
+            await asyncio.sleep(min(ping_at - loop.time(), look_in))
+            if loop.time() >= ping_at:
+                residents.ping()
+                ping_at = loop.time() + seconds / 2
             residents.hibernate_idle()
 
     async def _sweep(self, residents: Residents) -> None:
@@ -264,17 +354,24 @@ class WorkerHost:
                     await remove_purged(self._redis, self._keys, self._store)
 
     async def _submit(self, session_id: str, code: str, cell_id: str, options: dict[str, Any]) -> str:
-        """Append a cell for arq's job. Raises InvalidArgument, SessionClosed, BacklogFull, RedisFull."""
+        """Append a cell for arq's job. Raises what `append_cells` raises."""
+        check_full_session_id(session_id)
         cell_id = check_cell_id(options.pop("cell_id", cell_id))
-        client_id = options.pop("client_id", "")
+        client_id, signature = options.pop("client_id", ""), str(options.pop("signature", ""))
+        scripts: ClientScripts = self._scripts
+        if scripts.signer is not None:
+            try:
+                scripts.signer.check_text("job", session_id, cell_id, signed_job(code, options), signature)
+            except SignatureRefused as exc:
+                log.warning("signature.refused", session_id=session_id, what=exc.what, reason=exc.reason)
+                scripts = ClientScripts(self._lanes.commands, self._keys)  # not signed, so that its owner refuses it
         cell = (cell_id, cell_from_options(code, options))
-        submitted = await append_cells(
-            self._scripts,
-            check_session_id(session_id),
+        await append_cells(
+            scripts,
+            session_id,
             [cell],
             max_pending=self._settings.max_pending_cells,
             client_id=client_id,
+            options=pack_options(None, self._settings),
         )
-        if submitted.needs_activation:
-            await enqueue_activation(self._arq, self._keys, session_id)
         return cell_id

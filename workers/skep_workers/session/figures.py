@@ -1,6 +1,6 @@
 """The matplotlib backend of session processes: Agg, with a `show` that displays.
 
-matplotlib imports it by name (MPLBACKEND=module://skep_workers.session.figures); nothing else does.
+Only matplotlib imports this, by its name (MPLBACKEND=module://skep_workers.session.figures).
 """
 
 from typing import Any
@@ -13,5 +13,5 @@ __all__ = ["FigureCanvas", "show"]
 
 
 def show(*_args: Any, **_options: Any) -> None:
-    """Put every open figure among the cell's output, and close it."""
+    """Display every open figure and close it."""
     show_figures()

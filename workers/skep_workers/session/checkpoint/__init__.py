@@ -1,7 +1,7 @@
 """Checkpoints: a session's namespace and surroundings as chunks and a manifest that names them, and back.
 
-`checkpointer` is the face of this folder: the rest of the session process calls nothing else here. `saving` makes a
-manifest, `restoring` reads one, `reducers` knows how single objects become bytes (both ways), `unchanged` knows what
-need not be looked at again, and `surroundings` is what a session has besides its names: environment, search path,
-files. Only a session process ever unpickles. Nothing here talks to Redis or imports the host.
+`checkpointer` is the interface of this folder: the rest of the session process calls nothing else here. `saving` makes
+a manifest, `restoring` reads one, `reducers` convert single objects to bytes and back, `unchanged` finds what need not
+be saved again, and `surroundings` is what a session has besides its names: environment, search path, files. Only a
+session process ever unpickles. Never talks to Redis, never imports the host.
 """

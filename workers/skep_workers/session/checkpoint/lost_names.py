@@ -1,6 +1,6 @@
-"""Names that a checkpoint could not save, of variables or in modules: reading one says which it was, when, and why.
+"""Names that a checkpoint could not save, of variables or in modules: the error of reading one explains its loss.
 
-The lookup itself stays Python's own, at full speed; the NameError that ends it is explained when it ends the cell.
+The lookup itself remains Python's own, at full speed. The explanation is added to the NameError that ends a cell.
 """
 
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from types import ModuleType
 
 @dataclass(frozen=True, slots=True)
 class LostName:
-    """A variable that was there at a checkpoint and isn't after a restore."""
+    """A variable that existed at a checkpoint and doesn't exist after a restore."""
 
     name: str
     reason: str
@@ -17,17 +17,17 @@ class LostName:
 
 
 class LostNames:
-    """What was lost in the latest restore; binding a name again takes it out."""
+    """The names that were lost in the latest restore."""
 
     def __init__(self) -> None:
         self._lost: dict[str, LostName] = {}
 
-    def remember(self, lost: list[LostName]) -> None:
-        """Take the losses of a restore."""
+    def record(self, lost: list[LostName]) -> None:
+        """Record the names that a restore has lost."""
         self._lost = {each.name: each for each in lost}
 
     def explain(self, exc: BaseException) -> None:
-        """Add to a NameError what became of the name, if that is known."""
+        """Add to a NameError why its name was lost, if it was."""
         seen: set[int] = set()
         current: BaseException | None = exc
         while current is not None and id(current) not in seen:
@@ -39,7 +39,7 @@ class LostNames:
             current = current.__cause__ or current.__context__
 
     def _lost_by(self, exc: BaseException) -> LostName | None:
-        """Return the loss that has caused an exception: of a variable, or of a name in a module."""
+        """Return the lost variable, or lost name in a module, that has caused an exception."""
         if isinstance(exc, NameError) and exc.name is not None:
             return self._lost.get(exc.name) or self._lost.get(f"{_module_of_error(exc)}.{exc.name}")
         if isinstance(exc, AttributeError) and issubclass(type(exc.obj), ModuleType):
@@ -56,7 +56,7 @@ def _module_of_error(exc: BaseException) -> str:
 
 
 def describe(exc: BaseException) -> str:
-    """Return in one line why something could not be saved or restored; the exception's own text is user code."""
+    """Return one line about an exception; its `__str__` may be user code, and fail."""
     name = type.__dict__["__name__"].__get__(type(exc))
     try:
         lines = str(exc).strip().splitlines()

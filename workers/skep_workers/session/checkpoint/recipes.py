@@ -1,7 +1,7 @@
-"""Recipes: how to make anew, after a restore, what can't be saved, such as a connection.
+"""Recipes: how to make, after a restore, a value that can't be saved, such as a connection.
 
-`skep_restore(name, fn)` in a cell: from then on the variable isn't saved, its recipe is, and a restore binds the name
-to what `fn()` gives. The recipes travel in a checkpoint as variables of their own.
+`skep_restore(name, fn)` in a cell: from then on the recipe is saved instead of the variable, and a restore binds the
+name to the result of `fn()`. A checkpoint saves recipes as variables of their own.
 """
 
 import builtins
@@ -23,14 +23,14 @@ class Recipes:
         self._recipes: dict[str, Recipe] = {}
 
     def install(self) -> None:
-        """Make `skep_restore` known to cells."""
+        """Make `skep_restore` available to cells."""
         setattr(builtins, BUILTIN, self.register)
 
     def register(self, name: str, fn: Recipe | None) -> None:
-        """Bind `name` to what `fn()` gives whenever the session is restored, instead of saving it; None: save it again.
+        """Bind `name` to the result of `fn()` in each restore, instead of saving its value; None: save the value again.
 
-        `fn` runs before the next cell does, with every other variable restored. Should it raise, the variable is lost,
-        and reading it says why.
+        `fn` runs before the next cell does, with every other variable restored. If it raises, the variable is lost,
+        and the NameError of a cell that reads it contains the reason.
         """
         if not isinstance(name, str) or not name.isidentifier():
             raise ValueError(f"skep_restore: the name of a variable is needed, not {name!r}")
@@ -41,22 +41,22 @@ class Recipes:
         else:
             raise TypeError(f"skep_restore: a function without parameters is needed, not {type(fn).__name__}")
 
-    def put_in(self, names: dict[str, Any]) -> dict[str, Any]:
-        """Give the names to save: recipes in the place of the variables that have one."""
+    def replace_variables(self, names: dict[str, Any]) -> dict[str, Any]:
+        """Return the names to save, with recipes in place of the variables that have one."""
         if not self._recipes:
             return names
         kept = {name: value for name, value in names.items() if name not in self._recipes}
         recipes = {PREFIX + name: recipe for name, recipe in self._recipes.items() if name in names}
         return kept | recipes
 
-    def follow_again(self, names: dict[str, Any], kept: set[str], lost: dict[str, str]) -> None:
-        """Bind what the recipes that a checkpoint has make, where nothing was restored from it."""
+    def bind_again(self, names: dict[str, Any], kept: set[str], lost: dict[str, str]) -> None:
+        """Bind the results of the recipes in a checkpoint from which nothing was restored, in a fork."""
         recipes = {PREFIX + name: recipe for name, recipe in self._recipes.items()}
         names.update({name: recipe for name, recipe in recipes.items() if name in kept})
-        self.follow(names, lost)
+        self.bind(names, lost)
 
-    def follow(self, names: dict[str, Any], lost: dict[str, str]) -> None:
-        """Take the recipes out of restored names and bind what they make; what fails is added to `lost`."""
+    def bind(self, names: dict[str, Any], lost: dict[str, str]) -> None:
+        """Remove the recipes from restored names, and bind their results; failures are added to `lost`."""
         found = [name for name in [*names] if isinstance(name, str) and name.startswith(PREFIX)]
         self._recipes = {name.removeprefix(PREFIX): names.pop(name) for name in found}
         for name in [name for name in lost if name.startswith(PREFIX)]:

@@ -1,9 +1,10 @@
-"""What a snapshot is made of, and within which limits."""
+"""The state that a snapshot saves, and the limits of a snapshot."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, Self
 
-from skep_workers.session.checkpoint.surroundings.workspace import Entry
+from skep_shared.checkpoints.manifest import NO_PACKAGES, Entry, Packages
 
 DEFAULT_SNAPSHOT_SECONDS: Final = 60.0
 DEFAULT_MEMORY_BYTES: Final = 4 * 1024 * 1024 * 1024
@@ -13,9 +14,9 @@ DEFAULT_STATE_BYTES: Final = 1024 * 1024 * 1024
 class State(NamedTuple):
     """A session after a cell.
 
-    names: variable -> value. ambient: see ambient.py. files: what is below the working directory; contents: bytes of
-    their chunks that no checkpoint has saved yet. lost: what is known to be impossible to save, and why. is_final: no
-    thread, task, timer or signal handler of user code was left that could change any of it.
+    names: variable -> value. ambient: see ambient.py. files: below the session's directory. contents: bytes of those
+    chunks of files and packages that no checkpoint has saved yet. lost: parts that can't be saved, and why. is_final:
+    no thread, task, timer or signal handler of user code was left that could change any of it.
     """
 
     names: dict[str, Any]
@@ -24,6 +25,7 @@ class State(NamedTuple):
     contents: dict[bytes, bytes]
     lost: dict[str, str]
     is_final: bool
+    packages: Packages = NO_PACKAGES
 
     @property
     def without_values(self) -> "State":
@@ -40,10 +42,19 @@ class State(NamedTuple):
 class SnapshotLimits:
     """What one snapshot may cost.
 
-    seconds: after which a child is killed. memory_bytes: by which it may grow. state_bytes: of all it saves; the
-    largest variables are left out beyond that.
+    seconds: after which a child is killed. memory_bytes: by which it may grow. state_bytes: of everything it saves;
+    beyond that the largest variables are left out.
     """
 
     seconds: float = DEFAULT_SNAPSHOT_SECONDS
     memory_bytes: int = DEFAULT_MEMORY_BYTES
     state_bytes: int = DEFAULT_STATE_BYTES
+
+    @classmethod
+    def from_options(cls, options: Mapping[str, Any]) -> Self:
+        """Return the limits in the options of a session and its worker."""
+        return cls(
+            float(options.get("snapshot_seconds", DEFAULT_SNAPSHOT_SECONDS)),
+            int(options.get("snapshot_memory_bytes", DEFAULT_MEMORY_BYTES)),
+            int(options.get("state_bytes", DEFAULT_STATE_BYTES)),
+        )

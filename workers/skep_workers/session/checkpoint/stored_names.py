@@ -1,47 +1,51 @@
-"""The numbers by which checkpoints name the functions that make objects again.
+"""The numbers by which checkpoints refer to the functions that make objects again.
 
-A checkpoint outlives the code that wrote it. Pickle would store the module path of each function, so that moving one
-would make every checkpoint unreadable. With `copyreg.add_extension` a stream holds a number instead. A number is never
-given to another function, and never reused: what is deleted leaves a gap.
+A checkpoint outlives the code that wrote it. Pickle would store the module path of each function, and moving one would
+make every checkpoint unreadable. With `copyreg.add_extension` a stream has a number instead. A number is never assigned
+to another function: a deleted function leaves a gap.
 """
 
 import copyreg
 from collections.abc import Callable
 from typing import Any, Final
 
-from skep_workers.session.checkpoint.reducers import (
-    array_kinds,
-    arrays,
-    arrow_tables,
-    asyncio_objects,
+from skep_workers.session.checkpoint.reducers import definitions, library_names, modules
+from skep_workers.session.checkpoint.reducers import owned_objects as owned
+from skep_workers.session.checkpoint.reducers.language import (
     builtin_objects,
-    c_types,
     classes,
     code,
-    context_variables,
-    definitions,
     descriptors,
     exceptions,
     functions,
     instances,
     iterators,
-    library_names,
-    locks,
-    logging_objects,
-    modules,
-    owned,
-    pandas_blocks,
-    paths,
-    polars_frames,
-    polars_plans,
     prefixes,
     references,
-    standard_library,
-    structs,
-    thread_objects,
-    torch_tensors,
+    subclassed_values,
     type_parameters,
     weak_references,
+)
+from skep_workers.session.checkpoint.reducers.libraries import (
+    array_kinds,
+    arrays,
+    arrow_tables,
+    pandas_blocks,
+    polars_frames,
+    polars_plans,
+    structs,
+    torch_tensors,
+)
+from skep_workers.session.checkpoint.reducers.stdlib import (
+    asyncio_objects,
+    c_types,
+    context_variables,
+    files,
+    locks,
+    logging_objects,
+    paths,
+    standard_library,
+    thread_objects,
 )
 
 FIRST: Final = 0x5B00  # two bytes in a stream; copyreg's registry leaves everything above 255 unassigned
@@ -105,6 +109,8 @@ STORED: Final[dict[int, Callable[..., Any]]] = {
     73: thread_objects.make_pool,
     74: instances.make_instance,
     75: instances.set_instance_state,
+    76: subclassed_values.make_subclassed,
+    77: subclassed_values.set_subclassed_state,
     91: structs.make_struct,
     92: c_types.make_c_type,
     93: c_types.set_c_type_state,
@@ -132,9 +138,11 @@ STORED: Final[dict[int, Callable[..., Any]]] = {
     120: standard_library.make_shell_lines,
     121: standard_library.make_display_handle,
     122: standard_library.make_timeit_result,
+    123: files.make_closed_file,
+    124: files.make_closed_in_memory,
 }
 
-# Of these it is known that they run no code of users.
+# Functions that are known to run no code of users.
 QUIET: Final[frozenset[Any]] = frozenset(
     {
         definitions.definition,
@@ -155,6 +163,6 @@ QUIET: Final[frozenset[Any]] = frozenset(
 
 
 def register() -> None:
-    """Have pickle write and read the numbers; safe to call again."""
+    """Register the numbers with pickle; may be called again."""
     for number, function in STORED.items():
         copyreg.add_extension(function.__module__, function.__qualname__, FIRST + number)

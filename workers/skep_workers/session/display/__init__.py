@@ -1,5 +1,5 @@
-"""What cells show: values as MIME bundles, the display functions, and what libraries find in the place of IPython's.
+"""Rich output of cells: MIME bundles of values, the display functions, and stand-ins for IPython's.
 
-`rendering` makes bundles, `publisher` puts them among a cell's output. Sends through the session's link only; imports
-no library that shows things before user code has imported it.
+`rendering` makes bundles, and `publisher` adds them to a cell's output. Sends frames through the session's link only.
+Imports no plotting or display library before user code has imported it.
 """

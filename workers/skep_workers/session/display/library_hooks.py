@@ -1,8 +1,9 @@
-"""What libraries that show things find in a session: IPython.display goes through its display, and so do their show()s.
+"""Patches for libraries: IPython.display and the show() functions of other libraries use the session's display.
 
-A finder stands first on `sys.meta_path`. It knows a handful of names and answers None for all others; of those that it
-knows, the library's own finder does the import, and what shows things is replaced when the module has run. Where
-IPython isn't installed, a second finder, which is asked last, has a small module in its place.
+A finder is the first one on `sys.meta_path`. It handles a few module names and returns None for all others. For its
+modules, the library's own finder does the import; then, when the module has run, the functions are replaced that show
+things, that determine the width of a page, that must attribute output to a cell, or that hide an error. If IPython
+isn't installed, a second finder, which is the last one, provides a small module in its place.
 """
 
 import builtins
@@ -13,15 +14,19 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any, Final
 
+from skep_workers.session.attribution.pools import attribute_callbacks, attribute_executors, attribute_pools
+from skep_workers.session.display.page_width import patch_pandas, patch_rich, set_page_width
 from skep_workers.session.display.publisher import DisplayHandle, DisplayPublisher
+from skep_workers.session.runtime.silent_servers import refuse_servers_without_sockets
 
 _PLOTLY_RENDERER: Final = "skep"
+_PLOTLY_DEFAULTS: Final = (None, "", "browser", "plotly_mimetype+notebook")  # plotly's choice without a front end
 
 Patch = Callable[[ModuleType, DisplayPublisher], None]
 
 
 class _PatchingFinder(MetaPathFinder):
-    """Has modules changed when they have been imported."""
+    """Patches modules after they have been imported."""
 
     def __init__(self, publisher: DisplayPublisher) -> None:
         self._publisher = publisher
@@ -29,7 +34,7 @@ class _PatchingFinder(MetaPathFinder):
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        """Find the module as the other finders do, with a loader that changes it."""
+        """Find the module as the other finders do, with a loader that patches it."""
         patch = _PATCHES.get(fullname)
         if patch is None:
             return None
@@ -37,17 +42,17 @@ class _PatchingFinder(MetaPathFinder):
             find = getattr(finder, "find_spec", None)
             spec = find(fullname, path, target) if finder is not self and find is not None else None
             if spec is not None:
-                self._change(spec.loader, patch)
-                return spec  # type: ignore[no-any-return]  # of another finder
+                self._wrap_loader(spec.loader, patch)
+                return spec  # type: ignore[no-any-return]  # another finder returned it
         return None
 
-    def _change(self, loader: Any, patch: Patch) -> None:
+    def _wrap_loader(self, loader: Any, patch: Patch) -> None:
         if not hasattr(loader, "__dict__") or not hasattr(loader, "exec_module"):
-            return  # of a kind that these libraries don't have
+            return  # these libraries have no such loader
         run, publisher = loader.exec_module, self._publisher
 
         def exec_module(module: ModuleType) -> None:
-            del loader.exec_module  # it is the library's own from here on
+            del loader.exec_module  # restores the loader's own method
             run(module)
             apply(patch, module, publisher)
 
@@ -55,7 +60,7 @@ class _PatchingFinder(MetaPathFinder):
 
 
 class _StandInFinder(MetaPathFinder):
-    """Has a module of ours in the place of one that isn't installed."""
+    """Provides a stand-in for a module that isn't installed."""
 
     def __init__(self, publisher: DisplayPublisher) -> None:
         self._publisher = publisher
@@ -63,7 +68,7 @@ class _StandInFinder(MetaPathFinder):
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        """Find the stand-in for a module that no other finder has found."""
+        """Find the stand-in for IPython or IPython.display."""
         if fullname not in {"IPython", "IPython.display"}:
             return None
         return ModuleSpec(fullname, _StandInLoader(self._publisher), is_package=fullname == "IPython")
@@ -86,11 +91,13 @@ class _StandInLoader(Loader):
 
 
 def install_library_hooks(publisher: DisplayPublisher) -> None:
-    """Have libraries show through this publisher; those too that are imported already."""
+    """Make libraries show things through this publisher, including libraries that are already imported."""
+    set_page_width()
     patching, stand_in = _PatchingFinder(publisher), _StandInFinder(publisher)
     sys.meta_path.insert(0, patching)
     sys.meta_path.append(stand_in)
-    # Under names that checkpoints find again: `from sys import meta_path` is a variable that holds them.
+    # Stored under built-in names, so that checkpoints can refer to them: `from sys import meta_path` makes a variable
+    # that contains them.
     for finder in (patching, stand_in):
         setattr(builtins, f"__skep{type(finder).__name__}__", finder)
     for name, patch in _PATCHES.items():
@@ -99,11 +106,12 @@ def install_library_hooks(publisher: DisplayPublisher) -> None:
 
 
 def apply(patch: Patch, module: ModuleType, publisher: DisplayPublisher) -> None:
-    """Change a library's module; one that has become another is left alone, which a warning says."""
+    """Patch a library's module; if it no longer has the expected form, warn and leave it unchanged."""
     try:
         patch(module, publisher)
     except (AttributeError, ImportError, TypeError, ValueError) as exc:
-        publisher.warn("display", f"what {module.__name__} shows does not come here: {type(exc).__name__}: {exc}")
+        what = "may be shown with another cell" if module.__name__ in _WITH_THREADS else "can't be shown here"
+        publisher.warn("display", f"output of {module.__name__} {what}: {type(exc).__name__}: {exc}")
 
 
 def _patch_ipython(module: ModuleType, publisher: DisplayPublisher) -> None:
@@ -113,7 +121,7 @@ def _patch_ipython(module: ModuleType, publisher: DisplayPublisher) -> None:
 
 
 def _patch_plotly(module: ModuleType, publisher: DisplayPublisher) -> None:
-    """Give plotly a renderer; its own need IPython's kernel, nbformat or a browser."""
+    """Add a renderer to plotly; its own renderers need IPython's kernel, nbformat or a browser."""
     from plotly.io import _base_renderers  # noqa: PLC0415 - user code has imported it
 
     class SessionRenderer(_base_renderers.ExternalRenderer):  # type: ignore[misc]
@@ -122,17 +130,12 @@ def _patch_plotly(module: ModuleType, publisher: DisplayPublisher) -> None:
 
     renderers = module.renderers
     renderers[_PLOTLY_RENDERER] = SessionRenderer()
-    if renderers.default in {
-        None,
-        "",
-        "browser",
-        "plotly_mimetype+notebook",
-    }:  # what it takes where it finds no front end
+    if renderers.default in _PLOTLY_DEFAULTS:
         renderers.default = _PLOTLY_RENDERER
 
 
 def _plotly_bundle(figure: dict[str, Any]) -> dict[str, Any]:
-    import json  # noqa: PLC0415 - as below
+    import json  # noqa: PLC0415 - only needed here
 
     from plotly.io import to_html, to_json  # noqa: PLC0415
 
@@ -146,8 +149,8 @@ def _plotly_bundle(figure: dict[str, Any]) -> dict[str, Any]:
 
 
 def _patch_bokeh(module: ModuleType, publisher: DisplayPublisher) -> None:
-    """Have bokeh show a page where it would open a browser; the file is written if one was asked for."""
-    if not callable(module._show_file_with_state):  # noqa: SLF001 - the one place where it opens a browser
+    """Make bokeh show a page instead of opening a browser; a requested output file is written."""
+    if not callable(module._show_file_with_state):  # noqa: SLF001 - the only function that opens a browser
         raise TypeError("_show_file_with_state can't be called")
 
     def show(obj: Any, state: Any, _new: Any, _controller: Any) -> None:
@@ -161,7 +164,16 @@ def _patch_bokeh(module: ModuleType, publisher: DisplayPublisher) -> None:
     module._show_file_with_state = show  # type: ignore[attr-defined]  # noqa: SLF001
 
 
+_WITH_THREADS: Final[dict[str, Patch]] = {
+    "concurrent.futures.thread": lambda module, _: attribute_executors(module),
+    "concurrent.futures.process": lambda module, _: attribute_callbacks(module),
+    "multiprocessing.pool": lambda module, _: attribute_pools(module),
+}
 _PATCHES: Final[dict[str, Patch]] = {
+    **_WITH_THREADS,
+    "pandas": lambda module, _: patch_pandas(module),
+    "uvloop": lambda module, _: refuse_servers_without_sockets(module.Loop),
+    "rich.console": lambda module, _: patch_rich(module),
     "IPython.core.display_functions": _patch_ipython,
     "plotly.io._renderers": _patch_plotly,
     "bokeh.io.showing": _patch_bokeh,

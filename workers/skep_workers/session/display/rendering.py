@@ -1,7 +1,7 @@
-"""Values as what readers get: a MIME bundle, and the value itself where it can travel as data.
+"""Converts values for readers: to a MIME bundle, and to the encoded value if it can travel as data.
 
-Everything here may run user code (`__repr__` and its kin), and is called as part of a cell: it can be interrupted, and
-what it raises is named in the text instead.
+Every function here may run user code, such as `__repr__`, and is called as part of a cell: it can be interrupted, and
+an exception of that code is named in the text instead.
 """
 
 import base64
@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple
 
 from msgpack import packb
 
-from skep_shared.json_form import has_surrogates
+from skep_shared.json_form import MAX_LEVELS, has_surrogates, is_nested_deeper
 from skep_shared.values import ValueEncodingError, decode_value, encode_value
 from skep_workers.session.display.representations import (
     ENDS_THE_CELL,
@@ -23,25 +23,26 @@ from skep_workers.session.display.representations import (
     representations,
 )
 from skep_workers.session.display.shell_lines import ShellLines, plain_lines
-from skep_workers.session.tracebacks import shortened
+from skep_workers.session.errors.tracebacks import shortened
 
 ALL: Final = Wanted()
-AS_REPR: Final = "the result's value does not travel as data, outcome.value is its repr"
+AS_REPR: Final = "the result can't travel as data, so outcome.value is its repr"
+_FIGURE_PARTS: Final = ("axes", "lines", "texts", "images", "patches", "legends", "artists")
 MAX_REPR_CHARS: Final = 1024 * 1024
 MAX_DATA_BYTES: Final = 4 * 1024 * 1024
 MAX_BUNDLE_BYTES: Final = 8 * 1024 * 1024
 
 
 class Shown(NamedTuple):
-    """A MIME bundle, and what of it was cut to limits, each in a few words."""
+    """A MIME bundle, and a short description of each part that was cut to a limit."""
 
     bundle: dict[str, Any]
     cut: tuple[str, ...] = ()
 
 
 def mime_bundle(value: object, report: Report, wanted: Wanted = ALL) -> Shown:
-    """Give the representations of a value, MIME type -> str (bytes as base64), text/plain always if it is wanted."""
-    if type(value) in PLAIN_KINDS:
+    """Return the representations of a value, MIME type -> str (bytes as base64), always with text/plain if wanted."""
+    if type(kind := type(value)) is type and kind in PLAIN_KINDS:
         return _bounded({"text/plain": _full_repr(value)}) if wanted.has("text/plain") else Shown({})
     bundle = representations(value, wanted, report)
     if "image/png" not in bundle and wanted.has("image/png"):
@@ -53,7 +54,7 @@ def mime_bundle(value: object, report: Report, wanted: Wanted = ALL) -> Shown:
 
 
 def raw_bundle(data: dict[str, Any]) -> Shown:
-    """Give a bundle that user code put together, made safe to send."""
+    """Return a bundle that user code has made, made safe to send."""
     return _bounded({str(mime): _as_text(shown) for mime, shown in data.items()})
 
 
@@ -65,16 +66,18 @@ def _as_text(shown: object) -> Any:
     if isinstance(shown, str):
         return shown
     try:
-        # NaN and infinities are null, as JavaScript's own JSON has them: no reader could parse `NaN`.
+        # NaN and infinities become null, as in JavaScript's JSON: no reader could parse `NaN`.
         plain = loads(dumps(shown), parse_constant=lambda _: None)
-        packb(plain, unicode_errors="surrogatepass")  # as its frame will; numbers may still be too large for that
-    except Exception:  # noqa: BLE001 - what is no JSON says so in many ways
+        packb(plain, unicode_errors="surrogatepass")  # as for its frame, because numbers may be too large for msgpack
+        if is_nested_deeper(plain, MAX_LEVELS - 1):  # the bundle is a level, too
+            return safe_repr(shown)
+    except Exception:  # noqa: BLE001 - values that aren't JSON raise many kinds of errors
         return safe_repr(shown)
     return plain
 
 
 def _bounded(bundle: dict[str, Any]) -> Shown:
-    """Leave out what makes a bundle too large to send, the largest first, and put a word on its size in its place."""
+    """Remove the largest parts of a bundle that is too large to send, and mention their sizes in its text."""
     kept, cut = dict(bundle), []
     plain = kept.get("text/plain")
     if isinstance(plain, str) and len(plain) > MAX_REPR_CHARS:
@@ -101,7 +104,7 @@ def _size(shown: Any) -> int:
 
 
 def safe_repr(value: object, limit: int = MAX_REPR_CHARS) -> str:
-    """Give repr(value), shortened; a `__repr__` that raises, or gives no str, is named instead."""
+    """Return repr(value), shortened; if `__repr__` raises or returns no str, return a text that says so."""
     return shortened(_full_repr(value), limit)
 
 
@@ -116,20 +119,31 @@ def _full_repr(value: object) -> str:
 
 
 def figure_png(value: object) -> str | None:
-    """Give a matplotlib figure as base64 PNG; None for anything else. Raises what drawing it raises."""
+    """Return a matplotlib figure as base64 PNG, or None for an empty figure or any other value.
+
+    Raises whatever drawing the figure raises.
+    """
     module = sys.modules.get("matplotlib.figure")
-    if module is None or not issubclass(type(value), module.Figure):
+    if module is None or not issubclass(type(value), module.Figure) or _is_blank(value):
         return None
     buffer = io.BytesIO()
     value.savefig(buffer, format="png", bbox_inches="tight")  # type: ignore[attr-defined]
     return base64.b64encode(buffer.getvalue()).decode()
 
 
-def value_as_data(value: object) -> tuple[bytes | None, str]:
-    """Give the value encoded, or None if it, or something in it, isn't plain data or is over a limit.
+def _is_blank(figure: Any) -> bool:
+    """Return whether a figure is empty: without axes, texts, images and so on. Its background patch doesn't count."""
+    parts = [getattr(figure, name, None) for name in _FIGURE_PARTS]
+    if parts[0] is None or any(parts):
+        return False
+    return all(_is_blank(inner) for inner in getattr(figure, "subfigs", None) or ())
 
-    Second, what readers would not see: the limit that it is over, or that its text is escaped; mostly ''. A value of
-    other types says what it is by its repr.
+
+def value_as_data(value: object) -> tuple[bytes | None, str]:
+    """Return the encoded value and a remark. The value is None if any part of it isn't plain data or exceeds a limit.
+
+    The remark is usually ''. Otherwise it mentions what readers would not notice: the limit that the value exceeds, or
+    that its text is escaped. Values of other types need no remark, because their repr shows what they are.
     """
     try:
         data = encode_value(plain_lines(value) if ShellLines.are_made else value)
@@ -139,6 +153,6 @@ def value_as_data(value: object) -> tuple[bytes | None, str]:
         return None, f"{AS_REPR}: nested too deeply"
     if len(data) > MAX_DATA_BYTES:
         return None, f"{AS_REPR}: it has {len(data)} bytes, over the limit of {MAX_DATA_BYTES}"
-    if b"\xed" in data and has_surrogates(decode_value(data)):  # in UTF-8 all of them begin with this byte
-        return data, "lone surrogates in the result's value are escaped: no text in UTF-8 has them"
+    if b"\xed" in data and has_surrogates(decode_value(data)):  # every surrogate begins with this byte in UTF-8
+        return data, "lone surrogates in the result are escaped, because UTF-8 can't represent them"
     return data, ""

@@ -1,18 +1,17 @@
-"""The methods by which objects say how they are shown, called as IPython's documentation has them called.
+"""The methods by which objects define how they are shown, called as IPython's documentation describes.
 
-All of them are user code, called as part of a cell. One that raises is reported, and another representation will do;
-NotImplementedError says that there is none.
+All of them are user code, called as part of a cell. If one raises, that is reported, and other representations are
+used. NotImplementedError means that there is no such representation.
 """
 
 from asyncio import CancelledError
 from collections.abc import Callable, Collection
 from typing import Any, Final, NamedTuple
 
-# How an interrupt, a timeout or a cancelled task reaches user code: never taken for a fault of a representation.
+# The exceptions of an interrupt, a timeout or a cancelled task: never treated as a fault of a representation.
 ENDS_THE_CELL: Final = (KeyboardInterrupt, CancelledError, GeneratorExit)
-PLAIN_KINDS: Final = frozenset(
-    {int, float, complex, bool, str, bytes, list, tuple, dict, set, frozenset}
-)  # they have none of these methods
+# Types that have none of these methods.
+PLAIN_KINDS: Final = frozenset({int, float, complex, bool, str, bytes, list, tuple, dict, set, frozenset})
 METHODS: Final = {
     "_repr_html_": "text/html",
     "_repr_markdown_": "text/markdown",
@@ -24,28 +23,28 @@ METHODS: Final = {
     "_repr_javascript_": "application/javascript",
     "_repr_pdf_": "application/pdf",
 }
-_CANARY: Final = "_ipython_canary_method_should_not_exist_"  # the name that IPython and its users agree on
+_CANARY: Final = "_ipython_canary_method_should_not_exist_"  # the name that IPython uses for this test
 
-_MOST_TOLD: Final = 1000
-_told_of_metadata: Final[set[str]] = set()  # names of types
+_MOST_REPORTED: Final = 1000
+_metadata_reported: Final[set[str]] = set()  # names of types
 
-Report = Callable[[str], None]  # takes what is to be told to the cell's readers, in one line
+Report = Callable[[str], None]  # receives a message of one line for the cell's readers
 
 
 class Wanted(NamedTuple):
-    """The MIME types that are asked for; None: whatever there is."""
+    """The requested MIME types; None: all."""
 
     include: Collection[str] | None = None
     exclude: Collection[str] | None = None
 
     def has(self, mime: str) -> bool:
-        """Return whether this one is."""
+        """Return whether this MIME type is requested."""
         return (self.include is None or mime in self.include) and (self.exclude is None or mime not in self.exclude)
 
 
 def representations(value: object, wanted: Wanted, report: Report) -> dict[str, Any]:
-    """Return what the value's methods give, MIME type -> whatever they gave; a class shows nothing."""
-    if issubclass(type(value), type):  # it has the methods too, for its instances
+    """Return the results of the value's methods by MIME type; a class has none."""
+    if issubclass(type(value), type):  # its methods are meant for its instances
         return {}
     bundle = _own_bundle(value, wanted, report)
     for name, mime in METHODS.items():
@@ -58,8 +57,8 @@ def representations(value: object, wanted: Wanted, report: Report) -> dict[str, 
 
 
 def shows_itself(value: object, report: Report) -> bool:
-    """Have a value show itself that has its own way (`_ipython_display_`); False if it has none."""
-    if type(value) in PLAIN_KINDS:
+    """Call the value's own way to show itself (`_ipython_display_`); return False if it has none."""
+    if type(kind := type(value)) is type and kind in PLAIN_KINDS:
         return False
     name = "_ipython_display_"
     method = None if issubclass(type(value), type) else method_of(value, name)
@@ -69,7 +68,7 @@ def shows_itself(value: object, report: Report) -> bool:
 
 
 def method_of(value: object, name: str) -> Callable[..., Any] | None:
-    """Return a method of the value, from its class or its own; None for an object that has whatever it is asked for."""
+    """Return a method of the value or its class; None if there is none, or if the object has every attribute."""
     try:
         if getattr(type(value), name, None) is None and (
             getattr(value, name, None) is None or getattr(value, _CANARY, None) is not None
@@ -78,13 +77,13 @@ def method_of(value: object, name: str) -> Callable[..., Any] | None:
         method = getattr(value, name, None)
     except ENDS_THE_CELL:
         raise
-    except BaseException:  # noqa: BLE001 - `__getattr__` is user code; what has no such attribute may say so in any way
+    except BaseException:  # noqa: BLE001 - `__getattr__` is user code, and may raise anything for a missing attribute
         return None
     return method if callable(method) else None
 
 
 def call(method: Callable[[], Any], name: str, value: object, report: Report) -> Any:
-    """Return what the method gives, None if it raises, which is reported."""
+    """Return the method's result; if it raises, report that and return None."""
     try:
         return method()
     except ENDS_THE_CELL:
@@ -92,7 +91,7 @@ def call(method: Callable[[], Any], name: str, value: object, report: Report) ->
     except NotImplementedError:
         return None
     except BaseException as exc:  # noqa: BLE001 - user code, even SystemExit
-        report(f"{name} of {_described(value)} raised {_told(exc)}")
+        report(f"{name} of {_described(value)} raised {_error_text(exc)}")
         return None
 
 
@@ -109,25 +108,25 @@ def _own_bundle(value: object, wanted: Wanted, report: Report) -> dict[str, Any]
 
 
 def _without_metadata(shown: Any, value: object, report: Report) -> Any:
-    """Return the data of (data, metadata); that there is some, which no event has room for, is told once for a type."""
+    """Return the data of (data, metadata). Events have no field for metadata, which is reported once for each type."""
     if not isinstance(shown, tuple) or not shown:
         return shown
     name = type(value).__qualname__
     metadata = shown[1] if len(shown) > 1 else None
-    if isinstance(metadata, dict) and metadata and name not in _told_of_metadata:
-        if len(_told_of_metadata) < _MOST_TOLD:
-            _told_of_metadata.add(name)
-        report(f"the metadata of {_described(value)} isn't kept: {', '.join(map(str, metadata))}")
+    if isinstance(metadata, dict) and metadata and name not in _metadata_reported:
+        if len(_metadata_reported) < _MOST_REPORTED:
+            _metadata_reported.add(name)
+        report(f"the metadata of {_described(value)} is ignored: {', '.join(map(str, metadata))}")
     return shown[0]
 
 
 def _call_for_bundle(method: Callable[..., Any], wanted: Wanted) -> Any:
-    """Call it with `include` and `exclude`, as is documented; one that takes none is called without."""
+    """Call the method with `include` and `exclude`, as documented, or without them if it doesn't accept them."""
     try:
         return method(include=wanted.include, exclude=wanted.exclude)
     except TypeError as exc:
         if exc.__traceback__ is None or exc.__traceback__.tb_next is not None:
-            raise  # from inside of it
+            raise  # it was raised inside the method
     return method()
 
 
@@ -135,7 +134,7 @@ def _described(value: object) -> str:
     return f"a {type(value).__qualname__}"
 
 
-def _told(exc: BaseException) -> str:
+def _error_text(exc: BaseException) -> str:
     name = type(exc).__name__
     try:
         text = str(exc)

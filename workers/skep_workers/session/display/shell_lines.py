@@ -1,4 +1,4 @@
-"""What `lines = !command` binds: a list of the output's lines that is also text, as IPython's SList."""
+"""The value of `lines = !command`: a list of the output's lines that also has text forms, like IPython's SList."""
 
 import builtins
 import re
@@ -6,28 +6,28 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
-_MOST_LEVELS: Final = 4  # that are looked into for lines
+_MOST_LEVELS: Final = 4  # of nesting that are searched for lines
 
 
 class ShellLines(list[str]):
-    """The lines of a command's output. `.l` is the list, `.n` the text, `.s` the lines in a row, `.p` them as paths."""
+    """The lines of a command's output: `.l` as a list, `.n` as text, `.s` joined by spaces, `.p` as paths."""
 
-    __module__ = "builtins"  # what a traceback or a repr shows of it
-    are_made: ClassVar[bool] = False  # in this process, so that values may have some in them
+    __module__ = "builtins"  # which tracebacks and reprs show
+    are_made: ClassVar[bool] = False  # whether this process has made any, so that values may contain them
 
     @classmethod
     def of(cls, text: str) -> "ShellLines":
-        """Return the lines of a text."""
+        """Return the lines of a text as ShellLines."""
         return cls.made_of(text.splitlines())
 
     @classmethod
     def made_of(cls, lines: builtins.list[str]) -> "ShellLines":
-        """Return these lines."""
+        """Return these lines as ShellLines."""
         ShellLines.are_made = True
         return cls(lines)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return builtins.list, (builtins.list(self),)  # for another process of the user's; a checkpoint keeps the kind
+        return builtins.list, (builtins.list(self),)  # for other processes of the user; checkpoints keep the type
 
     @property
     def l(self) -> builtins.list[str]:  # noqa: E743 - the name that notebooks use
@@ -58,19 +58,19 @@ class ShellLines(list[str]):
     paths = p
 
     def grep(self, pattern: str | Callable[[str], object], *, prune: bool = False) -> "ShellLines":
-        """Return the lines in which the pattern is found, or the function says yes; with `prune` the others."""
+        """Return the lines that match the pattern, or for which the function returns true; with `prune` the others."""
         finds = pattern if callable(pattern) else re.compile(pattern, re.IGNORECASE).search
         return ShellLines(line for line in self if bool(finds(line)) is not prune)
 
     def fields(self, *numbers: int) -> "ShellLines":
-        """Return these fields of each line (from 0), as whitespace separates them; lines without them are left out."""
+        """Return the whitespace-separated fields with these numbers (from 0) of each line that has any of them."""
         split = [line.split() for line in self]
         chosen = [[words[n] for n in numbers if -len(words) <= n < len(words)] if numbers else words for words in split]
         return ShellLines(" ".join(words) for words in chosen if words)
 
 
 def plain_lines(value: Any, depth: int = 0) -> Any:
-    """Return the value with plain lists for the lines in it, so that it travels as data."""
+    """Return the value with each ShellLines in it replaced by a plain list, so that it can travel as data."""
     kind = type(value)
     if kind is ShellLines:
         return builtins.list(value)

@@ -1,5 +1,5 @@
-"""Notebook habits: `!` and `%` lines, `%%` cells, `?` and pasted prompts, without IPython.
+"""The notebook syntax that isn't Python: `!` and `%` lines, `%%` cells, `?` and pasted prompts, without IPython.
 
-`syntax` turns them into Python before a cell is analysed; `calls` is what that Python calls. May import the display
-package, and what looks into the namespace; nothing here sends frames itself or knows how cells are run.
+`syntax` translates it to Python before a cell is analysed, and that Python calls the functions in `calls`. May import
+the display package and the modules that inspect the namespace. Sends no frames itself and doesn't know how cells run.
 """

@@ -1,4 +1,4 @@
-"""What translated magics call: one object, under a built-in name."""
+"""The object that translated magics call, stored under a built-in name."""
 
 import builtins
 import re
@@ -10,18 +10,18 @@ from types import FrameType
 from typing import Any, Final
 
 from skep_shared.originals import os
+from skep_workers.session.control.inspection import Inspector
+from skep_workers.session.control.introspection import short_repr, type_name
 from skep_workers.session.display.publisher import DisplayPublisher
 from skep_workers.session.display.shell_lines import ShellLines
-from skep_workers.session.inspection import Inspector
-from skep_workers.session.internals import RESULT_NAMES
-from skep_workers.session.looking import short_repr, type_name
+from skep_workers.session.errors.compiler_warnings import compiles_quietly
 from skep_workers.session.magics.help import HelpMagics
 from skep_workers.session.magics.reloading import ReloadingMagics
 from skep_workers.session.magics.shell import ShellMagics
 from skep_workers.session.magics.syntax import translate
-from skep_workers.session.magics.table import HELPER
 from skep_workers.session.magics.timing import TimingMagics
-from skep_workers.session.namespace import NamespaceManager
+from skep_workers.session.runtime.internals import HELPER, RESULT_NAMES
+from skep_workers.session.runtime.namespace import NamespaceManager
 
 _NO_NAMES: Final = "Interactive namespace is empty."
 _SETTING: Final = re.compile(r"([^\s=]+)(?:\s*=\s*|\s+)(.*)", re.DOTALL)
@@ -41,26 +41,26 @@ class MagicCalls(ShellMagics, TimingMagics, HelpMagics, ReloadingMagics):
         self._left_directory: Path | None = None
 
     def install(self) -> None:
-        """Make it known to translated cells, without a name in the user's namespace."""
+        """Make this object available to translated cells, without a name in the user's namespace."""
         setattr(builtins, HELPER, self)
 
     def run_line_magic(self, name: str, line: str = "") -> Any:
-        """Run a line magic by its name. Raises UnknownMagic, and what the magic raises."""
+        """Run a line magic by its name. Raises UnknownMagic, and whatever the magic raises."""
         return _run(translate(f"%{name} {line}".strip()).source, frame_at(1))
 
     def magic(self, text: str) -> Any:
-        """Run a line magic, given with its arguments."""
+        """Run a line magic; `text` is its name and its arguments."""
         return _run(translate(f"%{text.lstrip('%')}").source, frame_at(1))
 
     def run_cell_magic(self, name: str, line: str, cell: str) -> Any:
-        """Run a cell magic by its name. Raises UnknownMagic, ValueError for one that is about a whole cell."""
+        """Run a cell magic by its name. Raises UnknownMagic, or ValueError for a magic that applies to a whole cell."""
         translated = translate(f"%%{name} {line}\n{cell}")
         if translated.is_timed or translated.capture is not None:
-            raise ValueError(f"%%{name} can't be called: write it at the head of its cell")
+            raise ValueError(f"%%{name} can't be called: write it in the first line of its cell")
         return _run(translated.source, frame_at(1))
 
     def system(self, command: str) -> None:
-        """Run a shell command, as a line `!command` does."""
+        """Run a shell command, as the line `!command` does."""
         _run(f"{HELPER}.shell({command!r})", frame_at(1))
 
     def getoutput(self, command: str) -> ShellLines:
@@ -68,16 +68,16 @@ class MagicCalls(ShellMagics, TimingMagics, HelpMagics, ReloadingMagics):
         return _run(f"{HELPER}.shell_lines({command!r})", frame_at(1))  # type: ignore[no-any-return]
 
     def ignored(self, magic: str, why: str) -> None:
-        """Say that a magic does nothing here."""
+        """Warn that a magic has no effect here."""
         self._publisher.warn("magic", f"{magic} has no effect: {why}")
 
     def who(self, rest: str) -> None:
-        """Print the names that cells have bound, of these types only where some are named."""
+        """Print the names that cells have bound; if types are named, only the names of values of these types."""
         names = self.who_ls(rest)
         print("\t".join(names) if names else _NO_NAMES)
 
     def who_ls(self, rest: str) -> list[str]:
-        """Return the names that cells have bound, of these types only where some are named."""
+        """Return the names that cells have bound; if types are named, only the names of values of these types."""
         kinds, values = rest.split(), self._namespace.names
         names = sorted(name for name in self._namespace.user_names() if not name.startswith("_"))
         return [name for name in names if not kinds or type(values[name]).__name__ in kinds]
@@ -94,27 +94,27 @@ class MagicCalls(ShellMagics, TimingMagics, HelpMagics, ReloadingMagics):
             print(f"{name:{first}}   {kind:{second}}   {text}".rstrip())
 
     def reset(self, rest: str) -> None:
-        """Unbind the names that cells have bound; nothing is asked before. Raises ValueError for another option."""
+        """Unbind the names that cells have bound, without confirmation. Raises ValueError for an unknown option."""
         if rest.strip() not in {"", "-f", "-s", "-sf", "-fs"}:
-            raise ValueError(f"%reset takes -f, which it does anyway, not {rest!r}")
+            raise ValueError(f"%reset takes no option except -f, which is always on, not {rest!r}")
         self._namespace.clear()
         for name in RESULT_NAMES:
             self._namespace.names.pop(name, None)
 
     def clear(self, _rest: str) -> None:
-        """Hide what the cell has put out so far."""
+        """Hide the output of the cell so far."""
         self._publisher.clear_output()
 
     def cd(self, rest: str) -> None:
-        """Change the working directory: to a path, to the one before (`-`), else to the home directory."""
+        """Change the working directory to a path, to the previous one (`-`), or without an argument to the home."""
         text = self._expanded(rest, frame_at(1)).strip()
         is_quiet = text.startswith("-q")
         text = text.removeprefix("-q").strip()
         if text[:1] in {"'", '"'}:
-            text = shlex.split(text)[0]  # a path is taken with its spaces otherwise
+            text = shlex.split(text)[0]  # a path without quotes may contain spaces
         before = Path.cwd()
         if text == "-" and self._left_directory is None:
-            raise ValueError("%cd - goes back to where the session was before, and it has been nowhere else")
+            raise ValueError("%cd - returns to the previous directory, and there is none yet")
         path = self._left_directory if text == "-" and self._left_directory else Path(text or "~")
         os.chdir(path.expanduser())
         self._left_directory = before
@@ -126,9 +126,9 @@ class MagicCalls(ShellMagics, TimingMagics, HelpMagics, ReloadingMagics):
         return str(Path.cwd())
 
     def env(self, rest: str) -> Any:
-        """Return the environment, its secrets hidden, or one variable; or set one (`NAME=value` or `NAME value`).
+        """Return the environment with its secrets hidden, or one variable; or set one (`NAME=value` or `NAME value`).
 
-        Raises ValueError for a variable that there isn't.
+        Raises ValueError for a variable that does not exist.
         """
         if not rest:
             return {name: "<hidden>" if _SECRET.search(name) else value for name, value in os.environ.items()}
@@ -143,7 +143,7 @@ class MagicCalls(ShellMagics, TimingMagics, HelpMagics, ReloadingMagics):
         return None
 
     def writefile(self, rest: str, body: str) -> None:
-        """Write the cell to a file; `-a` appends. Raises ValueError without a file's name, OSError."""
+        """Write the cell to a file, or append it with `-a`. Raises OSError, or ValueError without a file name."""
         words = shlex.split(self._expanded(rest, frame_at(1)))
         appends = "-a" in words or "--append" in words
         names = [word for word in words if word not in {"-a", "--append"}]
@@ -158,7 +158,7 @@ class MagicCalls(ShellMagics, TimingMagics, HelpMagics, ReloadingMagics):
     def run(self, rest: str) -> None:
         """Run a Python file in the session's namespace, as a program with arguments.
 
-        Raises ValueError for an option that isn't known, OSError, and what the file raises, but for a clean exit.
+        Raises ValueError for an unknown option, OSError, and whatever the file raises except a SystemExit of status 0.
         """
         words = shlex.split(self._expanded(rest, frame_at(1)))
         while words and words[0] == "-i":
@@ -187,17 +187,15 @@ class MagicCalls(ShellMagics, TimingMagics, HelpMagics, ReloadingMagics):
                 names["__file__"] = before
 
     def markup(self, mime: str, body: str, options: str = "") -> None:
-        """Show the cell itself as what it is; options are for a front end of Jupyter's, and have no effect."""
+        """Display the text of the cell as this MIME type; options are for Jupyter's front ends and have no effect."""
         if options:
             self.ignored(f"the option {options}", "a display has no metadata here")
         self._publisher.display({mime: body, "text/plain": body}, raw=True)
 
 
 def _run(source: str, frame: FrameType) -> Any:
-    """Run what a magic was translated to, with the names that the caller has; an expression's value is given."""
-    try:
-        code = compile(source.strip(), "<magic>", "eval", dont_inherit=True)
-    except SyntaxError:
-        exec(compile(source, "<magic>", "exec", dont_inherit=True), frame.f_globals, frame.f_locals)
-        return None
-    return eval(code, frame.f_globals, frame.f_locals)
+    """Run the translation of a magic with the names of the caller's frame; return the value of an expression."""
+    if compiles_quietly("eval", source.strip(), "<magic>"):
+        return eval(compile(source.strip(), "<magic>", "eval", dont_inherit=True), frame.f_globals, frame.f_locals)
+    exec(compile(source, "<magic>", "exec", dont_inherit=True), frame.f_globals, frame.f_locals)
+    return None

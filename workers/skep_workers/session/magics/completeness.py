@@ -1,7 +1,7 @@
-"""Whether a cell could be run as it is, or goes on: what a front end asks when somebody presses Enter.
+"""Whether a cell is complete or needs more lines: a front end asks this when the user presses Enter.
 
-Runs on the thread of the operations, beside a cell: nothing may be written to its output. So the code is parsed and not
-compiled, and escapes that a parser would warn of are taken out first.
+The check runs on the thread of the operations, alongside a cell, and must not write to that cell's output. So the code
+is only parsed, not compiled, and escapes that the parser would warn about are replaced before.
 """
 
 import ast
@@ -10,6 +10,8 @@ import symtable
 from codeop import PyCF_ALLOW_INCOMPLETE_INPUT, PyCF_DONT_IMPLY_DEDENT  # type: ignore[attr-defined]
 from typing import Any, Final
 
+from skep_workers.session.errors.compiler_warnings import without_warnings
+from skep_workers.session.errors.parsing import parse_undisturbed
 from skep_workers.session.magics.pasted import with_plain_line_ends
 from skep_workers.session.magics.syntax import BadMagic, UnknownMagic, begins_with_cell_magic, translate
 
@@ -21,9 +23,9 @@ _ESCAPE: Final = re.compile(r"\\(?![\n'\"\\ \tN])")
 
 
 def completeness(source: str) -> dict[str, Any]:
-    """Give {status, indent}: `complete`, `incomplete` or `invalid`, and where to go on by how many spaces.
+    """Return {status, indent}: `complete`, `incomplete` or `invalid`, and the indent of the next line in spaces.
 
-    A block is complete with the empty line that ends it, and a cell magic's text likewise.
+    A block is complete when an empty line ends it, and so is the text of a cell magic.
     """
     source = with_plain_line_ends(source)
     lines = source.split("\n")
@@ -45,15 +47,16 @@ def completeness(source: str) -> dict[str, Any]:
 
 def _of_python(source: str, lines: list[str], last: str, *, ends_empty: bool) -> dict[str, Any]:
     try:
-        tree = compile(f"{source}\n", "<is_complete>", "exec", _FLAGS, dont_inherit=True)
-        symtable.symtable(source, "<is_complete>", "exec")
+        with without_warnings("<is_complete>"):
+            tree = parse_undisturbed(compile, f"{source}\n", "<is_complete>", "exec", _FLAGS, dont_inherit=True)
+            symtable.symtable(source, "<is_complete>", "exec")
     except SyntaxError as exc:
         if "incomplete input" in str(exc.msg) or type(exc).__name__ == "_IncompleteInputError":
             return _incomplete(lines, last)
         return {"status": "invalid", "indent": None}
     except (ValueError, MemoryError, RecursionError, OverflowError):
         return {"status": "invalid", "indent": None}
-    assert isinstance(tree, ast.Module)  # noqa: S101 - what PyCF_ONLY_AST gives for "exec"
+    assert isinstance(tree, ast.Module)  # noqa: S101 - which PyCF_ONLY_AST returns for "exec"
     if not ends_empty and tree.body and hasattr(tree.body[-1], "body") and last[:1].isspace():
         return _incomplete(lines, last)
     return _complete()

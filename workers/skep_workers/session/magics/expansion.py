@@ -1,8 +1,8 @@
 r"""`$name` and `{expression}` in command lines and in the arguments of magics, as IPython expands them.
 
-A place at a time: what is no Python, or can't be evaluated, stays as it is and is the shell's, and does not keep the
-others from being expanded. `{{` and `}}` around a text stand for single braces. Not expanded: `${name}`, `\$name`,
-`$name` in single quotes, and `{a,b}` and `{}`, which are the shell's own.
+Each place is expanded separately. If one isn't Python or can't be evaluated, it is left to the shell unchanged, and the
+others are expanded nevertheless. `{{` and `}}` around a text stand for single braces. Not expanded: `${name}`,
+`\$name`, `$name` in single quotes, and `{a,b}` and `{}`, which have a meaning for the shell.
 """
 
 import ast
@@ -11,6 +11,8 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final, NamedTuple
 
+from skep_workers.session.errors.parsing import parse_undisturbed
+
 _DOLLAR: Final = re.compile(r"\$(\$?)([^\W\d]\w*)((?:\.[^\W\d]\w*)*)")
 _CONVERSION: Final = re.compile(r"!([rsa])\s*$")
 _CONVERSIONS: Final[dict[str, Callable[[object], str]]] = {"r": repr, "s": str, "a": ascii}
@@ -18,20 +20,20 @@ _PAIRS: Final = {"(": ")", "[": "]", "{": "}"}
 
 
 class Expanded(NamedTuple):
-    """The text with values in it, and why expressions were left in it."""
+    """The text with the values inserted, and the reasons why expressions were left unchanged."""
 
     text: str
     problems: list[str]
 
 
 def expand(text: str, names: Mapping[str, Any]) -> Expanded:
-    """Return the text with the values of these names; runs user code, whose exceptions become problems."""
+    """Return the text with the values of these names inserted. Runs user code; its exceptions become problems."""
     expander = _Expander(dict(names) if type(names) is not dict else names)
     return Expanded(expander.expanded(text), expander.problems)
 
 
 class _Field(NamedTuple):
-    """What stands in braces: an expression, and as in an f-string how its value is written."""
+    """The content of braces: an expression, and how to format its value, as in an f-string."""
 
     code: Any
     conversion: str
@@ -63,7 +65,7 @@ class _Expander:
         return "".join(parts)
 
     def _dollar(self, text: str, at: int) -> tuple[int, str]:
-        """Return how many characters a `$` takes, and what is written for them."""
+        """Return the number of characters that a `$` place has, and the text to write instead."""
         if text.startswith("${", at):
             return 2, "${"
         found = _DOLLAR.match(text, at)
@@ -84,7 +86,7 @@ class _Expander:
         return found.end() - at, f"{self._written(value, found[0], '', '')}{left}"
 
     def _braces(self, text: str, at: int) -> tuple[int, str]:
-        """Return how many characters braces take, and what is written for them."""
+        """Return the number of characters that a place in braces has, and the text to write instead."""
         end = _end_of(text, at)
         if end is None:
             return 1, "{"
@@ -97,12 +99,12 @@ class _Expander:
         try:
             value = eval(field.code, self._names)
         except Exception as exc:  # noqa: BLE001 - user code
-            self.problems.append(f"{whole} stays as it is: {type(exc).__name__}: {exc}")
+            self.problems.append(f"{whole} is left unchanged: {type(exc).__name__}: {exc}")
             return len(whole), whole
         return len(whole), self._written(value, whole, field.conversion, field.spec)
 
     def _is_only_built_in(self, name: str) -> bool:
-        """Return whether it is a built-in function's name: `awk '{print}'` means its own."""
+        """Return whether only a built-in function has this name: in `awk '{print}'`, `print` is a command of awk."""
         return name not in self._names and hasattr(builtins, name)
 
     def _written(self, value: object, whole: str, conversion: str, spec: str) -> str:
@@ -110,12 +112,12 @@ class _Expander:
             converted = _CONVERSIONS[conversion](value) if conversion else value
             return format(converted, spec) if spec else str(converted)
         except Exception as exc:  # noqa: BLE001 - user code
-            self.problems.append(f"{whole} stays as it is: {type(exc).__name__}: {exc}")
+            self.problems.append(f"{whole} is left unchanged: {type(exc).__name__}: {exc}")
             return whole
 
 
 def _end_of(text: str, start: int) -> int | None:
-    """Return where the bracket that opens here is closed; strings in it count as such, if they end before that."""
+    """Return where the bracket that opens here is closed. Brackets in strings don't count, if the string is closed."""
     expected: list[str] = []
     at = start
     while at < len(text):
@@ -134,7 +136,7 @@ def _end_of(text: str, start: int) -> int | None:
 
 
 def _read_field(text: str) -> _Field | None:
-    """Read what stands in braces; None if it is the shell's: no expression, or a list of words."""
+    """Parse the content of braces; return None if it belongs to the shell: no expression, or a list of words."""
     tree = _expression(text)
     if tree is not None:
         return None if isinstance(tree.body, ast.Tuple) and not text.strip().startswith("(") else _field(tree, "", "")
@@ -142,7 +144,7 @@ def _read_field(text: str) -> _Field | None:
         head, spec = text[:place], text[place + 1 :]
         converted = _CONVERSION.search(head)
         tree = _expression(head[: converted.start()] if converted else head)
-        # `{"key": 1}` is data, and `{a: 1}` is another language's.
+        # `{"key": 1}` is data, and `{a: 1}` is code of another language.
         if tree is not None and not spec.startswith(" ") and not isinstance(tree.body, ast.Constant):
             return _field(tree, converted[1] if converted else "", spec)
     return None
@@ -150,7 +152,7 @@ def _read_field(text: str) -> _Field | None:
 
 def _expression(text: str) -> ast.Expression | None:
     try:
-        tree = ast.parse(text.strip(), "<command line>", "eval")
+        tree: ast.Expression = parse_undisturbed(ast.parse, text.strip(), "<command line>", "eval")
     except (SyntaxError, ValueError, MemoryError, RecursionError):
         return None
     return tree

@@ -1,17 +1,17 @@
-"""What `name?`, `name??`, `%magic?` and `a*?` print."""
+"""The help that `name?`, `name??`, `%magic?` and `a*?` print."""
 
 import builtins
 import fnmatch
 
-from skep_workers.session.inspection import Inspector
+from skep_workers.session.control.inspection import Inspector
 from skep_workers.session.magics.table import CELL_MAGICS, LINE_MAGICS
-from skep_workers.session.namespace import NamespaceManager
+from skep_workers.session.runtime.namespace import NamespaceManager
 
 _INTRODUCTION = """\
-Python runs here, with an await at the top level wherever you like. Beside it:
-NAME? and NAME?? tell what is known of a name, a*? finds names, %NAME? explains a magic.
-!COMMAND runs a shell command, lines = !COMMAND keeps its output; $name and {expression} are filled in.
-%lsmagic prints the magics there are."""
+Cells are Python and may use await at the top level. In addition:
+NAME? and NAME?? describe an object, a*? finds names, %NAME? explains a magic.
+!COMMAND runs a shell command, lines = !COMMAND stores its output; $name and {expression} are replaced by values.
+%lsmagic lists the magics."""
 
 
 class HelpMagics:
@@ -22,7 +22,7 @@ class HelpMagics:
         self._inspector = inspector
 
     def help(self, name: str, with_source: bool = False) -> None:
-        """Print what is known of a name or a magic, with its source if that is asked for."""
+        """Print a description of a name or a magic, or its source if `with_source`."""
         name = name.strip()
         if not name:
             print(_INTRODUCTION)
@@ -31,10 +31,10 @@ class HelpMagics:
         elif "*" in name:
             self._find_names(name)
         else:
-            self._tell(name, with_source=with_source)
+            self._describe(name, with_source=with_source)
 
     def list_magics(self, _rest: str) -> None:
-        """Print the magics there are."""
+        """Print the names of all magics."""
         print("Line magics: " + "  ".join(f"%{name}" for name in sorted(LINE_MAGICS)))
         print("Cell magics: " + "  ".join(f"%%{name}" for name in sorted(CELL_MAGICS)))
 
@@ -42,14 +42,14 @@ class HelpMagics:
         bare = name.lstrip("%")
         found = [(f"%{bare}", LINE_MAGICS.get(bare)), (f"%%{bare}", CELL_MAGICS.get(bare))]
         docs = [f"{shown} {magic.doc}" for shown, magic in found if magic is not None and shown.startswith(name)]
-        print("\n".join(docs) if docs else f"Magic `{name}` not found; %lsmagic prints those there are.")
+        print("\n".join(docs) if docs else f"Magic `{name}` not found; %lsmagic lists the magics.")
 
     def _find_names(self, pattern: str) -> None:
         names = {*self._namespace.user_names(), *vars(builtins)}
         found = sorted(name for name in names if fnmatch.fnmatchcase(name, pattern) and not name.startswith("__"))
         print("\n".join(found) if found else f"No name matches `{pattern}`.")
 
-    def _tell(self, name: str, *, with_source: bool) -> None:
+    def _describe(self, name: str, *, with_source: bool) -> None:
         found = self._inspector.inspect(name)
         if not found["found"]:
             print(f"Object `{name}` not found.")

@@ -1,6 +1,6 @@
-"""Text as it comes from elsewhere: Windows' line ends, the prompts of a terminal, an indent that all lines share.
+"""Cleans up pasted text: Windows line ends, the prompts of a terminal, an indent that all lines share.
 
-Every function keeps the number of lines, so that line numbers stay those of the cell.
+No function changes the number of lines, so that line numbers remain valid.
 """
 
 import re
@@ -15,19 +15,24 @@ _MARKS: Final = (" ", "\t", "\f", ">>>", "In [", "[ins]", "[nav]")
 
 
 def with_plain_line_ends(source: str) -> str:
-    """Return the source with a line feed at each line's end; Python reads it so, a shell and a file would not."""
+    """Return the source with line feeds as line ends. Python accepts other line ends; a shell or a file would not."""
     return source.replace("\r\n", "\n").replace("\r", "\n") if "\r" in source else source
 
 
 def may_be_pasted(source: str) -> bool:
-    """Return whether it can have a prompt or an indent to take off; costs next to nothing."""
+    """Return whether the source may have prompts or an indent to remove; this check is very fast."""
     return source.lstrip("\n").startswith(_MARKS) or "\n>>>" in source or "\nIn [" in source
 
 
-def without_prompts(source: str) -> str:
-    """Return the source without its indent and prompts; the caller knows that Python refuses it as it is.
+def begins_with_prompt(source: str) -> bool:
+    """Return whether the first line has IPython's prompt. Python would take `In [1]: x` for an annotation."""
+    return _IPYTHON_FIRST.match(source) is not None
 
-    Prompts are taken off if one of the first two lines with text has one: what a pasted text begins with is often lost.
+
+def without_prompts(source: str) -> str:
+    """Return the source without its indent and prompts. Only for source that is not valid Python, or begins with one.
+
+    Prompts are removed if one of the first two non-blank lines has one, because pasted text often lacks its beginning.
     """
     lines = textwrap.dedent(source).split("\n")
     first_two = [line for line in lines if line.strip()][:2]

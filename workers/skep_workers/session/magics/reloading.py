@@ -1,7 +1,7 @@
-"""`%autoreload`: modules whose files have changed are loaded again before a cell, and objects made of them follow.
+"""`%autoreload`: reloads modules whose files have changed before a cell, and updates the objects made from them.
 
-What it is set to is a variable of the session, so that it holds on the next worker too. While it is off, a cell pays
-for one look into a dict.
+The setting is a variable of the session, so that it also applies on the next worker. While it is off, it costs a cell
+one dictionary lookup.
 """
 
 import importlib
@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from skep_shared.originals import gc, os
 from skep_workers.session.display.publisher import DisplayPublisher
-from skep_workers.session.namespace import NamespaceManager
+from skep_workers.session.runtime.namespace import NamespaceManager
 
 SETTING: Final = "__autoreload__"  # in the namespace: {"mode": "all" | "explicit", "only": [...], "never": [...]}
 
@@ -29,7 +29,7 @@ _KEPT_IN_CLASSES: Final = frozenset({"__dict__", "__weakref__", "__module__", "_
 
 
 class ReloadingMagics:
-    """Loads changed modules again."""
+    """Reloads changed modules."""
 
     def __init__(self, namespace: NamespaceManager, publisher: DisplayPublisher) -> None:
         self._namespace = namespace
@@ -38,24 +38,24 @@ class ReloadingMagics:
 
     @property
     def is_reloading(self) -> bool:
-        """Whether cells begin with a look at the files of modules."""
+        """Whether the files of modules are checked before each cell."""
         return SETTING in self._namespace.names
 
     def load_extension(self, rest: str) -> None:
-        """Take `autoreload`, which is there anyway; of another extension it is said that it isn't loaded."""
+        """Accept `autoreload`, which is always loaded; warn about any other extension."""
         name = rest.strip()
         if name != "autoreload":
-            self._publisher.warn("magic", f"the extension {name!r} isn't loaded: sessions have autoreload and no other")
+            self._publisher.warn("magic", f"the extension {name!r} isn't loaded: sessions only have autoreload")
 
     def autoreload(self, rest: str) -> None:
-        """Reload before each cell from now on, or not any more, or once now. Raises ValueError for an unknown mode."""
+        """Reload before each cell from now on, stop that, or reload once now. Raises ValueError for an unknown mode."""
         word = rest.strip().lower()
         if word in {"", "now"}:
             self._reload_changed({"mode": "all"} | self._setting())
             return
         mode = (_MODES | _MODES_OF_MORE).get(word)
         if mode is None:
-            raise ValueError(f"%autoreload takes now, off, explicit, all, or 0, 1, 2, not {rest!r}")
+            raise ValueError(f"the argument of %autoreload is now, off, explicit, all, 0, 1 or 2, not {rest!r}")
         if mode == "off":
             self._namespace.names.pop(SETTING, None)
         else:
@@ -63,7 +63,7 @@ class ReloadingMagics:
             self._note_files()
 
     def aimport(self, rest: str) -> None:
-        """Import modules to be reloaded by `%autoreload 1`, or name (`-module`) those that never are."""
+        """Import modules that `%autoreload 1` reloads, or exclude modules (`-module`) from reloading."""
         setting = {"mode": "explicit", "only": [], "never": []} | self._setting()
         words = rest.replace(",", " ").split()
         if not words:
@@ -83,7 +83,7 @@ class ReloadingMagics:
 
     @contextmanager
     def reloading(self, inner: AbstractContextManager[None]) -> Iterator[None]:
-        """Reload what has changed, then do what `inner` does around a cell; what the cell imports is noted."""
+        """Reload changed modules, run a cell inside `inner`, and record the files of the modules that it imports."""
         self._reload_changed(self._setting())
         try:
             with inner:
@@ -104,7 +104,7 @@ class ReloadingMagics:
             self._seen[name] = stamp
             try:
                 reload_in_place(module)
-            except Exception:  # noqa: BLE001 - the module is as before; the file may be half written
+            except Exception:  # noqa: BLE001 - the module is unchanged; its file may be half written
                 print(f"[autoreload of {name} failed: {traceback.format_exc()}]", file=sys.stderr)
         self._note_files()
 
@@ -114,7 +114,7 @@ class ReloadingMagics:
 
 
 def _modules_with_files() -> Iterator[tuple[str, ModuleType, tuple[int, int]]]:
-    """Yield the loaded modules that have source files, but for the interpreter's own and the engine's."""
+    """Yield the loaded modules that have source files, except those of the standard library and of the engine."""
     interpreters = sysconfig.get_path("stdlib") + os.sep
     packages = tuple(sysconfig.get_path(kind) + os.sep for kind in ("purelib", "platlib"))
     for name, module in list(sys.modules.items()):
@@ -123,18 +123,19 @@ def _modules_with_files() -> Iterator[tuple[str, ModuleType, tuple[int, int]]]:
             continue
         if file.startswith(interpreters) and not file.startswith(packages):
             continue
-        with suppress(OSError):  # a file that is gone has not changed
+        with suppress(OSError):  # a file that was removed has not changed
             found = os.stat(file)
             yield name, module, (found.st_mtime_ns, found.st_size)
 
 
 def reload_in_place(module: ModuleType) -> None:
-    """Load a module again; functions and classes that others hold become the new ones. Raises what its code raises.
+    """Reload a module and update its old functions and classes in place. Raises whatever the module's code raises.
 
-    A module whose code raises is as it was before.
+    If its code raises, the module is unchanged.
     """
     old = dict(vars(module))
-    with suppress(OSError, NotImplementedError, ValueError):  # one of the same second and size would be taken again
+    # Cached bytecode would be used again if the new file has the same size, and the same modification time in seconds.
+    with suppress(OSError, NotImplementedError, ValueError):
         Path(importlib.util.cache_from_source(str(module.__file__))).unlink()
     for name in [name for name in old if name not in _UNTOUCHED]:
         del vars(module)[name]
@@ -150,10 +151,10 @@ def reload_in_place(module: ModuleType) -> None:
 
 
 def _update(old: Any, new: Any) -> bool:
-    """Make an old definition do what the new one does; False if it is none of the kinds that can."""
+    """Make an old definition behave like the new one; return False if its kind can't be updated."""
     for kind, update in _UPDATES:
         if isinstance(old, kind) and isinstance(new, kind):
-            with suppress(AttributeError, TypeError, ValueError):  # it has other free variables, say
+            with suppress(AttributeError, TypeError, ValueError):  # for example, it has other free variables
                 update(old, new)
                 return True
     return False
@@ -174,7 +175,7 @@ def _update_class(old: type, new: type) -> None:
             setattr(old, name, member)
     for referrer in gc.get_referrers(old):
         if type(referrer) is old:
-            with suppress(TypeError):  # of another layout
+            with suppress(TypeError):  # the new class has another memory layout
                 object.__setattr__(referrer, "__class__", new)
 
 

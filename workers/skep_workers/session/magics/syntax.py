@@ -1,8 +1,8 @@
-"""Notebook habits: `!cmd`, `%pip`, `%%time` and their kin, translated to Python before analysis. No IPython.
+"""Translates `!cmd`, `%pip`, `%%time` and similar notebook syntax to Python before analysis, without IPython.
 
-A cell that is Python stays as it is. Where Python refuses a line that begins with `%` or `!`, assigns from one, or
-ends in `?`, that line is replaced by a call of the same place, and the cell is looked at again: so nothing inside a
-string or a longer expression is ever taken for a magic, and line numbers stay.
+A cell that is valid Python is left unchanged. If Python rejects a line that begins with `%` or `!`, assigns from one,
+or ends in `?`, that line is replaced by a call in the same place, and the cell is parsed again. So nothing inside a
+string or a longer expression is ever mistaken for a magic, and line numbers don't change.
 """
 
 import ast
@@ -10,37 +10,43 @@ import re
 import textwrap
 from typing import Final, NamedTuple
 
-from skep_workers.session.capturing import Capture
-from skep_workers.session.magics.pasted import may_be_pasted, with_plain_line_ends, without_prompts
-from skep_workers.session.magics.table import CELL_MAGICS, HELPER, LINE_MAGICS, RUN_HERE, split_timing_options
+from skep_workers.session.errors.compiler_warnings import quiet_compile
+from skep_workers.session.magics.capture import Capture
+from skep_workers.session.magics.pasted import begins_with_prompt, may_be_pasted, with_plain_line_ends, without_prompts
+from skep_workers.session.magics.table import CELL_MAGICS, LINE_MAGICS, RUN_HERE, split_timing_options
+from skep_workers.session.runtime.internals import HELPER
 
-Place = tuple[str, int, int, str]  # as SyntaxError takes it: file, line, column, text
+Place = tuple[str, int, int, str]  # in the form that SyntaxError expects: file, line, column, text
 
 _PARSE: Final = ast.PyCF_ONLY_AST | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
 
 
 class UnknownMagic(SyntaxError):
-    """A magic that is not in the table; the text names it and those that are."""
+    """A magic that doesn't exist; the text names it and the magics that do."""
 
-    __module__ = "builtins"  # tracebacks then name it without a module, which tells its readers nothing
+    __module__ = "builtins"  # so that tracebacks omit the module, which means nothing to their readers
 
 
 class BadMagic(SyntaxError):
-    """What follows a magic can't be read, or it stands where it can't."""
+    """A magic whose arguments can't be parsed, or that is in the wrong place."""
 
     __module__ = "builtins"  # as above
 
 
 class Translated(NamedTuple):
-    """Python source, whether the whole cell is to be timed, and what of its output is to be kept."""
+    """Python source, whether to time the whole cell, and which of its output to capture.
+
+    shown: the cell as tracebacks show it: with its magics, but without prompts and common indent.
+    """
 
     source: str
+    shown: str
     is_timed: bool = False
     capture: Capture | None = None
 
 
 class _Head(NamedTuple):
-    """The cell magics that a cell begins with: what they ask for, and the one call that some of them make of it."""
+    """The cell magics at the beginning of a cell: what they request, and the call that replaces the cell, if any."""
 
     is_timed: bool = False
     capture: Capture | None = None
@@ -50,50 +56,53 @@ class _Head(NamedTuple):
 _ASSIGNED: Final = re.compile(r"^(\s*)(\S.*?)\s*(?<![=!<>%+\-*/&|^@:])=(?!=)\s*(!{1,2}|%)\s*(.*)$", re.DOTALL)
 _HELPED: Final = re.compile(r"(%{0,2}(?!\d)[\w*]+(?:\.[\w*]+|\[-?\d+\])*)\s*(\?{1,2})$")
 _ASKED: Final = re.compile(r"(\?{1,2})\s*(%{0,2}[\w*.\[\]-]*)\s*(\?{0,2})")
-# What notebooks become when they are exported as scripts.
+# The calls that magics become when a notebook is exported as a script.
 _EXPORTED_MARK: Final = "get_ipython()."
 _EXPORTED: Final = re.compile(
     r"^(\s*(?:[\w., \t]+=[ \t]*)?)get_ipython\(\)\.(run_line_magic|run_cell_magic|magic|system|getoutput)\(",
     re.MULTILINE,
 )
-_MAX_STATEMENT_LINES: Final = 100  # that are looked at for where a statement begins that ends in a `?`
+_BYTE_ORDER_MARK: Final = "\ufeff"  # the first character of a file that some editors of Windows wrote
+_MAX_STATEMENT_LINES: Final = 100  # to search upwards for the beginning of a statement that ends in `?`
 
 
 def is_plain(source: str) -> bool:
-    """Return whether there is nothing to translate; costs a cell next to nothing. Other source is parsed for it."""
+    """Return whether there is certainly nothing to translate. This check is very fast; parsing the source is not."""
     return not any(mark in source for mark in "%!?") and not may_be_pasted(source) and _EXPORTED_MARK not in source
 
 
 def translate(source: str, filename: str = "<cell>") -> Translated:
-    """Return Python source for a cell; lines that are wrong otherwise come back as they are.
+    """Return Python source for a cell; lines with other mistakes are left unchanged.
 
-    Raises UnknownMagic, and BadMagic for a known one that can't be read.
+    Raises UnknownMagic, or BadMagic for a known magic that can't be parsed.
     """
-    source = with_plain_line_ends(source)
+    source = with_plain_line_ends(source.removeprefix(_BYTE_ORDER_MARK))
     if is_plain(source):
-        return Translated(source)
-    if _EXPORTED_MARK in source:
-        source = _EXPORTED.sub(rf"\1{HELPER}.\2(", source)
+        return Translated(source, source)
     if may_be_pasted(source):
         source = _cleaned(source)
+    shown = source
+    if _EXPORTED_MARK in source:
+        source = _EXPORTED.sub(rf"\1{HELPER}.\2(", source)
     lines = source.split("\n")
-    head = _take_cell_magics(lines, filename) if "%%" in source else _Head()
+    head = _remove_cell_magics(lines, filename) if "%%" in source else _Head()
     if head.call is None:
         _translate_lines(lines, filename)
-    return Translated("\n".join(lines), head.is_timed, head.capture)
+    return Translated("\n".join(lines), shown, head.is_timed, head.capture)
 
 
 def _cleaned(source: str) -> str:
-    """Take off an indent and prompts, unless Python takes the source as it is; a cell magic's text stays."""
+    """Remove indent and prompts, unless the source is meant as Python; the text of a cell magic keeps its prompts."""
     lines = source.split("\n")
     number = _first_code_line(lines)
     if number is not None and lines[number].lstrip().startswith("%%"):
         return source if lines[number].startswith("%%") else textwrap.dedent(source)
-    return without_prompts(source) if _first_wrong_line(source) is not None else source
+    is_pasted = begins_with_prompt(source) or _first_wrong_line(source) is not None
+    return without_prompts(source) if is_pasted else source
 
 
 def begins_with_cell_magic(source: str) -> bool:
-    """Return whether its first line, but for comments and blank ones, is a cell magic."""
+    """Return whether the first line that is neither blank nor a comment is a cell magic."""
     lines = source.split("\n")
     number = _first_code_line(lines)
     return number is not None and lines[number].startswith("%%")
@@ -107,8 +116,8 @@ def _first_code_line(lines: list[str]) -> int | None:
     return None
 
 
-def _take_cell_magics(lines: list[str], filename: str) -> _Head:
-    """Take the cell magics off that a cell begins with, behind comments and blank lines at most."""
+def _remove_cell_magics(lines: list[str], filename: str) -> _Head:
+    """Remove the cell magics at the beginning of a cell, possibly after comments and blank lines, and return them."""
     head = _Head()
     while True:
         number = _first_code_line(lines)
@@ -137,7 +146,7 @@ def _take_cell_magics(lines: list[str], filename: str) -> _Head:
 
 
 def _cell_call(lines: list[str], number: int, name: str, rest: str, place: Place) -> str:
-    """Put the call that a cell magic is in the place of all of its cell."""
+    """Replace a whole cell by the call that its cell magic stands for."""
     magic = CELL_MAGICS.get(name)
     if magic is None or magic.cell is None:
         hint = f" (there is the line magic %{name})" if name in LINE_MAGICS else ""
@@ -147,7 +156,7 @@ def _cell_call(lines: list[str], number: int, name: str, rest: str, place: Place
         above = number + 1
         translated = translate("\n" * above + body, place[0])
         if translated.is_timed or translated.capture is not None:
-            raise BadMagic(f"%%time and %%capture can't stand behind %%{name}", place)
+            raise BadMagic(f"%%time and %%capture can't follow %%{name}", place)
         body = translated.source[above:]
     try:
         call = magic.cell(rest, body)
@@ -166,16 +175,16 @@ def _translate_lines(lines: list[str], filename: str) -> None:
 
 def _first_wrong_line(source: str) -> int | None:
     try:
-        compile(source, "<magic>", "exec", _PARSE, dont_inherit=True)
+        quiet_compile(source, "<magic>", "exec", _PARSE)
     except SyntaxError as exc:
         return exc.lineno
-    except (ValueError, MemoryError, RecursionError):  # the compiler says it again, to the user
+    except (ValueError, MemoryError, RecursionError):  # the compiler will report it to the user
         return None
     return None
 
 
 def _translate_at(lines: list[str], number: int, filename: str) -> bool:
-    """Put Python in the place of the magic at this line, with the lines that continue it; False if there is none."""
+    """Replace the magic in this line and its continuation lines by Python; return False if there is no magic."""
     first = number
     while first > 0 and lines[first - 1].endswith("\\"):
         first -= 1
@@ -194,7 +203,7 @@ def _translate_at(lines: list[str], number: int, filename: str) -> bool:
 
 
 def _translate_line(line: str, place: Place) -> str | None:
-    """Return the Python for a line that is a magic, None for one that isn't."""
+    """Return the Python for a line that is a magic, or None for any other line."""
     indent = line[: len(line) - len(line.lstrip())]
     text = line.strip()
     if text.startswith("!!"):
@@ -210,7 +219,7 @@ def _translate_line(line: str, place: Place) -> str | None:
     if text.startswith("%%"):
         name = text[2:].partition(" ")[0]
         if name in CELL_MAGICS:
-            raise BadMagic(f"%%{name} has to come first in its cell: only comments may stand before it", place)
+            raise BadMagic(f"%%{name} must be the first line of its cell; only comments may precede it", place)
         raise _unknown(f"%%{name}", [f"%%{known}" for known in CELL_MAGICS], place)
     if text.startswith("%"):
         return indent + _line_magic(text[1:], place)
@@ -224,7 +233,7 @@ def _translate_line(line: str, place: Place) -> str | None:
 
 
 def _translate_question(lines: list[str], number: int) -> bool:
-    """Answer a `?` at the end of a statement: about its last name, in the place of all of it."""
+    """Replace a statement that ends in `?` by the help for its last name; return False if there is none."""
     text = lines[number].rstrip()
     helped = _HELPED.search(text)
     if helped is None:
@@ -232,7 +241,7 @@ def _translate_question(lines: list[str], number: int) -> bool:
     without = text[: helped.start(2)]
     for start in range(number, max(-1, number - _MAX_STATEMENT_LINES), -1):
         if start > 0 and lines[start - 1].endswith("\\"):
-            continue  # it begins further up
+            continue  # the statement begins further up
         if _is_python(textwrap.dedent("\n".join([*lines[start:number], without]))):
             indent = lines[start][: len(lines[start]) - len(lines[start].lstrip())]
             lines[start : number + 1] = [f"{indent}{_help(helped[1], helped[2])}", *[""] * (number - start)]
@@ -246,7 +255,7 @@ def _help(name: str, marks: str) -> str:
 
 def _is_python(source: str) -> bool:
     try:
-        compile(source, "<magic>", "exec", _PARSE, dont_inherit=True)
+        quiet_compile(source, "<magic>", "exec", _PARSE)
     except (SyntaxError, ValueError):
         return False
     return True

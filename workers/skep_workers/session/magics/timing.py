@@ -1,20 +1,23 @@
-"""`%time` and `%timeit`, in a line or over a cell."""
+"""`%time` and `%timeit`, for a line or for a cell."""
 
+from contextlib import AbstractContextManager, nullcontext
 from sys import _getframe as frame_at
 from timeit import Timer
 from types import FrameType
 from typing import Any, Final
 
 from skep_shared.originals import time
-from skep_workers.session.namespace import NamespaceManager
+from skep_workers.session.errors.compiler_warnings import without_repeated_warnings, without_warnings
+from skep_workers.session.runtime.namespace import NamespaceManager
 
 TIMEIT_SECONDS: Final = 0.2
 TIMEIT_REPEATS: Final = 7
 TIMEIT_DIGITS: Final = 3
+_TIMEITS_NAME: Final = "<timeit-src>"  # the file name that the module timeit compiles under
 
 
 class TimeitResult:
-    """What `%timeit -o` gives: seconds a loop. `all_runs` are of whole runs, of `loops` each, `timings` of a loop."""
+    """The result of `%timeit -o`, in seconds: `all_runs` for each run of `loops` loops, `timings` for one loop each."""
 
     def __init__(self, loops: int, all_runs: list[float], digits: int = TIMEIT_DIGITS) -> None:
         self.loops = loops
@@ -38,7 +41,7 @@ class TimeitResult:
 
 
 class TimingMagics:
-    """Times what cells run."""
+    """Times code of cells."""
 
     def __init__(self, namespace: NamespaceManager) -> None:
         self._namespace = namespace
@@ -49,37 +52,39 @@ class TimingMagics:
         self._timers.append((time.perf_counter(), time.process_time()))
 
     def stop_timer(self, _started: None = None, value: Any = None) -> Any:
-        """Stop the latest timer, print its times, and give the value on."""
+        """Stop the latest timer, print its times, and return the value."""
         wall, cpu = self._timers.pop()
         print(f"CPU times: total: {_duration(time.process_time() - cpu)}")
         print(f"Wall time: {_duration(time.perf_counter() - wall)}")
         return value
 
-    def drop_timers(self) -> None:
-        """Forget timers that an exception left behind."""
+    def discard_timers(self) -> None:
+        """Remove timers that an exception has left running."""
         self._timers.clear()
 
     def timeit(self, statement: str, **options: int) -> TimeitResult | None:
-        """Time a statement, repeatedly; for the options see `%timeit?`."""
-        return self._timeit(statement, "pass", frame_at(1), options)
+        """Time a statement repeatedly; for the options see `%timeit?`."""
+        frame = frame_at(1)
+        with _warnings_shown_once(statement, frame, frame.f_lineno - 1):
+            timer = self._timer(statement, "pass", frame, options)
+        return self._timeit(timer, options)
 
     def timeit_cell(self, setup: str, body: str, **options: int) -> TimeitResult | None:
-        """Time a cell's body, repeatedly; its first line is the set-up."""
-        return self._timeit(body, setup or "pass", frame_at(1), options)
+        """Time a cell's body repeatedly; its first line is the set-up."""
+        frame = frame_at(1)
+        with _warnings_shown_once(body, frame, frame.f_lineno):
+            timer = self._timer(body, setup or "pass", frame, options)
+        return self._timeit(timer, options)
 
-    def _timeit(
-        self,
-        statement: str,
-        setup: str,
-        frame: FrameType,
-        options: dict[str, int],
-    ) -> TimeitResult | None:
-        """Time it with n loops, r times; the options t and v ask for what is done anyway."""
+    def _timer(self, statement: str, setup: str, frame: FrameType, options: dict[str, int]) -> Timer:
         names = self._namespace.names
         if frame.f_locals is not frame.f_globals:
             names = {**frame.f_globals, **frame.f_locals}
         clock = time.process_time if options.get("c") else time.perf_counter
-        timer = Timer(statement, setup, clock, globals=names)
+        return Timer(statement, setup, clock, globals=names)
+
+    def _timeit(self, timer: Timer, options: dict[str, int]) -> TimeitResult | None:
+        """Run the timer r times with n loops each; the options t and v request the default behaviour."""
         number = options.get("n") or self._enough_loops(timer)
         result = TimeitResult(
             number, timer.repeat(options.get("r", TIMEIT_REPEATS), number), options.get("p", TIMEIT_DIGITS)
@@ -94,6 +99,20 @@ class TimingMagics:
             number *= 10 if taken < TIMEIT_SECONDS / 10 else 2
             taken = timer.timeit(number)
         return number
+
+
+def _warnings_shown_once(source: str, frame: FrameType, lines_above: int) -> AbstractContextManager[None]:
+    """Show the compiler's warnings about a part of a cell; return a context in which they are not shown again.
+
+    A timer compiles its statement twice. It also reports errors in the source, and warnings that are to be errors.
+    """
+    name = frame.f_code.co_filename
+    try:
+        with without_repeated_warnings(name):
+            compile("\n" * lines_above + source, name, "exec", dont_inherit=True)
+    except SyntaxError:
+        return nullcontext()
+    return without_warnings(_TIMEITS_NAME)
 
 
 def _duration(seconds: float, digits: int = TIMEIT_DIGITS) -> str:

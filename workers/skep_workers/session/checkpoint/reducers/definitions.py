@@ -1,11 +1,11 @@
-"""What counts as defined by a cell, and the keys that streams name such definitions by.
+"""Which values count as defined by a cell, and the keys by which streams refer to such definitions.
 
-Nothing here runs user code: a metaclass may answer for the attributes of its classes, so those are read past it.
+Never runs user code: a metaclass may define how the attributes of its classes are read, so they are read without it.
 """
 
 import sys
 import typing
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection
 from contextvars import Context
 from types import FunctionType, ModuleType
 from typing import Any, Final, TypeVar
@@ -14,7 +14,7 @@ from skep_workers.session.checkpoint.reducers.library_names import library_place
 from skep_workers.session.checkpoint.reducers.origins import MAIN, is_module, origins
 
 T = TypeVar("T")
-Reduced = tuple[Any, ...]  # what `__reduce_ex__` gives
+Reduced = tuple[Any, ...]  # a result of `__reduce_ex__`
 Reducer = Callable[[Any], Any]
 
 TYPE_PARAMETERS: Final = (
@@ -32,20 +32,20 @@ _class_mro: Final = type.__dict__["__mro__"].__get__
 
 
 class MissingDefinition(LookupError):
-    """Something needs a definition that could not be restored."""
+    """An object needs a definition that could not be restored."""
 
 
 class _Registry:
-    """The process's namespace and the definitions that streams name; there is one namespace, so one of these."""
+    """The process's namespace, and the definitions that streams refer to; there is one of each in a process."""
 
     def __init__(self) -> None:
         self.names: dict[str, Any] = {}
         self.definitions: dict[str, Any] = {}
-        self.is_fork = False  # whether what is restored is another session's state
-        self.lost_definitions: dict[str, str] = {}  # those that could not be restored, with the reason
+        self.is_fork = False  # whether the restored state is another session's
+        self.lost_definitions: dict[str, str] = {}  # definitions that could not be restored, with reasons
         self.home = ""  # the session's directory
-        self.context: Context | None = None  # where cells run, and their context variables have values
-        self.loop: Any = None  # that cells run in
+        self.context: Context | None = None  # the context that cells run in, with the values of their context variables
+        self.loop: Any = None  # the event loop that cells run in
 
     def in_cells(self, function: Callable[[], T]) -> T:
         """Call a function in the context that cells run in."""
@@ -53,17 +53,18 @@ class _Registry:
             return function()
         try:
             return self.context.run(function)
-        except RuntimeError:  # we are in it already
+        except RuntimeError:  # this is that context already
             return function()
 
 
+_COMPARING: Final = ("__eq__", "__hash__")
 registry: Final = _Registry()
 
 
 def is_definition(value: object) -> bool:
     """Return whether a value is a function, class, type parameter or module of the session's own.
 
-    It is then saved by value, once, and named by a key wherever it is used.
+    Such a value is saved by value, once, and referred to by a key wherever it is used.
     """
     kind = type(value)
     if kind is FunctionType:
@@ -73,7 +74,7 @@ def is_definition(value: object) -> bool:
         return _is_own_class(value)  # type: ignore[arg-type]
     if issubclass(kind, ModuleType):
         return origins.is_own(value)  # type: ignore[arg-type]
-    if kind in TYPE_PARAMETERS:
+    if is_among(kind, TYPE_PARAMETERS):
         return not is_found(value, getattr(value, "__module__", None), value.__name__)  # type: ignore[attr-defined]
     return False
 
@@ -87,9 +88,20 @@ def _is_own_class(kind: type) -> bool:
 
 
 def is_made_by_c(kind: type) -> bool:
-    """Tell whether a class is one that can't be changed."""
+    """Return whether a class is made by C code, and can't be changed."""
     flags: int = type.__dict__["__flags__"].__get__(kind)
     return not flags & _HEAP or bool(flags & _IMMUTABLE)
+
+
+def is_compared_plainly(kind: type) -> bool:
+    """Return whether comparing and hashing a class runs no code of its metaclass."""
+    metaclass = type(kind)
+    return metaclass is type or all(class_attribute(metaclass, name) is object.__dict__[name] for name in _COMPARING)
+
+
+def is_among(kind: type, kinds: Collection[object]) -> bool:
+    """Return whether a class is one of these classes, which have no metaclass, without running a metaclass's code."""
+    return type(kind) is type and kind in kinds
 
 
 def is_found(value: object, module_name: str | None, qualname: str) -> bool:
@@ -101,13 +113,13 @@ def is_found(value: object, module_name: str | None, qualname: str) -> bool:
     try:
         for part in qualname.split("."):
             found = getattr(found, part, None)
-    except (Exception, SystemExit):  # noqa: BLE001 - a module, or a metaclass, may say itself how its attributes are found
+    except (Exception, SystemExit):  # noqa: BLE001 - a module, or a metaclass, may define how its attributes are read
         return False
     return found is value
 
 
 def module_of(kind: type) -> str:
-    """Give the name of the module that a class says it is of."""
+    """Return the name of the module that a class belongs to, according to its attributes."""
     module = _class_dict(kind).get("__module__")
     if type(module) is str:
         return module
@@ -115,12 +127,12 @@ def module_of(kind: type) -> str:
 
 
 def class_names(kind: type) -> dict[str, Any]:
-    """Give what a class itself defines."""
+    """Return the attributes that a class itself defines."""
     return dict(_class_dict(kind))
 
 
 def class_attribute(kind: type, name: str) -> Any:
-    """Give an attribute of a class or its bases as it is stored, None if there is none."""
+    """Return an attribute of a class or its bases as it is stored, None if there is none."""
     for base in _class_mro(kind):
         names = _class_dict(base)
         if name in names:
@@ -129,7 +141,7 @@ def class_attribute(kind: type, name: str) -> Any:
 
 
 def definition(key: str) -> Any:
-    """Give the definition of that key, restored before whatever names it."""
+    """Return the definition with this key; it was restored before the streams that refer to it."""
     try:
         return registry.definitions[key]
     except KeyError:
@@ -138,14 +150,14 @@ def definition(key: str) -> Any:
 
 
 class DefinitionKeys:
-    """A key for each definition that streams have named; it holds them, so that their ids stay theirs."""
+    """A key for each definition that streams refer to; holds the definitions, so that their ids aren't reused."""
 
     def __init__(self) -> None:
         self._keys: dict[int, str] = {}
         self.by_key: dict[str, Any] = {}
 
     def key(self, value: Any) -> str:
-        """Give the definition's key, a new one if it has none."""
+        """Return the definition's key, a new one if it has none."""
         key = self._keys.get(id(value))
         if key is None:
             name = value.__name__ if not isinstance(value, type) else type.__dict__["__qualname__"].__get__(value)
@@ -153,18 +165,6 @@ class DefinitionKeys:
             self._keys[id(value)] = key
             self.by_key[key] = value
         return key
-
-    def adopt(self, definitions: dict[str, Any]) -> None:
-        """Take over the keys of a restored checkpoint."""
-        for key, value in definitions.items():
-            self._keys[id(value)] = key
-            self.by_key[key] = value
-
-    def keep(self, keys: Iterable[str]) -> None:
-        """Forget the definitions that no stream names any more."""
-        wanted = set(keys)
-        for key in [key for key in self.by_key if key not in wanted]:
-            del self._keys[id(self.by_key.pop(key))]
 
     def __len__(self) -> int:
         return len(self.by_key)

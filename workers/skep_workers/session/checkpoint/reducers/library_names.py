@@ -1,8 +1,8 @@
-"""Names of library functions and classes that can't be looked up under the name they carry.
+"""Names of library functions and classes that can't be found under their own `__module__` and `__qualname__`.
 
-Some classes name a public module that is loaded only when it is asked for, as `numpy.recarray` does with `numpy.rec`. A
-module may have been taken out of `sys.modules`. And a cell may have put something else in the original's place: the
-original is what a new process has there.
+The `__module__` of some classes is a public module that is loaded on first access, as `numpy.rec` for `numpy.recarray`.
+A module may have been removed from `sys.modules`. And a cell may have replaced the original: a new process has the
+original under that name.
 """
 
 import sys
@@ -13,15 +13,15 @@ from typing import Any, Final
 
 from skep_workers.session.checkpoint.reducers.origins import MAIN, is_module, names_of, origins
 
-Place = tuple[str, str]  # module and qualified name
+LibraryPlace = tuple[str, str]  # module and qualified name
 _class_dict: Final = type.__dict__["__dict__"].__get__
-_found: Final[dict[int, tuple[weakref.ref[Any], Place]]] = {}
+_found: Final[dict[int, tuple[weakref.ref[Any], LibraryPlace]]] = {}
 
 
-def library_place(value: Any, module_name: str | None, qualname: str) -> Place | None:
+def library_place(value: Any, module_name: str | None, qualname: str) -> LibraryPlace | None:
     """Return the module and name under which a new process has this library function or class; None if none is known.
 
-    Asked for what isn't found under its own name only.
+    Only to be called for a value that isn't found under its own name.
     """
     if not module_name or module_name == MAIN:
         return None
@@ -31,7 +31,7 @@ def library_place(value: Any, module_name: str | None, qualname: str) -> Place |
     if known is not None and known[0]() is value:
         return known[1]
     module = sys.modules.get(module_name)
-    place = _look_for(value, module_name, qualname) if module is None else _alias(value, module_name, module)
+    place = _search_library(value, module_name, qualname) if module is None else _alias(value, module_name, module)
     if place is not None:
         _found[id(value)] = weakref.ref(value, partial(_forget, id(value))), place
     return place
@@ -49,7 +49,7 @@ def is_from_library(kind: type) -> bool:
 
 
 def find_in_module(module_name: str, qualname: str) -> Any:
-    """Return what a module has under a qualified name."""
+    """Return the object under a qualified name in a module."""
     __import__(module_name)
     found: Any = sys.modules[module_name]
     for part in qualname.split("."):
@@ -58,12 +58,12 @@ def find_in_module(module_name: str, qualname: str) -> Any:
 
 
 def _is_of(value: Any, module_name: str) -> bool:
-    """Return whether a function was made by a library module; of a class, its own word is taken."""
+    """Return whether a function was made by a library module; for a class its `__module__` is trusted."""
     module = sys.modules.get(module_name)
     return type(value) is not FunctionType or (is_module(module) and value.__globals__ is names_of(module))
 
 
-def _look_for(value: Any, module_name: str, qualname: str) -> Place | None:
+def _search_library(value: Any, module_name: str, qualname: str) -> LibraryPlace | None:
     top = module_name.partition(".")[0]
     if top in sys.modules and "." not in qualname:
         for name, module in list(sys.modules.items()):
@@ -78,8 +78,8 @@ def _look_for(value: Any, module_name: str, qualname: str) -> Place | None:
     return None
 
 
-def _alias(value: Any, module_name: str, module: Any) -> Place | None:
-    """Return where a class without Python code is in its module, as `_json` has its class Encoder as `make_encoder`."""
+def _alias(value: Any, module_name: str, module: Any) -> LibraryPlace | None:
+    """Return the other name of a class without Python code in its module, such as `make_encoder` in `_json`."""
     if not is_module(module) or origins.is_own(module) or not issubclass(type(value), type):
         return None
     if any(type(each) is FunctionType for each in _class_dict(value).values()):
@@ -88,7 +88,7 @@ def _alias(value: Any, module_name: str, module: Any) -> Place | None:
 
 
 def _comes_from(names: dict[str, Any], module_name: str) -> bool:
-    """Return whether a dict is that of a module of the environment that isn't loaded any more."""
+    """Return whether a dict belongs to a module of the environment that is no longer loaded."""
     file = names.get("__file__")
     if names.get("__name__") != module_name or names.get("__spec__") is None or not isinstance(file, str):
         return False

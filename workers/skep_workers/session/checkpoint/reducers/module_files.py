@@ -1,7 +1,7 @@
-"""The files of the session's own modules: their sources, and whether they still say what was imported from them.
+"""The files of the session's own modules: their sources, and whether they have changed since the import.
 
-The latter is asked only about a module that can't be saved by value in full, which is imported again if its file is
-what it was.
+The latter matters only for a module that can't be saved completely by value; it is imported again if its file is the
+same.
 """
 
 import struct
@@ -16,11 +16,11 @@ from skep_workers.session.checkpoint.reducers.origins import attribute_of, leads
 _HEADER: Final = struct.Struct("<4sIII")  # of a .pyc: magic, flags, time in seconds and size of its source
 _LOADERS: Final = frozenset({"_frozen_importlib_external", "zipimport"})
 _STORED: Final = 0xFFFFFFFF
-_signatures: Final[dict[int, tuple[Any, tuple[int, ...]]]] = {}  # the spec of each import holds; it is one import's
+_signatures: Final[dict[int, tuple[Any, tuple[int, ...]]]] = {}  # by the id of the spec, which each import makes
 
 
 def note_file(module: ModuleType) -> None:
-    """Remember what the file of a module looks like, once, soon after its import."""
+    """Record the signature of a module's file, once, soon after its import."""
     file = _source_file(module)
     spec = names_of(module).get("__spec__")
     if file is None or id(spec) in _signatures or origins.is_restored(module):
@@ -31,7 +31,7 @@ def note_file(module: ModuleType) -> None:
 
 
 def stored_names_of(module: ModuleType) -> frozenset[str] | None:
-    """Return the names that importing a module again would bind, None if that would give something else than before."""
+    """Return the names that importing a module again would bind; None if its file has changed since the import."""
     file = _source_file(module)
     spec: Any = names_of(module).get("__spec__")
     known = _signatures.get(id(spec))
@@ -45,11 +45,11 @@ def stored_names_of(module: ModuleType) -> frozenset[str] | None:
 
 
 def source_of(module: ModuleType) -> str:
-    """Return the source of a module that was imported from a file, '' if there is none any more."""
+    """Return the source of a module that was imported from a file, '' if it is gone."""
     spec = names_of(module).get("__spec__")
     loader = attribute_of(spec, "loader")
     if module_of(type(loader)) not in _LOADERS:
-        return ""  # user code, maybe
+        return ""  # it may be user code
     try:
         source = loader.get_source(attribute_of(spec, "name"))
     except (ImportError, SyntaxError, ValueError, OSError):  # edited or deleted meanwhile
@@ -75,7 +75,7 @@ def _signature(file: str) -> tuple[int, ...] | None:
 
 
 def _was_imported_from(module: ModuleType, signature: tuple[int, ...]) -> bool:
-    """Return whether nothing shows that the file was edited between the import and now: the .pyc has its time."""
+    """Return False if the .pyc, which has the source's time, shows an edit between the import and now."""
     cached: Any = names_of(module).get("__cached__")
     try:
         with open_file(cached, "rb") as file:

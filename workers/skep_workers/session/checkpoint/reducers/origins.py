@@ -1,12 +1,13 @@
 """Where a module comes from, which decides how it is saved.
 
 A module of the environment (the standard library, installed packages, extension modules) is saved by its name: every
-worker can import it. A module of the session's own is saved by value, as cells' functions and classes are: a file in
-the session's directory or in a temporary one, a module that was loaded by path or made by hand, and one that a loader
-of cells has made. So a file that was edited, deleted or reloaded since does not matter, and no code of it runs again.
+worker can import it. So is a module of a package that the session has installed, since packages are restored first. A
+module of the session's own is saved by value, like cells' functions and classes: a file in the session's directory or
+in a temporary one, a module that was loaded by path or made by code, and one that a loader defined in cells has made.
+So it doesn't matter whether the file was edited, deleted or reloaded since, and none of its code runs again.
 
-Things that don't work: importing such a module again runs its side effects twice, and gives what the file says now,
-without what cells have changed in it. To tell by a module's file whether that would make a difference is not possible.
+Things that don't work: importing such a module again runs its side effects twice. It also binds what the file contains
+now, without the changes that cells have made. A module's file doesn't show whether that would make a difference.
 """
 
 import sys
@@ -22,22 +23,22 @@ from typing import Any, Final, TypeGuard
 from skep_shared.originals import os
 
 MAIN: Final = "__main__"
-_CYTHONS: Final = ("_cython_", "cython_runtime")  # modules without a file, for what modules made by Cython share
+_CYTHONS: Final = ("_cython_", "cython_runtime")  # modules without a file, which modules made by Cython share
 _TEMPORARY: Final = ("/tmp/", "/var/tmp/", "/dev/shm/", "/run/")  # noqa: S108 - compared with, not written to
-_INSTALLED: Final = (".dist-info", ".egg-info")  # what installers put beside packages
+_INSTALLED: Final = (".dist-info", ".egg-info")  # installers create them next to packages
 _HELD_HERE: Final = 3  # references to a dict that only we hold: ours, the loop's, and getrefcount's own
-_NOWHERE: Final = "\0"  # before a session has begun; no path starts like this
+_NOWHERE: Final = "\0"  # before a session has begun; no path starts with it
 _module_dict: Final[Any] = vars(ModuleType)["__dict__"]
 
 
 def names_of(module: ModuleType) -> dict[str, Any]:
-    """Return a module's dict, past what its class says about attributes."""
+    """Return a module's dict, whatever its class defines about attributes."""
     names: dict[str, Any] = _module_dict.__get__(module)
     return names
 
 
 def is_module(value: object) -> TypeGuard[ModuleType]:
-    """Return whether a value is a module; unlike `isinstance`, without asking it for its class."""
+    """Return whether a value is a module; unlike `isinstance`, without reading its `__class__`."""
     return issubclass(type(value), ModuleType)
 
 
@@ -51,20 +52,21 @@ class Origins:
 
     def __init__(self) -> None:
         self._home = _NOWHERE
+        self._packages = _NOWHERE
         self._environment: tuple[str, ...] = ()
         self._temporary: tuple[str, ...] = _TEMPORARY
         self._verdicts: dict[int, tuple[weakref.ref[ModuleType], bool]] = {}
         self._spaces: dict[int, weakref.ref[ModuleType]] = {}  # own modules by the ids of their dicts
-        self._strangers: dict[int, dict[str, Any]] = {}  # dicts of functions that turned out to be no module's
+        self._strangers: dict[int, dict[str, Any]] = {}  # globals of functions that are no module's dict
         self._installed: dict[str, bool] = {}
-        self.made_by_libraries: set[int] = set()
+        self._made_by_libraries: set[int] = set()  # ids of modules that are noted, so that `_forget` removes them
         self._restored: set[int] = set()
-        # Own modules that are saved by name after all, with the names in them that importing them again has to make.
+        # Own modules that are saved by name nevertheless, with the names in them that importing them again has to bind.
         self.imported_again: dict[str, tuple[ModuleType, frozenset[str]]] = {}
-        self.replaced: frozenset[tuple[str, str]] = frozenset()  # (module, attribute) in which cells have put a patch
+        self.replaced: frozenset[tuple[str, str]] = frozenset()  # (module, attribute) that cells have patched
 
     def prepare(self) -> None:
-        """Take the modules that are loaded now, and the directories that others come from, as the environment."""
+        """Record the modules that are loaded now, and the directories of others, as the environment."""
         for name, module in list(sys.modules.items()):
             if is_module(module) and name != MAIN:
                 self._note(module, is_own=False)
@@ -76,8 +78,12 @@ class Origins:
         self._temporary = (*_TEMPORARY, *(_as_prefix(place) for place in temporary if place))
 
     def begin(self, home: str) -> None:
-        """Take the directory of a session: what is imported from there is its own."""
+        """Set the directory of the session: modules that are imported from there are its own."""
         self._home = _as_prefix(home)
+
+    def use_packages(self, directory: str) -> None:
+        """Set the directory of the session's packages: modules that are imported from there are the environment's."""
+        self._packages = _as_prefix(directory)
 
     @property
     def home(self) -> str:
@@ -89,33 +95,39 @@ class Origins:
         known = self._verdicts.get(id(module))
         if known is not None and known[0]() is module:
             return known[1]
-        self._note(module, is_own=False)  # the module may define its own class, which is asked about below
+        # A preliminary answer: the module may define its own class, about which `_decide` asks this method.
+        self._note(module, is_own=False)
         verdict = self._decide(module)
         self._note(module, is_own=verdict)
         return verdict
 
+    def note_library(self, module: ModuleType) -> None:
+        """Record a module that the environment has, or that one of its libraries has made."""
+        self._note(module, is_own=False)
+        self._made_by_libraries.add(id(module))
+
     def adopt(self, module: ModuleType) -> None:
-        """Take a module that was restored by value as the session's own."""
+        """Record a module that was restored by value as the session's own."""
         self._note(module, is_own=True)
         self._restored.add(id(module))
 
     def is_restored(self, module: ModuleType) -> bool:
-        """Return whether a module was restored by value: it isn't what an import has made of its file."""
+        """Return whether a module was restored by value, and so not made from its file."""
         return id(module) in self._restored
 
     def import_again(self, module: ModuleType, names: frozenset[str]) -> None:
-        """From now on save a module by its name, though it is the session's own: these names can't be saved."""
+        """Reduce a module of the session's own by its name from now on, since these names in it can't be saved."""
         self._spaces.pop(id(names_of(module)), None)
         self._note(module, is_own=False)
         self.imported_again[names_of(module)["__name__"]] = module, names
 
-    def take_back(self, module: ModuleType) -> None:
-        """Save a module by value again: its file isn't what was imported any more."""
+    def save_by_value_again(self, module: ModuleType) -> None:
+        """Reduce a module by value again, since its file has changed."""
         del self.imported_again[names_of(module)["__name__"]]
         self._note(module, is_own=True)
 
     def own_module(self, names: dict[str, Any]) -> ModuleType | None:
-        """Return the session's own module whose dict this is, None if it isn't one's."""
+        """Return the session's own module that has this dict, None if there is none."""
         known = self._spaces.get(id(names))
         if known is not None:
             return known()
@@ -130,13 +142,13 @@ class Origins:
         return module if self.is_own(module) else None
 
     def forget_strangers(self) -> None:
-        """Let go of the dicts that no function has any more."""
+        """Release the dicts that no function has any more."""
         for names in list(self._strangers.values()):
             if getrefcount(names) <= _HELD_HERE:
                 del self._strangers[id(names)]
 
     def is_of_session(self, kind: type) -> bool:
-        """Return whether a class says that it is of a cell, or of a module of the session's own."""
+        """Return whether a class belongs to a cell or to a module of the session's own, by its `__module__`."""
         name = type.__dict__["__dict__"].__get__(kind).get("__module__")
         if name == MAIN:
             return True
@@ -146,6 +158,8 @@ class Origins:
     def is_from_environment(self, file: str) -> bool:
         """Return whether a file is part of the environment."""
         place = os.path.abspath(file)
+        if place.startswith(self._packages):
+            return True
         if place.startswith(self._home):
             return self._is_installed(place)
         return place.startswith(self._environment) or self._is_installed(place)
@@ -162,7 +176,7 @@ class Origins:
             del self._verdicts[number]
         if self._spaces.get(space) is reference:
             del self._spaces[space]
-        self.made_by_libraries.discard(number)
+        self._made_by_libraries.discard(number)
         self._restored.discard(number)
 
     def _decide(self, module: ModuleType) -> bool:
@@ -183,22 +197,22 @@ class Origins:
             return False
         if all(self.is_from_environment(place) for place in places):
             return not leads_to(name, module, places)
-        return any(self._is_passing(place) for place in places) or not leads_to(name, module, places)
+        return any(self._is_local(place) for place in places) or not leads_to(name, module, places)
 
     def _is_handmade(self, module: ModuleType, name: str) -> bool:
-        if type(module) is not ModuleType or id(module) in self.made_by_libraries or name.startswith(_CYTHONS):
+        if type(module) is not ModuleType or id(module) in self._made_by_libraries or name.startswith(_CYTHONS):
             return False
         above = sys.modules.get(name.rpartition(".")[0])
-        return above is None or self.is_own(above)  # some libraries make their submodules so
+        return above is None or self.is_own(above)  # some libraries make their submodules in code
 
-    def _is_passing(self, place: str) -> bool:
-        """Return whether a file is none that another worker can be expected to have."""
+    def _is_local(self, place: str) -> bool:
+        """Return whether a file can't be expected to exist on another worker."""
         return place.startswith((self._home, *self._temporary)) or not os.path.exists(place)
 
     def _is_installed(self, place: str) -> bool:
         """Return whether a file is below a directory that packages were installed to, as with `pip install --target`.
 
-        They are many and large, and nobody edits them.
+        Such modules are many and large, and are not edited.
         """
         directory = os.path.dirname(place)
         while directory.startswith(self._home):
@@ -235,7 +249,7 @@ def attribute_of(value: Any, name: str) -> Any:
 
 
 def _places(spec: Any, names: Mapping[str, Any]) -> list[str]:
-    """Return the files, or the directories, that a module says it was loaded from."""
+    """Return the files, or the directories, that a module was loaded from according to its attributes."""
     origin, directories = attribute_of(spec, "origin"), attribute_of(spec, "submodule_search_locations")
     found: Iterable[Any] = ()
     if attribute_of(spec, "has_location") is True:
@@ -248,7 +262,7 @@ def _places(spec: Any, names: Mapping[str, Any]) -> list[str]:
 
 
 def leads_to(name: str, module: ModuleType, places: list[str]) -> bool:
-    """Return whether an import of this name gives a module like this one."""
+    """Return whether importing this name in a new process makes a module like this one."""
     known = sys.modules.get(name)
     if known is not None and known is not module:
         return False

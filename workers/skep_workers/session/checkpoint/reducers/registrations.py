@@ -1,4 +1,4 @@
-"""Classes of cells that a library has in a register of its own: a restore registers them again, once complete."""
+"""Classes of cells that are registered with a library: a restore registers them again, once they are complete."""
 
 import importlib
 import sys
@@ -15,12 +15,12 @@ def registers_of(kind: Any) -> list[str]:
         return []
     try:
         found = pandas.api.types.pandas_dtype(kind.name)
-    except Exception:  # noqa: BLE001 - code of the class has a say in it
+    except Exception:  # noqa: BLE001 - code of the class runs here
         return []
     return [PANDAS_DTYPE] if type(found) is kind else []
 
 
 def register(kind: Any, name: str) -> None:
-    """Enter a class in a register."""
+    """Add a class to a register."""
     if name == PANDAS_DTYPE:
         importlib.import_module("pandas").api.extensions.register_extension_dtype(kind)

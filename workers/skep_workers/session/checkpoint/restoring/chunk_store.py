@@ -1,8 +1,8 @@
 """The chunks that the host sends for one restore.
 
-Those of a large buffer are received where they will stay: memory for the whole of it is there before, and each chunk is
-checked as it comes, while the next one is on its way. Memory that is new to a process costs more than what is put into
-it, so nothing large is held twice.
+The chunks of a large buffer are received at their final places: memory for the whole buffer is allocated first, and
+each chunk is checked on arrival, while the next one is on its way. New memory costs a process more than filling it, so
+nothing large is held twice.
 """
 
 import ctypes
@@ -10,12 +10,12 @@ import mmap
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
-from skep_shared.content_chunks import Digest, digest
+from skep_shared.checkpoints.content_chunks import Digest, digest
 
 LARGE_BYTES: Final = 4 * 1024 * 1024
 HUGE_PAGE: Final = 2 * 1024 * 1024
 
-# Functions of one's own: what `ctypes.pythonapi` keeps as attributes is everybody's.
+# Function objects of our own: the attributes of `ctypes.pythonapi` are shared with user code.
 _new_bytearray = ctypes.pythonapi["PyByteArray_FromStringAndSize"]
 _new_bytearray.restype, _new_bytearray.argtypes = ctypes.py_object, (ctypes.c_void_p, ctypes.c_ssize_t)
 _advise = ctypes.CDLL(None)["madvise"]
@@ -23,21 +23,21 @@ _advise.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
 
 
 class DamagedCheckpoint(Exception):
-    """A chunk is missing, or isn't what its name says."""
+    """A chunk is missing, or its content doesn't match its name."""
 
 
 class ChunkStore:
-    """Takes chunks, and gives what they make together."""
+    """Receives chunks, and joins them."""
 
     def __init__(self) -> None:
         self._chunks: dict[Digest, bytes] = {}
-        self._rooms: dict[bytes, list[bytearray]] = {}  # by the joined names of what they will hold
+        self._rooms: dict[bytes, list[bytearray]] = {}  # by the joined names of their chunks
         self._places: dict[Digest, list[memoryview]] = {}
-        self._elsewhere: set[Digest] = set()  # in something small, too
+        self._elsewhere: set[Digest] = set()  # chunks that a small run has, too
         self._damage: dict[Digest, str] = {}
 
-    def expect(self, runs: Iterable[Sequence[Digest]], sizes: Mapping[Digest, int]) -> None:
-        """Make room for each large one of these runs of chunks, of which the sizes are known. Raises MemoryError."""
+    def prepare(self, runs: Iterable[Sequence[Digest]], sizes: Mapping[Digest, int]) -> None:
+        """Allocate memory for each large run of chunks whose sizes are known. Raises MemoryError."""
         for names in runs:
             lengths = [sizes.get(name, 0) for name in names]
             if 0 in lengths or sum(lengths) < LARGE_BYTES:
@@ -50,13 +50,13 @@ class ChunkStore:
                 self._damage[name] = f"chunk {name.hex()} is missing"
                 start += length
 
-    def place(self, name: Digest, size: int) -> memoryview | None:
-        """Give where a chunk can be received, None if it has to be `put`."""
+    def destination(self, name: Digest, size: int) -> memoryview | None:
+        """Return where a chunk can be received, None if `add` has to copy it."""
         first = next(iter(self._places.get(name, ())), None)
         return first if first is not None and len(first) == size else None
 
-    def put(self, name: Digest, data: bytes | memoryview) -> None:
-        """Take a chunk; one that was received in its place stays there."""
+    def add(self, name: Digest, data: bytes | memoryview) -> None:
+        """Add a chunk; it is not copied if it was received at its destination."""
         places = self._places.get(name)
         if places is None or name in self._elsewhere:
             self._chunks[name] = bytes(data)
@@ -71,7 +71,10 @@ class ChunkStore:
                 place[:] = data
 
     def joined(self, names: Sequence[Digest]) -> bytearray:
-        """Give the bytes of these chunks, checked; once, where there was room for them. Raises DamagedCheckpoint."""
+        """Return the checked bytes of these chunks, only once if memory was allocated for them.
+
+        Raises DamagedCheckpoint.
+        """
         rooms = self._rooms.get(b"".join(names))
         if rooms:
             for name in names:
@@ -85,7 +88,7 @@ class ChunkStore:
         return bytearray().join(parts)
 
     def release(self) -> None:
-        """Let go of the memory that was received into: it is its owners'."""
+        """Release the memory that chunks were received into: it belongs to its owners now."""
         for places in self._places.values():
             for place in places:
                 place.release()
@@ -103,10 +106,10 @@ def _raise_if(damage: str) -> None:
 
 
 def _memory(size: int) -> bytearray:
-    """Give so much memory: not cleared, since all of it will be written, and in huge pages if there are any."""
+    """Return new memory: not cleared, since all of it will be written, and in huge pages if possible."""
     memory: bytearray = _new_bytearray(None, size)
     start = ctypes.addressof(ctypes.c_char.from_buffer(memory))
-    first, behind = -(-start // HUGE_PAGE) * HUGE_PAGE, (start + size) // HUGE_PAGE * HUGE_PAGE
-    if first < behind:
-        _advise(first, behind - first, mmap.MADV_HUGEPAGE)  # as NumPy does it for its own; a hint at most
+    first, end = -(-start // HUGE_PAGE) * HUGE_PAGE, (start + size) // HUGE_PAGE * HUGE_PAGE
+    if first < end:
+        _advise(first, end - first, mmap.MADV_HUGEPAGE)  # as NumPy does for its arrays; only a hint
     return memory

@@ -1,7 +1,7 @@
-"""Calls of code that a restore runs: which one is running, how long it may take, and which are left out.
+"""Calls of code in a restore: which one is running, how long it may take, and which ones are left out.
 
-Such code may hang, or end its process. A process that only tries a restore notes in a shared page which call it is at;
-its parent reads there which call to leave out of the next try.
+Such code may hang, or end its process. A process that only tries a restore records the running call in a shared page;
+its parent reads there which call to leave out of the next attempt.
 """
 
 import mmap
@@ -11,13 +11,16 @@ from types import FrameType, TracebackType
 from typing import Any, Final, Self
 
 from skep_shared.originals import os, signal
+from skep_workers.session.checkpoint.reducers.definitions import registry
 from skep_workers.session.checkpoint.stored_names import STORED
 
 CALL_SECONDS: Final = 5.0
 SUSPECTS_SHARE: Final = 0.2
-REPEAT_SECONDS: Final = 1.0  # code that swallows the first exception gets the next one
-MOST_ALARMS: Final = 3  # in one call; then the process ends, and the next one leaves that call out
+REPEAT_SECONDS: Final = 1.0  # code that swallows the first exception gets another one
+MOST_ALARMS: Final = 3  # in one call; then the process ends, and the next process leaves that call out
+MOST_WAITS: Final = 25  # further seconds, in one call, for the module code of a library: most can't be imported again
 HUNG_EXIT: Final = 84
+_OURS: Final = "skep_workers.session.checkpoint."
 _HEAD: Final = struct.Struct("2qH")  # stream, offset of the call in it, length of the callee's name
 _MOST_NAME_BYTES: Final = 200
 
@@ -27,14 +30,15 @@ Call = tuple[int, int]  # index of a stream, offset in it
 
 
 class CallTimeout(BaseException):
-    """A call of a restore took too long; not an Exception, so that most `except` clauses let it pass."""
+    """A call in a restore took too long; not an Exception, so that most `except` clauses don't catch it."""
 
 
 @dataclass(slots=True)
 class Avoided:
-    """Calls that are not made, with the reason: single ones, all of a callee (by name), or all but those of ours.
+    """Calls that are not made, with reasons.
 
-    suspects: callees that hung once; the next calls of them get a fraction of the time.
+    calls: single calls. callees: all calls of a callee, by name. rest: if set, all calls except those of our own
+    functions. suspects: callees that hung once; the next calls of them get a fraction of the time.
     """
 
     calls: dict[Call, str] = field(default_factory=dict)
@@ -44,23 +48,23 @@ class Avoided:
 
 
 class CallPage:
-    """A page, shared with children that are forked later, that says which call a process is at."""
+    """A page, shared with children that are forked later, that contains the running call of a process."""
 
     def __init__(self) -> None:
         self._page = mmap.mmap(-1, mmap.PAGESIZE)
         self.leave()
 
     def enter(self, call: Call, callee: str) -> None:
-        """Note which call runs now."""
+        """Record the call that runs now."""
         name = callee.encode("utf-8", "backslashreplace")[:_MOST_NAME_BYTES]
         self._page[: _HEAD.size + len(name)] = _HEAD.pack(*call, len(name)) + name
 
     def leave(self) -> None:
-        """Note that no call runs."""
+        """Record that no call runs."""
         self._page[: _HEAD.size] = _HEAD.pack(-1, -1, 0)
 
     def read(self) -> tuple[Call, str] | None:
-        """Return the call that runs, or ran last in a process that has ended, and its callee; None if none did."""
+        """Return the call that runs, or ran when the process ended, and its callee; None if none ran."""
         stream, offset, length = _HEAD.unpack(self._page[: _HEAD.size])
         if stream < 0:
             return None
@@ -72,7 +76,7 @@ class CallPage:
 
 
 class Guard:
-    """Bounds the calls that one restore makes; a context manager, in the main thread."""
+    """Limits the time of the calls that one restore makes; a context manager for the main thread."""
 
     def __init__(
         self,
@@ -82,17 +86,24 @@ class Guard:
         call_seconds: float = CALL_SECONDS,
         is_fatal: bool = False,
     ) -> None:
-        """is_fatal: have the alarm end the process. For a trial, where code that swallows every exception must end."""
+        """Prepare for these calls to leave out.
+
+        is_fatal: the alarm ends the process. For a trial, since code that swallows every exception must end, too.
+        """
         self._avoided = avoided or Avoided()
         self._page = page
         self._call_seconds = call_seconds
         self._is_fatal = is_fatal
         self._previous: dict[int, Any] = {}
         self._alarms = 0
-        self.stream = 0  # the index of the stream that is read
+        self._waits = 0
+        self.stream = 0  # the index of the stream that is being read
+        # Whether the call itself runs. Its caller resets it as the first thing in a `finally`: between the end of a
+        # call and that, Python runs no handler of a signal. An alarm that came later would raise in our own code.
+        self.is_calling = False
 
     def __enter__(self) -> Self:
-        # The second one is for code that runs in C for ever: no handler of Python's would be called.
+        # The second signal is for C code that never returns: no Python handler would be called.
         handlers = {signal.SIGALRM: signal.SIG_DFL if self._is_fatal else self._raise, signal.SIGVTALRM: signal.SIG_DFL}
         self._previous = {number: signal.signal(number, handler) for number, handler in handlers.items()}
         return self
@@ -111,7 +122,7 @@ class Guard:
             return reason
         if self._page is not None:
             self._page.enter(call, callee)
-        self._alarms = 0
+        self._alarms = self._waits = 0
         seconds = self._call_seconds + more_seconds
         if callee in avoided.suspects:
             seconds *= SUSPECTS_SHARE
@@ -130,13 +141,30 @@ class Guard:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.setitimer(signal.ITIMER_VIRTUAL, 0)
 
-    def _raise(self, _number: int, _frame: FrameType | None) -> None:
+    def _raise(self, _number: int, frame: FrameType | None) -> None:
+        if not self.is_calling:
+            return  # the call has ended, or has not begun: then the alarm is repeated
+        if self._waits < MOST_WAITS and _is_importing_library(frame):
+            self._waits += 1
+            signal.setitimer(signal.ITIMER_VIRTUAL, (1 + MOST_ALARMS) * REPEAT_SECONDS)
+            return  # the alarm is repeated
         self._alarms += 1
         if self._alarms > MOST_ALARMS:
             os._exit(HUNG_EXIT)
         raise CallTimeout(hung(self._call_seconds))
 
 
+def _is_importing_library(frame: FrameType | None) -> bool:
+    """Return whether the call that is running runs a module's code, which is no file of the session's directory."""
+    home = f"{registry.home}/"
+    while frame is not None and not str(frame.f_globals.get("__name__")).startswith(_OURS):
+        code = frame.f_code
+        if code.co_name == "<module>" and code.co_filename.startswith("/"):
+            return not code.co_filename.startswith(home)
+        frame = frame.f_back
+    return False
+
+
 def hung(seconds: float) -> str:
-    """Return what is said of a call that took longer."""
+    """Return the reason for a call that took longer."""
     return f"restoring it takes longer than {seconds:g} s"

@@ -1,4 +1,4 @@
-"""One stream, read: at full speed where that works, else object by object."""
+"""Reading one stream: at full speed where that works, otherwise object by object."""
 
 import contextlib
 import pickle
@@ -15,11 +15,11 @@ _BYTES_A_SECOND: Final = 20_000_000  # a slow machine reads more
 
 
 @dataclass(frozen=True, slots=True)
-class Stream:
-    """What is read: a pickle stream and its buffers.
+class StoredStream:
+    """A pickle stream and its buffers.
 
     is_tolerant: read it object by object from the start. It runs code of cells, which would run twice if the fast way
-    failed, or has sets and dicts whose keys may hash by a state that comes later. names: the variables that it holds.
+    failed, or it has sets and dicts whose keys may hash by a state that is set later. names: the variables in it.
     """
 
     data: bytes | bytearray
@@ -30,9 +30,9 @@ class Stream:
 
 @dataclass(slots=True)
 class Loaded:
-    """Names (or keys of definitions) with their values, and those that are lost, with the reason.
+    """Names (or keys of definitions) with their values, and the lost ones with reasons.
 
-    partial: what is lost of modules, as "module.name".
+    partial: lost names in modules, as "module.name".
     """
 
     values: dict[str, Any]
@@ -40,16 +40,16 @@ class Loaded:
     partial: dict[str, str] = field(default_factory=dict)
 
 
-def load_group(stream: Stream, guard: Guard) -> Loaded:
+def load_group(stream: StoredStream, guard: Guard) -> Loaded:
     """Return the variables of a stream."""
     names, reader = _load(stream, guard)
     return _sorted_out(names, reader)
 
 
-def load_definitions(stream: Stream, guard: Guard) -> tuple[Loaded, Loaded]:
+def load_definitions(stream: StoredStream, guard: Guard) -> tuple[Loaded, Loaded]:
     """Return the definitions of a stream by key, and the variables that share something with them.
 
-    From here on other streams find them, and the reasons of those that are lost.
+    They are registered, with the reasons of the lost ones, for the streams that refer to them.
     """
     parts, reader = _load(stream, guard)
     definitions = _sorted_out(parts["definitions"], reader)
@@ -65,26 +65,30 @@ def _sorted_out(names: dict[str, Any], reader: TolerantUnpickler | None) -> Load
     return Loaded({name: value for name, value in names.items() if name not in lost}, lost, reader.partial)
 
 
-def _load(stream: Stream, guard: Guard) -> tuple[Any, TolerantUnpickler | None]:
+def _load(stream: StoredStream, guard: Guard) -> tuple[Any, TolerantUnpickler | None]:
     size = len(stream.data) + sum(memoryview(buffer).nbytes for buffer in stream.buffers)
     if not stream.is_tolerant and not guard.enter(WHOLE, "", size / _BYTES_A_SECOND):
         try:
-            return pickle.loads(stream.data, buffers=stream.buffers), None
-        except BaseException:  # noqa: BLE001, S110 - whose fault it is shows below
+            try:
+                guard.is_calling = True
+                return pickle.loads(stream.data, buffers=stream.buffers), None
+            finally:
+                guard.is_calling = False
+        except BaseException:  # noqa: BLE001, S110 - the tolerant reader finds out which object fails
             pass
         finally:
             guard.leave()
     reader = TolerantUnpickler(stream.data, stream.buffers, guard)
-    with _bound_as_they_come(stream.names, reader):
+    with _bound_while_loading(stream.names, reader):
         return reader.load(), reader
 
 
 @contextlib.contextmanager
-def _bound_as_they_come(variables: Sequence[str], reader: TolerantUnpickler) -> Iterator[None]:
-    """Bind each variable of a stream as soon as it is made, so that code of cells that is run by the load finds it.
+def _bound_while_loading(variables: Sequence[str], reader: TolerantUnpickler) -> Iterator[None]:
+    """Bind each variable of a stream as soon as it is made, so that code of cells that loading runs finds it.
 
-    A class that keeps its instances in a global dictionary, say, looks there before it makes one. In a trial process
-    the variables have values, which a restore will not find.
+    For example, a class that interns its instances in a global dictionary looks there before it makes one. In a trial
+    process the variables have values already, which will not exist in a restore: these are unbound meanwhile.
     """
     names, wanted = registry.names, frozenset(variables)
     before = {name: names.pop(name) for name in variables if name in names}

@@ -1,4 +1,4 @@
-"""What single opcodes of a pickle stream do to objects, and which of it may run code of users.
+"""The effects of single opcodes of a pickle stream on objects, and which of them may run code of users.
 
 As in CPython's Lib/pickle.py; the C unpickler does the same.
 """
@@ -10,12 +10,12 @@ from typing import Any, Final
 from skep_workers.session.checkpoint.reducers.definitions import class_attribute
 from skep_workers.session.checkpoint.stored_names import QUIET
 
-NO_VALUE: Final = object()  # of an item of a set
+NO_VALUE: Final = object()  # instead of the value, for an item of a set
 _STATE_HOOKS: Final = ("__setstate__", "__getattribute__", "__getattr__")
 
 
 def find_global(module: str, name: str) -> Any:
-    """Return what a module has under a dotted name; imports the module."""
+    """Return the object under a dotted name in a module; imports the module."""
     __import__(module, level=0)
     found: Any = sys.modules[module]
     for part in name.split("."):
@@ -70,7 +70,7 @@ def add_item(container: Any, key: Any, value: Any) -> None:
 
 
 def calls_quietly(function: Any) -> bool:
-    """Return whether a call of this is known to run no code but ours and the interpreter's."""
+    """Return whether calling this function is known to run only our code and the interpreter's."""
     return type(function) is FunctionType and function in QUIET
 
 
@@ -86,7 +86,7 @@ def builds_quietly(kind: type, state: Any) -> bool:
 
 
 def name_of(callee: Any) -> str:
-    """Return what a callee is called, without running anything of its own."""
+    """Return the name of a callee, without running code of its class."""
     if isinstance(callee, type):
         name: str = type.__dict__["__qualname__"].__get__(callee)
         return name

@@ -1,7 +1,7 @@
-"""What can't be made while a stream is read, and everything that holds it.
+"""Objects that can't be made while a stream is read, and all objects that hold them.
 
-A stream is a graph: an object that can't be made is lost, and so is each object that reaches it, also one that was
-read before it in a cycle. Everything else of the stream is not.
+A stream is a graph. An object that can't be made is lost, and so is each object that reaches it, including one that was
+read before it in a cycle. All other objects of the stream are kept.
 """
 
 from collections.abc import Iterable
@@ -11,15 +11,15 @@ _ATOMS: Final = frozenset({str, bytes, int, float, complex, bool, type(None)})
 
 
 class Lost:
-    """Stands where an object could not be made."""
+    """A stand-in for an object that could not be made."""
 
 
 class Losses:
-    """The objects of one stream that are lost, by id, with the reason; it keeps alive what it has noted."""
+    """The lost objects of one stream, by id, with reasons. Objects that were noted here are kept alive."""
 
     def __init__(self) -> None:
         self._reasons: dict[int, str] = {}
-        # Id of an object -> itself, so that no other one gets its id, and the ids of what holds it.
+        # Id of an object -> the object, so that no other one gets its id, and the ids of its holders.
         self._holders: dict[int, tuple[Any, list[int]]] = {}
         self._kept: list[Any] = []
 
@@ -37,8 +37,8 @@ class Losses:
             return None
         return next((reasons[id(value)] for value in values if id(value) in reasons), None)
 
-    def keep(self, value: Any) -> None:
-        """Keep an object alive: its id must not become another one's."""
+    def keep_alive(self, value: Any) -> None:
+        """Keep an object alive: its id must not be reused."""
         self._kept.append(value)
 
     def make(self, reason: str) -> Lost:
@@ -48,13 +48,13 @@ class Losses:
         self._reasons[id(lost)] = reason
         return lost
 
-    def hold(self, holder: Any, items: Iterable[Any]) -> None:
-        """Note that one object holds others; a loss among them is its loss."""
-        if type(holder) in _ATOMS:  # what a call returned that was made for its effect
+    def note_contents(self, holder: Any, items: Iterable[Any]) -> None:
+        """Note that one object holds others; if one of them is lost, so is the holder."""
+        if type(kind := type(holder)) is type and kind in _ATOMS:  # the result of a call that was made for its effect
             return
         number, holders, reasons = id(holder), self._holders, self._reasons
         for item in items:
-            if type(item) in _ATOMS:
+            if type(kind := type(item)) is type and kind in _ATOMS:  # a metaclass may compare by code of its own
                 continue
             child = id(item)
             if child in reasons:
@@ -65,7 +65,7 @@ class Losses:
                 holders[child] = item, [number]
 
     def lose(self, value: Any, reason: str) -> None:
-        """Note that an object is lost, and with it all that hold it."""
+        """Note that an object is lost, and all its holders with it."""
         self._kept.append(value)
         pending = [id(value)]
         while pending:

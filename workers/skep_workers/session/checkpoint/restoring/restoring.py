@@ -1,8 +1,8 @@
 """From a manifest and its chunks back to a namespace.
 
-In this order, since each step needs what the one before made: files, ambient state and sources, groups that need no
-definition, definitions, the other groups. What can't be restored costs the variables that need it, and no other; each
-is reported with its reason.
+In this order, since each step needs the results of earlier ones: files, packages, ambient state and sources, groups
+that need no definition, definitions, the other groups. An object that can't be restored affects the variables that need
+it, and no others; each of them is reported with its reason.
 """
 
 import pickle
@@ -10,26 +10,27 @@ import platform
 from dataclasses import dataclass, field
 from typing import Any
 
+from skep_shared.checkpoints.manifest import Group, Manifest
 from skep_shared.originals import gc
 from skep_workers.session.checkpoint import stored_names
-from skep_workers.session.checkpoint.manifest import Group, Manifest
 from skep_workers.session.checkpoint.reducers.definitions import registry
 from skep_workers.session.checkpoint.restoring.chunk_store import ChunkStore
 from skep_workers.session.checkpoint.restoring.guard import Avoided, Guard
-from skep_workers.session.checkpoint.restoring.loading import Loaded, Stream, load_definitions, load_group
-from skep_workers.session.checkpoint.restoring.trial import Trial
+from skep_workers.session.checkpoint.restoring.loading import Loaded, StoredStream, load_definitions, load_group
+from skep_workers.session.checkpoint.restoring.restore_trial import RestoreTrial
 from skep_workers.session.checkpoint.surroundings.ambient import Ambient
 from skep_workers.session.checkpoint.surroundings.home import HOME
-from skep_workers.session.checkpoint.surroundings.imports import SUBMODULES, Imports
+from skep_workers.session.checkpoint.surroundings.imports.session_imports import SUBMODULES, Imports
 from skep_workers.session.checkpoint.surroundings.workspace import Workspace
-from skep_workers.session.sources import register_sources
+from skep_workers.session.errors.sources import register_sources
+from skep_workers.session.packages.session_packages import SessionPackages
 
 stored_names.register()
 
 
 @dataclass(slots=True)
-class Restored:
-    """What came of a restore: the names, and what was lost, with reasons."""
+class RestoreResult:
+    """The result of a restore: the restored names, and the lost ones with reasons."""
 
     names: list[str]
     lost: dict[str, str]
@@ -38,15 +39,16 @@ class Restored:
 
 
 class Restoring:
-    """One restore. Raises DamagedCheckpoint, before anything is bound or written."""
+    """One restore. The constructor raises DamagedCheckpoint, before anything is bound or written."""
 
     def __init__(self, manifest: Manifest, store: ChunkStore) -> None:
         self._manifest = manifest
         self._contents = {e.path: store.joined(list(e.chunks)) for e in manifest.files if e.kind == "file"}
+        self._packages = store.joined(manifest.packages.archive)
         self._ambient = _stream(manifest.ambient, store)
         self._sources = _optional_stream(manifest.sources, store)
         self._definitions = _optional_stream(manifest.definitions, store)
-        # What runs code of cells comes last: it may use modules, functions and plain data by their names.
+        # Groups that run code of cells are last: it may use modules, functions and plain data by their names.
         in_order = sorted(manifest.groups, key=lambda group: (group.is_tolerant, bool(group.named)))
         self._groups = [(group, _stream(group, store)) for group in in_order]
 
@@ -56,19 +58,23 @@ class Restoring:
         ambient: Ambient,
         workspace: Workspace,
         imports: Imports,
+        packages: SessionPackages,
         *,
         is_careful: bool = False,
-    ) -> Restored:
+    ) -> RestoreResult:
         """Fill the namespace and the directory.
 
-        is_careful: find out first, in a process of its own, which code hangs or ends the process, and leave that out:
-        a process that restored this checkpoint before has done so.
+        is_careful: find out first, in a forked process, which code hangs or ends the process, and leave it out. For a
+        checkpoint whose restore has ended a process before.
         """
         manifest = self._manifest
-        result = Restored([], dict(manifest.lost))
+        result = RestoreResult([], dict(manifest.lost))
         if manifest.python != platform.python_version():
             result.notes.append(f"saved by Python {manifest.python}, restored by {platform.python_version()}")
+        ambient.make_room()
         result.lost.update(workspace.restore(manifest.files, self._contents))
+        result.notes += packages.kept.restore(manifest.packages, self._packages, manifest.python)
+        result.notes += packages.note_restored()
         state = _load_plain(self._ambient)
         registry.is_fork = state.get(HOME, registry.home) != registry.home
         ambient.restore(state)
@@ -76,7 +82,7 @@ class Restoring:
         if self._sources is not None:
             register_sources(_load_plain(self._sources))
         avoided = self._calls_to_avoid() if is_careful else None
-        # Nothing that is being made here is garbage, and looking for some takes twice as long as making it.
+        # Nothing that is made here is garbage, and collecting takes twice as long as making it.
         was_enabled = gc.isenabled()
         gc.disable()
         try:
@@ -89,11 +95,11 @@ class Restoring:
         return result
 
     def _calls_to_avoid(self) -> Avoided | None:
-        failures = Trial(self._definitions, [stream for _, stream in self._groups]).run()
+        failures = RestoreTrial(self._definitions, [stream for _, stream in self._groups]).run()
         return None if failures is None else failures.avoided
 
-    def _fill(self, names: dict[str, Any], result: Restored, guard: Guard) -> None:
-        failed: list[tuple[int, Group, Stream]] = []
+    def _fill(self, names: dict[str, Any], result: RestoreResult, guard: Guard) -> None:
+        failed: list[tuple[int, Group, StoredStream]] = []
         is_defined = False
         for number, (group, stream) in enumerate(self._groups, start=1):
             if (group.named or group.is_tolerant) and not is_defined:
@@ -106,17 +112,17 @@ class Restoring:
         if not is_defined:
             self._define(names, result, guard)
         for number, group, stream in failed:
-            # Once more: code of cells may have asked for a name that was bound after it.
+            # Again: code of cells may have used a name that was bound after it.
             if group.is_tolerant and number < len(self._groups):
                 again = self._load(number, stream, guard)
                 if not again.lost:
                     _bind(again, names, result)
 
-    def _load(self, number: int, stream: Stream, guard: Guard) -> Loaded:
+    def _load(self, number: int, stream: StoredStream, guard: Guard) -> Loaded:
         guard.stream = number
         return load_group(stream, guard)
 
-    def _define(self, names: dict[str, Any], result: Restored, guard: Guard) -> None:
+    def _define(self, names: dict[str, Any], result: RestoreResult, guard: Guard) -> None:
         if self._definitions is None:
             return
         guard.stream = 0
@@ -131,27 +137,27 @@ class Restoring:
                 result.lost.setdefault(name, definitions.lost.get(key, "its definition is not in the checkpoint"))
 
 
-def _bind(loaded: Loaded, names: dict[str, Any], result: Restored) -> None:
+def _bind(loaded: Loaded, names: dict[str, Any], result: RestoreResult) -> None:
     names.update(loaded.values)
     result.names += loaded.values
     result.lost.update(loaded.lost)
     for name in loaded.values:
         if (remark := result.lost.pop(name, None)) is not None:
-            result.notes.append(f"{name}: {remark}")  # it is there, without what the checkpoint told of
+            result.notes.append(f"{name}: {remark}")  # it is restored, except the part that the checkpoint reported
 
 
-def _optional_stream(group: Group | None, store: ChunkStore) -> Stream | None:
+def _optional_stream(group: Group | None, store: ChunkStore) -> StoredStream | None:
     return None if group is None else _stream(group, store)
 
 
-def _stream(group: Group, store: ChunkStore) -> Stream:
+def _stream(group: Group, store: ChunkStore) -> StoredStream:
     buffers: list[Any] = []
     for buffer in group.buffers:
         data = store.joined(buffer.chunks)
         buffers.append(bytes(data) if buffer.readonly else data)
-    return Stream(store.joined(group.chunks), buffers, group.is_tolerant, group.names)
+    return StoredStream(store.joined(group.chunks), buffers, group.is_tolerant, group.names)
 
 
-def _load_plain(stream: Stream) -> Any:
-    """Return what a stream of plain values holds; nothing, where a file was put into a session that had no state."""
+def _load_plain(stream: StoredStream) -> Any:
+    """Return the plain values of a stream; an empty dict for a session without a state, into which a file was put."""
     return pickle.loads(stream.data, buffers=stream.buffers) if stream.data else {}

@@ -1,40 +1,40 @@
 """One snapshot: from the names of a session to a manifest and the chunks that it names.
 
-Runs in the session's main thread for small states, in a forked child for the others; the code is the same, only the
-pickler's patience differs.
+Runs in the session's main thread for small states, in a forked child for the others. The code is the same; only the
+limits differ.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import partial
-from pickle import dumps  # bound early: user code may patch pickle
 from typing import Any
 
-from skep_shared.content_chunks import CHUNK_BYTES, Digest, split
-from skep_workers.session.checkpoint.hidden_names import MODULE, told
-from skep_workers.session.checkpoint.manifest import Buffer, Group, Manifest
-from skep_workers.session.checkpoint.restoring.trial import TRIAL_SECONDS
-from skep_workers.session.checkpoint.saving.grouping import GroupPickler, Progress, Stream
-from skep_workers.session.checkpoint.saving.kinds import Kinds
-from skep_workers.session.checkpoint.saving.known_definitions import KnownDefinitions, Learned
-from skep_workers.session.checkpoint.saving.module_contents import ImportAgain
-from skep_workers.session.checkpoint.saving.pickling import DefinitionKeys, is_definition
-from skep_workers.session.checkpoint.saving.trials import KnownLive, Trials
+from skep_shared.checkpoints.manifest import Group, Manifest
+from skep_workers.session.checkpoint.hidden_names import MODULE, shown_name
+from skep_workers.session.checkpoint.reducers.definitions import DefinitionKeys, is_among, is_definition
+from skep_workers.session.checkpoint.restoring.restore_trial import TRIAL_SECONDS
+from skep_workers.session.checkpoint.saving.chunk_writer import ChunkWriter, StoreChunk, count_new_bytes
+from skep_workers.session.checkpoint.saving.known_definitions import KnownDefinitions, LearnedDefinitions
+from skep_workers.session.checkpoint.saving.pickling.kinds import Kinds
+from skep_workers.session.checkpoint.saving.restore_trials import KnownLive, Trials
+from skep_workers.session.checkpoint.saving.streams.definitions import DefinitionPickler
+from skep_workers.session.checkpoint.saving.streams.grouping import GroupPickler
+from skep_workers.session.checkpoint.saving.streams.module_contents import ImportAgain
+from skep_workers.session.checkpoint.saving.streams.progress import TRIAL, Progress
+from skep_workers.session.checkpoint.saving.streams.stream import Stream
+from skep_workers.session.checkpoint.saving.streams.stream_pickler import StreamPickler
 from skep_workers.session.checkpoint.state import State
-from skep_workers.session.checkpoint.surroundings.imports import import_again
-from skep_workers.session.checkpoint.surroundings.workspace import Entry
+from skep_workers.session.checkpoint.surroundings.imports.session_imports import import_again
 from skep_workers.session.checkpoint.unchanged.fingerprints import is_immutable
-from skep_workers.session.checkpoint.unchanged.unchanged_buffers import WATCHED_BYTES, Known, Place, place_of
-from skep_workers.session.sources import sources_of
-from skep_workers.session.uses import SCALARS
+from skep_workers.session.checkpoint.unchanged.unchanged_buffers import KnownBuffers, LearnedBuffers
+from skep_workers.session.compilation.plain_cells import SCALARS
+from skep_workers.session.errors.sources import sources_of
 
 LARGE_ATOM = 64 * 1024
 
-PutChunk = Callable[[bytes, memoryview], None]
-
 
 @dataclass(slots=True)
-class _Definitions:
+class _SavedDefinitions:
     """The definitions of a snapshot, and the sources of the cells that they are from."""
 
     stream: Stream | None  # None: they are the ones of the snapshot before
@@ -44,68 +44,68 @@ class _Definitions:
 
 
 @dataclass(frozen=True, slots=True)
-class Earlier:
-    """What earlier snapshots have shown: the names of chunks in large buffers, definitions, trials of restoring."""
+class EarlierSnapshots:
+    """What earlier snapshots have shown: the chunks of large buffers, definitions, trials of restoring."""
 
-    buffers: Known = field(default_factory=dict)
+    buffers: KnownBuffers = field(default_factory=dict)
     definitions: KnownDefinitions | None = None
     trials: Trials = field(default_factory=Trials)
 
 
 class Assembler:
-    """Puts a snapshot together; `put` gets each chunk's name and bytes."""
+    """Assembles one snapshot; `store_chunk` is called with the name and the bytes of each chunk."""
 
     def __init__(
         self,
-        put: PutChunk,
+        store_chunk: StoreChunk,
         *,
         in_place: bool,
         budget_bytes: int,
-        earlier: Earlier | None = None,
+        earlier: EarlierSnapshots | None = None,
         progress: Progress | None = None,
         trial_seconds: float = TRIAL_SECONDS,
     ) -> None:
-        """In place there is no time for a trial of restoring: Untrusted is raised for what needs one."""
-        earlier = earlier or Earlier()
-        self._put = put
-        self._known = earlier.buffers
-        self.learned: dict[Place, list[Digest]] = {}  # what large buffers hold
+        """In place there is no time for a trial of restoring: Untrusted is raised for a class that needs one."""
+        earlier = earlier or EarlierSnapshots()
+        self._earlier = earlier
+        self._chunks = ChunkWriter(store_chunk, earlier.buffers)
         self._budget_bytes = budget_bytes
-        self._known_definitions = earlier.definitions
-        self.learned_definitions: Learned | None = None
-        self._trials = earlier.trials
+        self.learned_definitions: LearnedDefinitions | None = None
         self._trial_seconds = trial_seconds
         self._in_place = in_place
         self._progress = progress
-        self.imported_again: list[ImportAgain] = []  # modules that turned out to be saved by their names only
+        self.imported_again: list[ImportAgain] = []  # modules that can only be saved by their names
         self._begin()
 
     def _begin(self) -> None:
+        trials = self._earlier.trials
         self._keys = DefinitionKeys()
-        kinds = Kinds(self._trials.shapes, self._trials.kinds) if self._in_place else Kinds()
-        self._pickler = GroupPickler(
+        self._streams = StreamPickler(
             self._keys,
             in_place=self._in_place,
             progress=self._progress,
-            kinds=kinds,
-            count_new=partial(_count_new, self._known),
+            kinds=Kinds(trials.shapes, trials.kinds) if self._in_place else Kinds(),
+            count_new=partial(count_new_bytes, self._earlier.buffers),
         )
+        self._groups = GroupPickler(self._streams)
+        self._definition_pickler = DefinitionPickler(self._streams)
 
-    def close(self) -> None:
-        """Let go of every value at once; to be called when the manifest is made, or was given up."""
-        self._pickler.close()
+    def release_values(self) -> None:
+        """Release every value at once; to be called when the manifest is made, or was given up."""
+        self._streams.clear()
         self._keys.by_key.clear()
 
     def assemble(self, seq: int, state: State, skipped: dict[str, str], joint: Iterable[list[str]] = ()) -> Manifest:
-        """Give the manifest of this state. `skipped`: names not to be tried again, with the reason.
+        """Return the manifest of this state.
 
-        joint: names that belonged together in the snapshot before, with the values they had there.
+        skipped: names that are not tried again, with the reason. joint: names that shared a stream in the snapshot
+        before, and still have the values that they had there.
         """
         joint = list(joint)
         while True:
             try:
                 return self._assemble(seq, state, skipped, joint)
-            except ImportAgain as found:  # each module once: it is by name then
+            except ImportAgain as found:  # once for each module: from then on it is saved by its name
                 self.imported_again.append(found)
                 content = import_again(found.module, found.names)
                 modules = {
@@ -113,7 +113,7 @@ class Assembler:
                 }
                 kept = {name: value for name, value in state.names.items() if name not in modules}
                 state = state._replace(names=kept | content)
-                self._pickler.close()
+                self._streams.clear()
                 self._begin()
 
     def _assemble(self, seq: int, state: State, skipped: dict[str, str], joint: Iterable[list[str]]) -> Manifest:
@@ -128,16 +128,16 @@ class Assembler:
         others = {name: value for name, value in values.items() if name not in bindings and name not in atoms}
         others |= large
         known = [
-            names
-            for names in joint
-            if any(name in others for name in names) and all(name in others or name in small for name in names)
+            group
+            for group in joint
+            if any(name in others for name in group) and all(name in others or name in small for name in group)
         ]
-        streams = self._pickler.variables(others, small, known)
-        self._pickler.owners |= {key: name for name, key in bindings.items()}
+        streams = self._groups.pickle_variables(others, small, known)
+        self._streams.owners |= {key: name for name, key in bindings.items()}
         definitions, streams = self._definitions(self._within_budget(streams), values, small)
         if small:
             streams += self._atoms(small)
-        lost = {**skipped, **self._pickler.lost}
+        lost = {**skipped, **self._streams.lost}
         streams = self._without_dependents(streams, values, lost)
         if not self._in_place:
             streams = self._restorable(definitions, streams, values, lost)
@@ -151,57 +151,64 @@ class Assembler:
                 del bindings[name]
         return Manifest(
             seq=seq,
-            groups=[self._stored(stream) for stream in sorted(streams, key=lambda stream: stream.restores_by_code)],
+            groups=[
+                self._chunks.store(stream) for stream in sorted(streams, key=lambda each: each.notes.restores_by_code)
+            ],
             definitions=definitions.group if definitions is not None else None,
             bindings=bindings,
-            lost={told(name): reason for name, reason in (remarks | lost).items() if name in names or ":" not in name}
+            lost={
+                shown_name(name): reason
+                for name, reason in (remarks | lost).items()
+                if name in names or ":" not in name
+            }
             | state.lost,
-            is_remade=any(stream.is_remade for stream in streams)
-            or (definitions is not None and definitions.stream is not None and definitions.stream.is_remade),
-            ambient=self._plain(state.ambient),
+            is_remade=any(stream.notes.is_remade for stream in streams)
+            or (definitions is not None and definitions.stream is not None and definitions.stream.notes.is_remade),
+            ambient=self._chunks.store_plain(state.ambient),
             sources=definitions.sources if definitions is not None else None,
-            files=self._files(state),
+            files=self._chunks.store_files(state),
+            packages=state.packages,
         )
 
     def _remarks(
-        self, definitions: _Definitions | None, streams: list[Stream], values: dict[str, Any]
+        self, definitions: _SavedDefinitions | None, streams: list[Stream], values: dict[str, Any]
     ) -> dict[str, str]:
-        """Return what of variables a restore won't have though it has the variables, with the reason."""
+        """Return the variables of which a restore will lack a part, with the reason."""
         whole = [
             *streams,
             *([definitions.stream] if definitions is not None and definitions.stream is not None else []),
         ]
-        return {name: remark for each in whole for name, remark in self._pickler.remarks(each, values).items()}
+        return {name: remark for each in whole for name, remark in self._groups.remarks(each, values).items()}
 
     def _without_dependents(self, streams: list[Stream], values: dict[str, Any], lost: dict[str, str]) -> list[Stream]:
-        """Leave out the variables that need a definition which is lost."""
+        """Leave out the variables that need a lost definition."""
         kept = []
         for stream in streams:
-            if not stream.named & lost.keys():
+            if not stream.notes.named & lost.keys():
                 kept.append(stream)
                 continue
             left = [name for name in stream.names if not self._needs_lost(name, stream, values, lost)]
-            remaining = self._pickler.again(left, values) if left else None
+            remaining = self._groups.pickle_again(left, values) if left else None
             if remaining is not None:
                 kept.append(remaining)
         return kept
 
     def _needs_lost(self, name: str, stream: Stream, values: dict[str, Any], lost: dict[str, str]) -> bool:
-        alone = stream if len(stream.names) == 1 else self._pickler.again([name], values)
-        for key in sorted(alone.named & lost.keys()) if alone is not None else ():
+        alone = stream if len(stream.names) == 1 else self._groups.pickle_again([name], values)
+        for key in sorted(alone.notes.named & lost.keys()) if alone is not None else ():
             lost[name] = f"it needs {key.partition(':')[2]}, which could not be saved: {lost[key]}"
             return True
         return False
 
     def _restorable(
-        self, definitions: _Definitions | None, streams: list[Stream], values: dict[str, Any], lost: dict[str, str]
+        self, definitions: _SavedDefinitions | None, streams: list[Stream], values: dict[str, Any], lost: dict[str, str]
     ) -> list[Stream]:
-        """Leave out what a restore can't make again, as a trial shows; returns the streams that are left."""
-        self._pickler.tell_trial()
+        """Leave out what a trial shows not to be restorable; return the streams that are left."""
+        self._streams.report(TRIAL)
         stream = definitions.stream if definitions is not None else None
         group = definitions.group if definitions is not None else None
         known = KnownLive(b"".join(group.chunks), dict(self._keys.by_key)) if group is not None else None
-        failures = self._trials.run(stream, known, streams, [*lost], self._trial_seconds)
+        failures = self._earlier.trials.run(stream, known, streams, [*lost], self._trial_seconds)
         if not failures:
             return streams
         lost |= failures.names | failures.definitions
@@ -209,14 +216,14 @@ class Assembler:
         for each in streams:
             left = [name for name in each.names if name not in failures.names]
             is_whole = len(left) == len(each.names)
-            remaining = each if is_whole or not left else self._pickler.again(left, values)
+            remaining = each if is_whole or not left else self._groups.pickle_again(left, values)
             if left and remaining is not None:
                 kept.append(remaining)
         if definitions is not None and stream is not None:
             shared = {name: values[name] for name in stream.names if name not in failures.names}
             by_key = {key: value for key, value in self._keys.by_key.items() if key not in lost}
-            self._pickler.leave_out(by_key, failures.names)
-            definitions.stream = self._pickler.definitions(by_key, shared)
+            self._definition_pickler.leave_out(by_key, failures.names)
+            definitions.stream = self._definition_pickler.pickle(by_key, shared)
             definitions.can_be_known = False
         return kept
 
@@ -228,42 +235,38 @@ class Assembler:
             largest = kept.pop()
             excess -= largest.size_bytes
             reason = f"its {largest.size_bytes} bytes take the state over the budget of {self._budget_bytes} bytes"
-            self._pickler.lost.update(dict.fromkeys(largest.names, reason))
+            self._streams.lost.update(dict.fromkeys(largest.names, reason))
         return kept
-
-    def _files(self, state: State) -> list[Entry]:
-        for entry in state.files:
-            for name in entry.chunks:
-                if name in state.contents:
-                    self._put(name, memoryview(state.contents[name]))
-        return state.files
 
     def _atoms(self, small: dict[str, Any]) -> list[Stream]:
         """Put all small values that can't change into two streams: they are many, and cheap.
 
-        Numbers and texts have one of their own: after a cell that only binds such, nothing else is looked at.
+        Numbers and texts have a stream of their own: after a cell that only binds such values, nothing else is read.
         """
-        scalars = {name: value for name, value in small.items() if type(value) in SCALARS}
+        scalars = {name: value for name, value in small.items() if is_among(type(value), SCALARS)}
         streams = []
         for part in (scalars, {name: value for name, value in small.items() if name not in scalars}):
-            together = self._pickler.together(part) if part else None
-            streams += [together] if together is not None else self._pickler.variables(part)
+            together = self._groups.pickle_together(part) if part else None
+            streams += [together] if together is not None else self._groups.pickle_variables(part)
         return streams
 
     def _definitions(
         self, streams: list[Stream], values: dict[str, Any], small: dict[str, Any]
-    ) -> tuple[_Definitions | None, list[Stream]]:
-        """Give the definitions, saved, and the streams that share nothing with them; takes from `small`, too."""
+    ) -> tuple[_SavedDefinitions | None, list[Stream]]:
+        """Return the definitions, and the streams that share nothing with them.
+
+        Removes from `small` the values that share something with the definitions.
+        """
         if not len(self._keys):
             return None, streams
-        known = self._known_definitions
-        if known is not None and known.are(self._keys.by_key, streams, values.values()):
+        known = self._earlier.definitions
+        if known is not None and known.are_current(self._keys.by_key, streams, values.values()):
             self.learned_definitions = known.learned
-            return _Definitions(None, known.group, known.sources), streams
+            return _SavedDefinitions(None, known.group, known.sources), streams
         shared: dict[str, Any] = {}
         while True:
             definitions = dict(self._keys.by_key)
-            stream = self._pickler.definitions(definitions, shared)
+            stream = self._definition_pickler.pickle(definitions, shared)
             met = stream.met.objects()
             apart = [other for other in streams if not other.met.among(met)]
             held = [name for name, value in small.items() if id(value) in met]
@@ -274,52 +277,31 @@ class Assembler:
                 if other not in apart:
                     shared.update({name: values[name] for name in other.names})
             streams = apart
-        is_whole = not shared and not stream.is_remade and not self._pickler.lost.keys() & self._keys.by_key.keys()
-        return _Definitions(stream, can_be_known=is_whole), streams
+        is_whole = (
+            not shared and not stream.notes.is_remade and not self._streams.lost.keys() & self._keys.by_key.keys()
+        )
+        return _SavedDefinitions(stream, can_be_known=is_whole), streams
 
-    def _store_definitions(self, definitions: _Definitions) -> None:
+    def _store_definitions(self, definitions: _SavedDefinitions) -> None:
         stream = definitions.stream
         if stream is None:
             return
         if definitions.can_be_known:
-            self.learned_definitions = Learned.of(self._keys.by_key, stream)
-        definitions.group = self._stored(stream)
-        definitions.sources = self._plain(sources_of(stream.files, stream.classes))
+            self.learned_definitions = LearnedDefinitions.of(self._keys.by_key, stream)
+        definitions.group = self._chunks.store(stream)
+        definitions.sources = self._chunks.store_plain(sources_of(stream.notes.files, stream.notes.classes))
+
+    @property
+    def learned_buffers(self) -> LearnedBuffers:
+        """The chunks that large buffers consist of."""
+        return self._chunks.learned
 
     @property
     def slow(self) -> str:
         """The variable that took too long to be pickled in place, '' if none did."""
-        return self._pickler.slow
+        return self._streams.slow
 
     @property
     def latest(self) -> str:
         """The variable that was pickled last."""
-        return self._pickler.progress_at()
-
-    def _plain(self, value: Any) -> Group:
-        return Group([], self._put_all(dumps(value, protocol=5)))
-
-    def _stored(self, stream: Stream) -> Group:
-        chunks = self._put_all(stream.data)
-        buffers = [Buffer(self._put_buffer(buffer.raw()), buffer.raw().readonly) for buffer in stream.buffers]
-        return Group(stream.names, chunks, buffers, sorted(stream.named), stream.is_tolerant)
-
-    def _put_buffer(self, view: memoryview) -> list[Digest]:
-        if view.nbytes < WATCHED_BYTES:
-            return self._put_all(view)
-        place = place_of(view)
-        self.learned[place] = digests = self._put_all(view, self._known.get(place, ()))
-        return digests
-
-    def _put_all(self, data: bytes | memoryview, known: Sequence[Digest | None] = ()) -> list[Digest]:
-        digests = []
-        for name, part in split(data, known):
-            self._put(name, part)
-            digests.append(name)
-        return digests
-
-
-def _count_new(known: Known, view: memoryview) -> int:
-    """Return how many bytes of a buffer have to be hashed."""
-    digests = known.get(place_of(view)) if view.nbytes >= WATCHED_BYTES else None
-    return view.nbytes if digests is None else digests.count(None) * CHUNK_BYTES
+        return self._streams.latest

@@ -1,40 +1,40 @@
-"""Whether a process waits for itself for ever, as the kernel shows it.
+"""Find out from the kernel whether a process waits for itself forever.
 
-A forked child has one thread. A lock that another thread held at the fork stays held, and work that is handed to a pool
-of threads is never done. Such a wait is a futex of the process's own, without a time limit. When every thread of a
-process is in one, no thread is left that could end it.
+A forked child has one thread. A lock that another thread held at the fork remains held, and work for a pool of threads
+is never done. Such a wait is a futex of the process's own, without a time limit. When every thread of a process is in
+such a wait, no thread is left that could end it.
 
-Where the kernel doesn't show system calls to us, it may still show what a process sleeps in; then it must also have
-used no processor time for a while.
+Where we may not see a process's system calls, the kernel may still show which function it sleeps in. Then it must also
+have used no processor time for a while.
 """
 
 import platform
 from typing import Final
 
 from skep_shared.originals import os, read_file
-from skep_workers.session.clock import monotonic
+from skep_workers.session.safeguards.clock import monotonic
 
 _FUTEX: Final = {"x86_64": 202, "aarch64": 98}
 _PRIVATE: Final = 128
 _COMMAND_MASK: Final = 127
 _WAITS: Final = frozenset({0, 6, 9, 11, 13})  # WAIT, LOCK_PI, WAIT_BITSET, WAIT_REQUEUE_PI, LOCK_PI2
 IDLE_SECONDS: Final = 2.0
-LOOK_SECONDS: Final = 0.1
-MOST_LOOK_SECONDS: Final = 0.5
+CHECK_SECONDS: Final = 0.1
+MOST_CHECK_SECONDS: Final = 0.5
 
 
 class DeadlockWatch:
-    """Looks at one process again and again; only what two looks agree on counts."""
+    """Checks one process repeatedly; it counts as deadlocked only if two checks agree."""
 
     def __init__(self, pid: int) -> None:
         self._tasks = f"/proc/{pid}/task"
         self._latest: tuple[str, ...] = ()
         self._idle_since = monotonic()
-        self.next_look_seconds = LOOK_SECONDS
+        self.next_check_seconds = CHECK_SECONDS
 
-    def look(self) -> bool:
-        """Return whether the process waits for itself for ever."""
-        self.next_look_seconds = min(2 * self.next_look_seconds, MOST_LOOK_SECONDS)
+    def is_deadlocked(self) -> bool:
+        """Return whether the process waits for itself forever."""
+        self.next_check_seconds = min(2 * self.next_check_seconds, MOST_CHECK_SECONDS)
         try:
             seen = tuple(self._waits(task) for task in sorted(os.listdir(self._tasks)))
         except OSError:
@@ -48,7 +48,7 @@ class DeadlockWatch:
         return is_sure or monotonic() - self._idle_since >= IDLE_SECONDS
 
     def _waits(self, task: str) -> str:
-        """Return what a thread waits in, if that is a futex without a time limit, else ''."""
+        """Return a description of a thread's wait, if that is a futex without a time limit; otherwise ''."""
         directory = f"{self._tasks}/{task}"
         try:
             call = read_file(f"{directory}/syscall").decode()

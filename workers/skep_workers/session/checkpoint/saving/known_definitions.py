@@ -1,4 +1,4 @@
-"""The definitions of the snapshot before, where they are provably what they were: they aren't pickled again.
+"""The definitions of the snapshot before: where they are proved unchanged, they aren't pickled again.
 
 A session with a module of a thousand functions, and a list, would otherwise pickle the functions after every cell.
 """
@@ -9,20 +9,20 @@ from gc import get_referents  # bound early: user code may patch gc
 from types import FunctionType, ModuleType
 from typing import Any
 
-from skep_workers.session.checkpoint.manifest import Group
+from skep_shared.checkpoints.manifest import Group
 from skep_workers.session.checkpoint.reducers.definitions import class_names
 from skep_workers.session.checkpoint.reducers.origins import names_of
-from skep_workers.session.checkpoint.saving.grouping import Stream
-from skep_workers.session.checkpoint.saving.sharing import can_be_shared, is_known_by_identity
+from skep_workers.session.checkpoint.saving.streams.sharing import can_be_shared, is_known_by_identity
+from skep_workers.session.checkpoint.saving.streams.stream import Stream
 from skep_workers.session.checkpoint.unchanged.fingerprints import Fingerprint, fingerprint, same
 
 
 @dataclass(frozen=True, slots=True)
-class Learned:
-    """What a snapshot has learned of its definitions.
+class LearnedDefinitions:
+    """What a snapshot has found out about its definitions.
 
-    numbers: their ids by their keys, in order. shared: ids of what they hold and variables might share. others: ids of
-    the rest of what they hold, which can't change. Both are of objects that live as long as the definitions do.
+    numbers: their ids by their keys, in order. shared: ids of objects inside them that variables might share. others:
+    ids of the other objects inside them, which can't change. The objects of both live as long as the definitions do.
     """
 
     numbers: Mapping[str, int]
@@ -30,21 +30,21 @@ class Learned:
     others: frozenset[int]
 
     @classmethod
-    def of(cls, definitions: Mapping[str, Any], stream: Stream) -> "Learned":
-        """Learn from the stream of these definitions."""
+    def of(cls, definitions: Mapping[str, Any], stream: Stream) -> "LearnedDefinitions":
+        """Return what the stream of these definitions shows."""
         numbers = {key: id(value) for key, value in definitions.items()}
         shared, others = set(), set()
         for number, value in _held(definitions.values(), stream.met.everything()):
             if can_be_shared(type(value)):
                 shared.add(number)
-            elif number not in stream.met.constants:
+            elif number not in stream.notes.constants:
                 others.add(number)
         return cls(numbers, frozenset(shared), frozenset(others))
 
     def known(self, proofs: Mapping[int, Fingerprint], group: Group, sources: Group) -> "KnownDefinitions | None":
-        """Return it for the next snapshot; None if one of the definitions can't be proved unchanged.
+        """Return what the next snapshot can use; None if one of the definitions can't be proved unchanged.
 
-        proofs: of their state when the snapshot began, by their ids.
+        proofs: fingerprints of the definitions when the snapshot began, by their ids.
         """
         if not all(number in proofs for number in self.numbers.values()):
             return None
@@ -53,17 +53,17 @@ class Learned:
 
 @dataclass(frozen=True, slots=True)
 class KnownDefinitions:
-    """What was saved of definitions by themselves. proofs: of their state, by their keys."""
+    """Definitions that are saved in a stream without variables. proofs: their fingerprints, by their keys."""
 
     proofs: Mapping[str, Fingerprint]
-    learned: Learned
+    learned: LearnedDefinitions
     group: Group
     sources: Group
 
-    def are(self, definitions: Mapping[str, Any], streams: Iterable[Stream], values: Iterable[Any]) -> bool:
-        """Return whether these definitions are the known ones, as they were saved, and share nothing with variables.
+    def are_current(self, definitions: Mapping[str, Any], streams: Iterable[Stream], values: Iterable[Any]) -> bool:
+        """Return whether these definitions are the saved ones, unchanged, and share nothing with variables.
 
-        values: of the variables; streams: of those that can change.
+        values: of the variables; streams: of the variables that can change.
         """
         if list(self.proofs) != list(definitions):
             return False
@@ -75,7 +75,7 @@ class KnownDefinitions:
 
 
 def _held(roots: Iterable[Any], met: Mapping[int, Any]) -> list[tuple[int, Any]]:
-    """Return what of the objects met is reached from the roots, and wasn't made for the pickler only."""
+    """Return those of the objects met that the roots reach, and that weren't made only for the pickler."""
     found: dict[int, Any] = {}
     waiting = list(roots)
     while waiting:

@@ -1,14 +1,15 @@
-"""The next manifest where only numbers and texts were bound to names: what else there is stays as it was saved."""
+"""The next manifest after only numbers and texts were bound to names: all other groups remain as they were saved."""
 
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import replace
+from pickle import dumps  # bound early: user code may patch pickle
 from typing import Any
 
-from skep_shared.content_chunks import split
-from skep_workers.session.checkpoint.manifest import Group, Manifest
-from skep_workers.session.checkpoint.saving.pickling import dumps_plain
-from skep_workers.session.uses import SCALARS
+from skep_shared.checkpoints.content_chunks import split
+from skep_shared.checkpoints.manifest import Group, Manifest
+from skep_workers.session.checkpoint.saving.pickling.snapshot_pickler import PROTOCOL
+from skep_workers.session.compilation.plain_cells import SCALARS
 
 
 def rebind(
@@ -26,7 +27,7 @@ def rebind(
     together = sorted({name for group in plain for name in group.names} | changed)
     blobs: dict[bytes, bytes] = {}
     chunks = []
-    for name, part in split(dumps_plain({name: names[name] for name in together})):
+    for name, part in split(dumps({name: names[name] for name in together}, protocol=PROTOCOL)):
         blobs[name] = bytes(part)
         chunks.append(name)
     kept = [group for group in last.groups if group not in plain]

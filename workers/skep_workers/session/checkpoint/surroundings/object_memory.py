@@ -1,7 +1,7 @@
-"""Objects compared by what their memory holds: no code of theirs runs, and no reference is counted.
+"""Comparing objects by their memory, without running their code or counting a reference.
 
-To count a reference writes to the object, and in a process that was forked each first write to a page copies it. What
-depends on how CPython lays objects out is tried on an example first; where that fails, addresses are listed one by one.
+Counting a reference writes to the object, and in a forked process the first write to each page copies it. Code that
+depends on CPython's layout of objects is tried on an example first. Where that fails, addresses are listed one by one.
 """
 
 import struct
@@ -12,25 +12,25 @@ from ctypes import PYFUNCTYPE, c_ssize_t, c_void_p, py_object, pythonapi, sizeof
 from itertools import chain
 from typing import Any, Final
 
-from skep_workers.session.company import has_threads
+from skep_workers.session.runtime.fork_safety import has_threads
 
-# `ctypes.string_at` without a frame of Python's: (address, number of bytes) -> bytes.
+# `ctypes.string_at` without a Python frame: (address, number of bytes) -> bytes.
 memory_at: Final = PYFUNCTYPE(py_object, c_void_p, c_ssize_t)(("PyBytes_FromStringAndSize", pythonapi))
 _POINTER_BYTES: Final = sizeof(c_void_p)
 _PAIR_BYTES: Final = 2 * _POINTER_BYTES
 
 
 def identities(values: tuple[Any, ...]) -> bytes:
-    """Return the addresses of these objects in one piece; `==` on the objects could run code of theirs."""
+    """Return the addresses of these objects as bytes; comparing the objects with `==` could run their code."""
     found: bytes = memory_at(id(values) + _TUPLE_HEADER_BYTES, len(values) * _POINTER_BYTES)
     return found
 
 
 def table(names: dict[str, Any]) -> bytes:
-    """Return the addresses of a dict's keys and values, a pair for each name in their order; b"" if they can't be read.
+    """Return the addresses of a dict's keys and values, a pair for each name in order; b"" if they can't be read.
 
-    A name that was taken out may have left a pair of zeros. Not read beside threads of user code, which could
-    have the dict take another table between two steps of this.
+    A removed name may leave a pair of zeros. Not read while there are threads of user code, which could make the dict
+    change its table between two steps of this.
     """
     return b"" if not _READS_TABLES or has_threads() else _table(names)
 
@@ -49,7 +49,7 @@ def _listed_identities(values: tuple[Any, ...]) -> bytes:
 
 
 def _reads_tables() -> bool:
-    """Tell whether dicts are laid out as `table` has it: known of some versions, and tried on examples."""
+    """Return whether dicts have the layout that `table` reads: known for some versions, and tried on examples."""
     if not _IS_CPYTHON or sys.version_info >= _UNKNOWN_VERSION or sysconfig.get_config_var("Py_GIL_DISABLED"):
         return False
     for count in _TRIED:
@@ -60,7 +60,7 @@ def _reads_tables() -> bool:
 
 
 _TUPLE_HEADER_BYTES: Final = tuple.__basicsize__
-_TABLE_OFFSET: Final = object.__basicsize__ + 2 * _POINTER_BYTES  # behind the number of entries and a version
+_TABLE_OFFSET: Final = object.__basicsize__ + 2 * _POINTER_BYTES  # after the number of entries and a version
 _TABLE_HEADER: Final = struct.Struct("=9xBB13xQ")  # see PyDictKeysObject
 _HAS_TEXTS_ONLY: Final = 1
 _TRIED: Final = (1, 7, 300)

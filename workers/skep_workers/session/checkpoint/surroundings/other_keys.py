@@ -1,4 +1,4 @@
-"""Entries of the namespace whose keys are no strings: no variable, but `globals()[5] = x` makes one."""
+"""Entries of the namespace whose keys are no strings, such as `globals()[5] = x` makes them."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ from skep_workers.session.checkpoint.surroundings.part import Part, Reading
 
 
 class OtherKeys(Part):
-    """What `globals()` holds under keys that no code can name."""
+    """The entries of `globals()` whose keys can't be variables."""
 
     name = "other keys"
 
@@ -17,10 +17,10 @@ class OtherKeys(Part):
     def read(self) -> Reading | None:
         """Return the entries, each with its key."""
         try:
-            "".join(self._namespace)  # the fastest look at the types of many
+            "".join(self._namespace)  # the fastest check of the types of all keys
         except TypeError:
             found = [(key, value) for key, value in list(self._namespace.items()) if not isinstance(key, str)]
-            # The same pair as before tells that nothing has changed.
+            # The same pair as before shows that nothing has changed.
             known = {id(key): pair for pair in self._latest for key in pair[:1]}
             self._latest = [_same(known.get(id(pair[0])), pair) for pair in found]
             return len(found), {_named(index): pair for index, pair in enumerate(self._latest)}
@@ -29,7 +29,7 @@ class OtherKeys(Part):
         return None
 
     def restore_objects(self, state: Any, objects: dict[str, Any]) -> None:
-        """Put the entries back."""
+        """Set the entries."""
         for key, value in objects.values():
             self._namespace[key] = value
 

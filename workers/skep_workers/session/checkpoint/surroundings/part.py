@@ -1,4 +1,4 @@
-"""What each part of the ambient state offers, and how it looks at values without running their code."""
+"""The interface of the parts of the ambient state, and checks of values that run no code of theirs."""
 
 from types import MethodType
 from typing import Any, ClassVar, Final
@@ -8,16 +8,16 @@ _ENGINE: Final = "skep_workers."
 _ATOMS: Final = frozenset({str, int, float, complex, bool, bytes, type(None)})
 _CONTAINERS: Final = frozenset({list, tuple, set, frozenset})
 
-# What a part has read: plain data, and by a name that is told to users the objects only a session's pickler can save.
+# The result of reading a part: plain data; and objects, by names that are shown to users, for the session's pickler.
 Reading = tuple[Any, dict[str, Any]]
 
 
 class Part:
-    """One part of what a session has besides its names.
+    """One part of a session's state besides its names.
 
-    name: its key in a checkpoint, also told where it could not be restored. is_needed_by_loading: restored before
-    variables are; the others are restored after them, since imports and user code may change them meanwhile. library:
-    the module that it is about; while that isn't loaded, the part isn't read.
+    name: its key in a checkpoint, also shown in reports. is_needed_by_loading: it is restored before the variables;
+    other parts are restored after them, since imports and user code may change them meanwhile. library: the module that
+    it belongs to; while that isn't loaded, the part isn't read.
     """
 
     name: ClassVar[str]
@@ -25,36 +25,36 @@ class Part:
     library: str | None = None
 
     def prepare(self) -> None:
-        """Find out what takes long, once, in the process that session processes are forked of."""
+        """Do the slow part of reading once, in the process that session processes are forked from."""
 
     def begin(self) -> None:
-        """Take what is now as what needs no saving; called when a session's process is set up, before its cells."""
+        """Record the present state as not to be saved; called when the process is set up, before any cell runs."""
 
     def read(self) -> Reading | None:
         """Return what differs from the start, None if nothing does. Called after every cell, so it must be cheap."""
         raise NotImplementedError
 
     def restore(self, state: Any) -> None:
-        """Put plain data back that `read` has returned. Whatever this raises is told."""
+        """Restore from the plain data that `read` has returned. Exceptions are reported."""
 
     def restore_objects(self, state: Any, objects: dict[str, Any]) -> None:
-        """Put objects back, under the names that `read` gave them; those that were lost are missing."""
+        """Restore objects, by the names that `read` has returned; lost ones are missing."""
 
     def begin_as_twin(self) -> None:
-        """Go on in a fork of the process: what a fork, or the engine in it, has changed needs no saving."""
+        """Continue in a fork of the process: changes by the fork, or by the engine in it, are not to be saved."""
 
     def forget(self, name: str, value: Any) -> None:
-        """Take an object out of its place, in a fork: no checkpoint has it, so a restore would not have it either."""
+        """Remove an object, in a fork: it is not in the checkpoint, so a restore would not have it either."""
 
 
 def is_plain(value: Any, depth: int = PLAIN_DEPTH) -> bool:
-    """Return whether a value consists of built-in types only, so that comparing and pickling it runs no other code."""
+    """Return whether a value consists of built-in types only, so that comparing or pickling it runs no other code."""
     kind = type(value)
-    if kind in _ATOMS:
+    if type(kind) is type and kind in _ATOMS:  # a metaclass may compare its classes by code of its own
         return True
     if not depth:
         return False
-    if kind in _CONTAINERS:
+    if type(kind) is type and kind in _CONTAINERS:
         return all(is_plain(item, depth - 1) for item in value)
     return kind is dict and all(is_plain(key, depth - 1) and is_plain(item, depth - 1) for key, item in value.items())
 

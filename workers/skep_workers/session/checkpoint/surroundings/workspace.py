@@ -1,10 +1,10 @@
-"""The files of a session: what is below its working directory, by content, up to a quota.
+"""The files of a session: everything below its directory, by content, up to a quota.
 
-Looked through after each cell. A file whose inode, size and times are what they were has the content it had, unless its
+The directory is scanned after each cell. A file with the same inode, size and times has the same content, unless its
 times are so recent that a later write could have left the same ones; such a file is read again (git calls it racily
-clean). What has changed is read at once, by the main thread: a forked child would see files that the next cell is
-writing already, and reading costs less than the writing did. Not seen: writes through a shared memory map of a file
-system that doesn't note them in the file's times (tmpfs).
+clean). A changed file is read at once, by the main thread: a forked child would see files that the next cell is writing
+already, and reading costs less than the writing did. Not noticed: writes through a shared memory map of a file system
+that doesn't record them in the file's times (tmpfs).
 
 Symbolic links are kept as links and never followed, so nothing outside of the directory is read or written.
 """
@@ -13,30 +13,18 @@ import errno
 import stat
 from collections.abc import Iterator
 from time import time_ns  # bound early: user code may patch time
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
-from skep_shared.content_chunks import Digest, split
+from skep_shared.checkpoints.content_chunks import Digest, split
+from skep_shared.checkpoints.manifest import LOST_PREFIX, Entry
 from skep_shared.originals import open_file, os
 
 DEFAULT_QUOTA_BYTES: Final = 64 * 1024 * 1024
 MAX_ENTRIES: Final = 10_000
-MOST_LOOKED_AT: Final = 1000
+MOST_SCANNED: Final = 1000  # files, only to report which are not saved
 RACY_NS: Final = 20_000_000  # file times come from the timer tick, at most 10 ms apart
 _NEW_FILE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 PART_PREFIX: Final = ".skep-part-"  # of what is on its way into the session's directory
-LOST_PREFIX: Final = "./"  # in a manifest's `lost`; no variable's name begins like this
-
-
-class Entry(NamedTuple):
-    """One file, directory or link, with its path below the session's directory; `size` in bytes."""
-
-    path: str
-    kind: str  # "file", "directory" or "link"
-    mode: int
-    modified_ns: int
-    size: int
-    chunks: tuple[Digest, ...]
-    target: str  # of a link
 
 
 class _Seen(NamedTuple):
@@ -51,48 +39,53 @@ class Workspace:
     def __init__(self) -> None:
         self._directory = ""
         self._seen: dict[str, _Seen] = {}
-        self._empty: tuple[int, ...] | None = None  # the directory's signature when nothing was in it
+        self._empty: tuple[int, ...] | None = None  # the directory's signature when it was empty
         self._stored: frozenset[Digest] = frozenset()
-        self.unstored: dict[Digest, bytes] = {}  # content that no saved checkpoint has yet
+        self.unstored: dict[Digest, bytes] = {}  # content that no stored checkpoint has yet
         self.lost: dict[str, str] = {}
-        self._told: dict[str, tuple[int, int]] = {}  # of what is lost, the files as they were when that was told
+        self._reported: dict[str, tuple[int, int]] = {}  # lost files as they were when they were reported
         self._found: dict[str, tuple[int, int]] = {}
         self.quota_bytes = DEFAULT_QUOTA_BYTES
+        self.most_entries = MAX_ENTRIES
 
     def read(self) -> list[Entry]:
-        """Give what is there now, in order of path; what can't be kept is in `lost`, with the reason."""
+        """Return the present entries in the order of their paths; entries that can't be saved are in `lost`."""
         self.lost, self._found = {}, {}
         seen, self._seen = self._seen, {}
         entries: list[Entry] = []
-        directory = self._look_at_directory()
+        directory = self._directory_signature()
         if directory is not None and directory == self._empty:
             return entries
         room = self.quota_bytes
         for path, found in self._walk(self._directory, ""):
-            if len(entries) >= MAX_ENTRIES:
-                self._lose(path, f"there are more than {MAX_ENTRIES} files")
+            if len(entries) >= self.most_entries:
+                self._lose(path, f"there are more than {self.most_entries} files")
                 break
             entry = self._entry(path, found, seen, room)
             if entry is not None:
                 entries.append(entry)
                 room -= entry.size
         self._empty = None if entries or self.lost else directory
+        if self.unstored:  # without what has changed again since: a snapshot that is under way has its own references
+            named = {name for entry in entries for name in entry.chunks}
+            self.unstored = {name: data for name, data in self.unstored.items() if name in named}
         return entries
 
-    def new_losses(self, *, looks: bool) -> list[str]:
-        """Tell, once for each file as it is now, what of the directory is not saved, and why; mostly nothing.
+    def new_losses(self, *, is_unread: bool) -> list[str]:
+        """Return the files that are not saved, with reasons; a file is reported again only after it has changed.
 
-        looks: the directory has not been read since the last cell.
+        is_unread: the directory has not been read since the last cell.
         """
-        if looks and len(self._seen) <= MOST_LOOKED_AT:  # of more a later cell tells: this one waits for it
-            self._look_for_losses()
-        if not self.lost and not self._told:
+        # In a large directory a later cell reports them: this one would have to wait.
+        if is_unread and len(self._seen) <= MOST_SCANNED:
+            self._find_losses()
+        if not self.lost and not self._reported:
             return []
-        told, self._told = self._told, self._found
-        return [f"{path}: {reason}" for path, reason in self.lost.items() if told.get(path) != self._found.get(path)]
+        before, self._reported = self._reported, self._found
+        return [f"{path}: {reason}" for path, reason in self.lost.items() if before.get(path) != self._found.get(path)]
 
-    def _look_for_losses(self) -> None:
-        """Find out what `read` would lose, without the content of files."""
+    def _find_losses(self) -> None:
+        """Find the files that `read` would lose, without reading any content."""
         self.lost, self._found = {}, {}
         room = self.quota_bytes
         for count, (path, found) in enumerate(self._walk(self._directory, "")):
@@ -100,26 +93,26 @@ class Workspace:
                 status = found.stat(follow_symlinks=False)
             except OSError:
                 continue
-            if count >= MAX_ENTRIES:
-                self._lose(path, f"there are more than {MAX_ENTRIES} files")
+            if count >= self.most_entries:
+                self._lose(path, f"there are more than {self.most_entries} files")
                 return
             if not stat.S_ISREG(status.st_mode):
                 continue
             if status.st_size > room:
-                self._lose_for_want_of_room(path, status, room)
+                self._lose_over_quota(path, status, room)
             else:
                 room -= status.st_size
 
-    def _look_at_directory(self) -> tuple[int, ...] | None:
-        """Give what changes when something comes into the session's directory; None if that can't be said for sure."""
+    def _directory_signature(self) -> tuple[int, ...] | None:
+        """Return a value that changes when a file appears in the session's directory; None if that is uncertain."""
         try:
             status = os.stat(self._directory)
         except OSError:
             return None
         return None if _is_racy(status) else _signature(status)
 
-    def saved(self, digests: frozenset[Digest]) -> None:
-        """Forget content that a checkpoint has saved; with none all files are read again."""
+    def forget_saved(self, digests: frozenset[Digest]) -> None:
+        """Forget content that a checkpoint has saved; if there is none, all files are read again."""
         self._stored = digests
         if not digests:
             self._seen.clear()
@@ -127,7 +120,7 @@ class Workspace:
         self.unstored = {name: data for name, data in self.unstored.items() if name not in digests}
 
     def restore(self, entries: list[Entry], contents: dict[str, bytearray]) -> dict[str, str]:
-        """Write the files into an empty directory; gives those that could not be written, with the reason."""
+        """Write the files into an empty directory; return those that could not be written, with reasons."""
         failed = {}
         for entry in entries:
             place = os.path.join(self._directory, entry.path)
@@ -138,7 +131,7 @@ class Workspace:
         return failed
 
     def copy_to(self, entries: list[Entry], directory: int) -> None:
-        """Copy files as these entries say into the empty directory of this descriptor.
+        """Copy the files of these entries into the empty directory of this descriptor.
 
         Raises OSError, and ValueError for a file that changes meanwhile.
         """
@@ -168,11 +161,11 @@ class Workspace:
             os.close(target)
 
     def begin(self, directory: str) -> None:
-        """Look after this directory."""
+        """Start with the files of this directory."""
         self._directory = directory
 
     def begin_as_twin(self, directory: str, entries: list[Entry]) -> None:
-        """Go on in another directory, which has these files; their content is stored. Raises OSError."""
+        """Continue in another directory, which has these files; their content is stored. Raises OSError."""
         self._directory = directory
         self.unstored = {}
         files = {entry.path: entry for entry in entries if entry.kind == "file"}
@@ -208,7 +201,7 @@ class Workspace:
                 self._lose(path, "it is neither a file nor a directory nor a link")
                 return None
             if status.st_size > room:
-                self._lose_for_want_of_room(path, status, room)
+                self._lose_over_quota(path, status, room)
                 return None
             chunks = self._chunks(path, found.path, status, seen.get(path))
             return Entry(path, "file", mode, status.st_mtime_ns, status.st_size, chunks, "")
@@ -232,14 +225,14 @@ class Workspace:
         self._seen[path] = _Seen(signature, tuple(names), is_racy)
         return tuple(names)
 
-    def _lose_for_want_of_room(self, path: str, status: os.stat_result, room: int) -> None:
+    def _lose_over_quota(self, path: str, status: os.stat_result, room: int) -> None:
         limit = f"the quota of {self.quota_bytes} bytes has {max(room, 0)} left"
         self._lose(path, f"it has {status.st_size} bytes, {limit}", (status.st_size, status.st_mtime_ns))
 
     def _lose(self, path: str, reason: str, found: tuple[int, int] = (0, 0)) -> None:
         # File names are bytes; the reason travels as text.
-        told = LOST_PREFIX + path.encode("utf-8", "backslashreplace").decode()
-        self.lost[told], self._found[told] = reason, found
+        shown = LOST_PREFIX + path.encode("utf-8", "backslashreplace").decode()
+        self.lost[shown], self._found[shown] = reason, found
 
     def _write(self, entry: Entry, place: str, contents: dict[str, bytearray]) -> None:
         if not _is_inside(entry.path):
@@ -260,27 +253,18 @@ class Workspace:
                 self._seen[entry.path] = _Seen(_signature(os.fstat(handle)), entry.chunks, is_racy=True)
 
 
-def with_files(entries: list[Entry], files: list[Entry]) -> list[Entry]:
-    """Return entries, in the order in which they are read, with a file in its place, given after its directories."""
-    there = {entry.path: entry for entry in entries}
-    *directories, file = files
-    there |= {entry.path: entry for entry in directories if entry.path not in there}
-    there[file.path] = file
-    return [there[path] for path in sorted(there, key=lambda path: path.split("/"))]
-
-
 def _content(place: str) -> bytes:
     with open_file(_open_to_read(place), "rb", buffering=0) as file:
         return file.readall()
 
 
 def _open_to_read(place: str) -> int:
-    # A FIFO that has come into the file's place meanwhile must not hang the session.
+    # A FIFO that has replaced the file meanwhile must not hang the session.
     return os.open(place, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
 
 
 def _copy_range(source: int, target: int, size: int) -> int:
-    """Copy from where both are; where the file system can, they share what is copied."""
+    """Copy from the present offsets; the file system may share the data of both files."""
     try:
         return os.copy_file_range(source, target, size)
     except OSError as exc:
@@ -290,8 +274,8 @@ def _copy_range(source: int, target: int, size: int) -> int:
 
 
 def _is_racy(status: os.stat_result) -> bool:
-    """Tell whether a later change could leave the same times; said before what it is about is looked at."""
-    # A clock that was set back makes it look as if from the future: racy too.
+    """Return whether a later change could leave the same times; to be called before the content is read."""
+    # After the clock was set back, times may be in the future: such a file is racy, too.
     return max(status.st_mtime_ns, status.st_ctime_ns) > time_ns() - RACY_NS
 
 
@@ -301,16 +285,3 @@ def _signature(status: os.stat_result) -> tuple[int, ...]:
 
 def _is_inside(path: str) -> bool:
     return bool(path) and not path.startswith("/") and all(part not in {"", ".", ".."} for part in path.split("/"))
-
-
-def pack_entries(entries: list[Entry]) -> list[list[Any]]:
-    """Give the form that a manifest holds."""
-    return [[*entry] for entry in entries]
-
-
-def unpack_entries(packed: list[list[Any]]) -> list[Entry]:
-    """Give the entries back. Raises TypeError, ValueError for another form."""
-    return [
-        Entry(path, kind, mode, modified_ns, size, tuple(chunks), target)
-        for path, kind, mode, modified_ns, size, chunks, target in packed
-    ]

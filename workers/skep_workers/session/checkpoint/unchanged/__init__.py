@@ -1,4 +1,4 @@
-"""What a snapshot need not look at again, and the proof of it: fingerprints of values, clean pages of large buffers.
+"""What a snapshot need not read again, and the proof: fingerprints of values, clean pages of large buffers.
 
-Nothing here pickles, and nothing here runs user code. Imports `reducers.definitions` only.
+Never pickles and never runs user code. Imports the `reducers` only.
 """

@@ -1,8 +1,9 @@
-"""What can be proved unchanged without looking inside: nothing else may be skipped.
+"""Which values can be proved unchanged without pickling them. A snapshot may skip nothing else.
 
-An object is its own proof if it, and everything it reaches, can't change: then the same object is the same state. A
-function or a class can change, but in few places; a fingerprint of those places, by identity, with everything in it
-immutable and held, proves it. Whatever isn't covered here is examined, every time.
+An object is its own proof if neither it nor anything it reaches can change: then the same object is the same state. A
+function or a class can change, but in few places. A fingerprint of those places, by identity, proves that it has not;
+everything in the fingerprint is immutable, and the fingerprint keeps it alive. Values that are not covered here are
+pickled for every snapshot.
 """
 
 import sys
@@ -20,9 +21,9 @@ from types import (
 )
 from typing import Any, Final
 
-from skep_workers.session.checkpoint.reducers.definitions import TYPE_PARAMETERS, is_definition
+from skep_workers.session.checkpoint.reducers.definitions import TYPE_PARAMETERS, is_among, is_definition
 from skep_workers.session.checkpoint.reducers.origins import names_of, origins
-from skep_workers.session.checkpoint.reducers.owned import LOGGERS, owned
+from skep_workers.session.checkpoint.reducers.owned_objects import LOGGERS, owned
 from skep_workers.session.checkpoint.unchanged.logging_fingerprints import LOGGING_KINDS, logging_fingerprint
 
 _ATOMS: Final = frozenset(
@@ -43,35 +44,36 @@ _ATOMS: Final = frozenset(
     }
 )
 _PLAIN_DESCRIPTORS: Final = (GetSetDescriptorType, MemberDescriptorType, WrapperDescriptorType)
-MAX_ITEMS: Final = 1000  # of a tuple: looking through a larger one costs more than it saves
+_CONTAINERS: Final = frozenset({list, set, dict})
+MAX_ITEMS: Final = 1000  # of a tuple: checking a larger one costs more than it saves
 
-# What an import sets once, and nobody changes.
+# Attributes that an import sets once, and that code doesn't change.
 _SET_BY_IMPORTS: Final = frozenset({"__builtins__", "__cached__", "__file__", "__loader__", "__spec__"})
 
 Fingerprint = tuple[Any, ...]
 
 
 def is_immutable(value: object, depth: int = 0) -> bool:
-    """Tell whether the value and all it reaches can't change. Modules count: they are saved by name."""
+    """Return whether the value and all it reaches can't change. Modules count: they are saved by name."""
     kind = type(value)
-    if kind in _ATOMS:
+    if type(kind) is type and kind in _ATOMS:  # a metaclass may compare its classes by code of its own
         return True
     if issubclass(kind, ModuleType):
         return not origins.is_own(value)  # type: ignore[arg-type]
     if kind is BuiltinFunctionType:  # a method of whatever it is bound to
         owner = value.__self__  # type: ignore[attr-defined]
         return owner is None or (depth < 4 and is_immutable(owner, depth + 1))
-    if kind in {tuple, frozenset} and depth < 4:
+    if (kind is tuple or kind is frozenset) and depth < 4:
         return len(value) <= MAX_ITEMS and all(is_immutable(item, depth + 1) for item in value)  # type: ignore[arg-type, attr-defined]
     return issubclass(kind, type) and not is_definition(value)
 
 
 def fingerprint(value: object) -> Fingerprint | None:
-    """Give what tells whether a definition has changed (compare with `same`), or None if nothing does."""
+    """Return a value that shows, compared by `same`, whether a definition has changed; None if nothing shows that."""
     kind = type(value)
     if kind is FunctionType:
         return _function_fingerprint(value)  # type: ignore[arg-type]
-    if kind in LOGGING_KINDS:
+    if is_among(kind, LOGGING_KINDS):
         return logging_fingerprint(value, is_immutable)
     if not is_definition(value):
         return _reference_fingerprint(value)
@@ -83,7 +85,7 @@ def fingerprint(value: object) -> Fingerprint | None:
 
 
 def same(one: Fingerprint | None, other: Fingerprint | None) -> bool:
-    """Tell whether two fingerprints are of the same state: the same objects in the same places."""
+    """Return whether two fingerprints are of the same state: the same objects in the same places."""
     if one is None or other is None or len(one) != len(other):
         return False
     return all(left is right for left, right in zip(one, other, strict=True))
@@ -116,8 +118,9 @@ def _function_fingerprint(function: FunctionType) -> Fingerprint | None:
 
 
 def _reference_fingerprint(value: Any) -> Fingerprint | None:
-    """Return what proves that only a reference to something of a module is saved, which that module has still."""
-    owner = value.__self__ if type(value) in {MethodType, BuiltinFunctionType} else value
+    """Return the proof for an object that is saved as a reference to a module, which still has it."""
+    is_method = type(value) is MethodType or type(value) is BuiltinFunctionType
+    owner = value.__self__ if is_method else value
     place = owned.place(owner)
     if place is None:
         return None
@@ -127,7 +130,7 @@ def _reference_fingerprint(value: Any) -> Fingerprint | None:
 
 
 def _type_parameter_fingerprint(value: object) -> Fingerprint:
-    # From Python 3.12 on most are made by C code, don't show their dict, and evaluate a bound when it is asked for.
+    # From Python 3.12 on most are made by C code, don't expose their dict, and evaluate a bound on first access.
     parts: list[Any] = []
     for part in get_referents(value):
         parts += part.values() if type(part) is dict else (part,)
@@ -167,7 +170,7 @@ def _module_fingerprint(module: ModuleType) -> Fingerprint | None:
 
 def _global_fingerprint(value: Any) -> Fingerprint | None:
     kind = type(value)
-    if kind in {list, set, dict} and len(value) <= MAX_ITEMS:
+    if is_among(kind, _CONTAINERS) and len(value) <= MAX_ITEMS:
         items = [part for item in value.items() for part in item] if kind is dict else list(value)
         return (len(items), *items) if all(is_immutable(item) for item in items) else None
     if issubclass(kind, type) and is_definition(value):
@@ -176,7 +179,7 @@ def _global_fingerprint(value: Any) -> Fingerprint | None:
 
 
 def _is_own_module(value: object) -> bool:
-    """Return whether it is one of the modules that have a fingerprint of their own."""
+    """Return whether the value is one of the modules that have a fingerprint of their own."""
     return type(value) is ModuleType and sys.modules.get(value.__name__) is value and origins.is_own(value)
 
 

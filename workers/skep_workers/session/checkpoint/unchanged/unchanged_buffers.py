@@ -1,11 +1,12 @@
-"""Large buffers that stand still aren't hashed again: the kernel tells which of their pages were written.
+"""Large buffers that haven't changed aren't hashed again: the kernel reports which of their pages were written.
 
-Memory is known by its address, not by the object that has it: as long as none of its pages was written since they were
-hashed, their chunks have the names they had, whoever owns the memory by now. See `page_watch` for how far that is sure.
+Memory is known by its address, not by the object that has it. As long as none of its pages was written since they were
+hashed, their chunks have the same names, even if another object owns the memory by now. See `page_watch` for how
+reliable that is.
 
-Writing to a watched page for the first time takes a fault, so only a buffer that stood still is watched: one whose
-chunks were mostly the same in two snapshots. One that was rewritten after all is let go, and has to stand still for
-twice as many snapshots before it is watched again; so what faults have cost in vain stays below what was saved.
+The first write to a watched page takes a fault, so a buffer is watched only after it was unchanged once: when most of
+its chunks were the same in two snapshots. A watched buffer that is rewritten is released, and has to be unchanged for
+twice as many snapshots before it is watched again. So useless faults cost less than was saved before.
 """
 
 import ctypes
@@ -13,22 +14,27 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from skep_shared.content_chunks import CHUNK_BYTES, Digest
+from skep_shared.checkpoints.content_chunks import CHUNK_BYTES, Digest
 from skep_shared.originals import os
 from skep_workers.session.checkpoint.unchanged.page_watch import PAGE, PageWatch, Range, may_miss_writes
 
-WATCHED_BYTES: Final = 4 * 1024 * 1024  # hashing less takes less than looking would save
+WATCHED_BYTES: Final = 4 * 1024 * 1024  # of a smaller buffer, hashing costs less than asking the kernel
 MOST_WATCHED: Final = 256  # buffers; each costs the kernel a mapping
 MOST_PATIENCE: Final = 1024
 _BUFFER_WORDS: Final = 32  # of a Py_buffer, and some more
 
-Place = tuple[int, int]  # address, bytes
-Known = Mapping[Place, list[Digest | None]]  # by chunk; None: to be hashed
+BufferAddress = tuple[int, int]  # address, bytes
+KnownBuffers = Mapping[BufferAddress, list[Digest | None]]  # by chunk; None: to be hashed
+LearnedBuffers = dict[BufferAddress, list[Digest]]
 
 
 @dataclass(slots=True)
 class _Buffer:
-    """One place: what it held, for how many snapshots it has stood still, and how many it must to be watched."""
+    """The memory at one address.
+
+    digests: its chunks in the last snapshot. still_for: snapshots since it changed. patience: snapshots that it has to
+    be unchanged for before it is watched.
+    """
 
     digests: list[Digest]
     still_for: int = 0
@@ -37,7 +43,7 @@ class _Buffer:
     known: list[Digest | None] = field(default_factory=list)
 
 
-class StillBuffers:
+class UnchangedBuffers:
     """The large buffers of a session's last snapshot."""
 
     def __init__(self, open_watch: Callable[[], PageWatch | None] = PageWatch.open) -> None:
@@ -45,14 +51,15 @@ class StillBuffers:
         self._watch: PageWatch | None = None
         self._is_tried = False
         self._pid = os.getpid()
-        self._buffers: dict[Place, _Buffer] = {}
+        self._buffers: dict[BufferAddress, _Buffer] = {}
 
-    def look(self, *, has_threads: bool) -> Known:
-        """Give what is known of buffers, before a snapshot reads any; what is written from here on counts for the next.
+    def find_unchanged(self, *, has_threads: bool) -> KnownBuffers:
+        """Return the chunks that haven't changed; to be called before a snapshot reads any buffer.
 
-        has_threads: there are threads, which may be in the middle of direct I/O.
+        Later writes count for the next snapshot. has_threads: there are threads, which may be in the middle of direct
+        I/O.
         """
-        self._begin_anew_in_a_fork()
+        self._reset_in_fork()
         wanted = [place for place, buffer in self._buffers.items() if buffer.still_for >= buffer.patience]
         if not wanted:
             return {}
@@ -63,63 +70,63 @@ class StillBuffers:
             return {}
         if has_threads or may_miss_writes():
             for place in wanted:
-                self._let_go(place, watch)
+                self._release(place, watch)
             return {}
         for place in wanted[:MOST_WATCHED]:
-            self._look_at(place, watch)
+            self._check(place, watch)
         return {place: buffer.known for place, buffer in self._buffers.items() if buffer.is_watched}
 
     @property
     def descriptors(self) -> set[int]:
-        """Give the descriptors that it holds."""
+        """Return the open file descriptors."""
         return set() if self._watch is None else self._watch.descriptors
 
     def begin_as_twin(self) -> None:
-        """Go on in a fork: what the kernel notes is of the parent's pages."""
+        """Continue in a fork: what the kernel records is about the parent's pages."""
         if self._watch is not None:
             self._watch.close()
         self._watch, self._is_tried, self._pid = None, False, os.getpid()
         for buffer in self._buffers.values():
             buffer.is_watched, buffer.known = False, []
 
-    def _begin_anew_in_a_fork(self) -> None:
-        """Forget all in a process that was forked from a session's: the watch is of its parent's memory.
+    def _reset_in_fork(self) -> None:
+        """Forget everything in a process that user code forked from a session's: the watch is of the parent's memory.
 
-        Its descriptors are left alone: whoever made the fork may have closed them, and others have their numbers.
+        The descriptors are not closed: user code may have closed them already, and their numbers may be in use again.
         """
         if os.getpid() != self._pid:
             self._pid = os.getpid()
             self._watch, self._is_tried, self._buffers = None, False, {}
 
-    def _look_at(self, place: Place, watch: PageWatch) -> None:
+    def _check(self, place: BufferAddress, watch: PageWatch) -> None:
         buffer, pages = self._buffers[place], _pages(place)
         try:
             if buffer.is_watched:
-                clean = _clean_chunks(place, watch.clean(pages))
+                clean = _clean_chunks(place, watch.clean_ranges(pages))
                 buffer.known = [name if index in clean else None for index, name in enumerate(buffer.known)]
                 if buffer.known.count(None) <= len(buffer.known) // 2:
                     return
-                self._let_go(place, watch)
+                self._release(place, watch)
                 buffer.patience = min(2 * buffer.patience, MOST_PATIENCE)
             else:
                 watch.protect(pages)
                 buffer.is_watched, buffer.known = True, [None] * len(buffer.digests)
-        except OSError:  # it isn't what was protected any more, or can't be
-            self._let_go(place, watch)
+        except OSError:  # other memory is there by now, or it can't be watched
+            self._release(place, watch)
 
-    def _let_go(self, place: Place, watch: PageWatch) -> None:
+    def _release(self, place: BufferAddress, watch: PageWatch) -> None:
         buffer = self._buffers[place]
         if buffer.is_watched:
             watch.release(_pages(place))
         buffer.is_watched, buffer.known, buffer.still_for = False, [], 0
 
-    def adopt(self, learned: Mapping[Place, list[Digest]]) -> bool:
-        """Take what a snapshot has found in large buffers; tells whether more is known of them now than before."""
-        self._begin_anew_in_a_fork()
+    def record(self, learned: Mapping[BufferAddress, list[Digest]]) -> bool:
+        """Record the chunks that a snapshot found in large buffers; return whether more are known now than before."""
+        self._reset_in_fork()
         is_news = False
         for place in self._buffers.keys() - learned.keys():
             if self._watch is not None:
-                self._let_go(place, self._watch)
+                self._release(place, self._watch)
             del self._buffers[place]
         for place, digests in learned.items():
             buffer = self._buffers.setdefault(place, _Buffer([]))
@@ -132,8 +139,8 @@ class StillBuffers:
         return is_news
 
 
-def place_of(view: memoryview) -> Place:
-    """Give where a buffer's memory is."""
+def address_of(view: memoryview) -> BufferAddress:
+    """Return where a buffer's memory is."""
     words = (ctypes.c_size_t * _BUFFER_WORDS)()
     ctypes.pythonapi.PyObject_GetBuffer(ctypes.py_object(view), words, 0)
     address = words[0]
@@ -141,17 +148,17 @@ def place_of(view: memoryview) -> Place:
     return address, view.nbytes
 
 
-def _pages(place: Place) -> Range:
+def _pages(place: BufferAddress) -> Range:
     address, size = place
     return address // PAGE * PAGE, -(-(address + size) // PAGE) * PAGE
 
 
-def _clean_chunks(place: Place, clean: Iterable[Range]) -> set[int]:
-    """Give the indexes of the chunks that lie in clean pages."""
+def _clean_chunks(place: BufferAddress, clean: Iterable[Range]) -> set[int]:
+    """Return the indexes of the chunks that lie in clean pages."""
     address, size = place
     found: set[int] = set()
     for start, end in clean:
         first = -(-max(0, start - address) // CHUNK_BYTES)
-        behind = -(-size // CHUNK_BYTES) if end >= address + size else (end - address) // CHUNK_BYTES
-        found.update(range(first, behind))
+        end_index = -(-size // CHUNK_BYTES) if end >= address + size else (end - address) // CHUNK_BYTES
+        found.update(range(first, end_index))
     return found

@@ -1,4 +1,4 @@
-"""IPython.display's classes of pictures, sound and film."""
+"""The classes of IPython.display for images, audio and video."""
 
 import base64
 import html
@@ -12,7 +12,7 @@ from skep_workers.session.display.ipython.texts import DisplayObject
 
 
 class Image(DisplayObject):
-    """A picture from bytes, a file or a URL; one of a URL is shown from there unless it is to `embed`."""
+    """An image from bytes, a file or a URL. An image from a URL is linked, not embedded, unless `embed`."""
 
     is_text = False
 
@@ -21,7 +21,7 @@ class Image(DisplayObject):
         data: Any = None,
         url: str | None = None,
         filename: str | None = None,
-        format: str | None = None,  # noqa: A002 - likewise
+        format: str | None = None,  # noqa: A002 - IPython's own name
         embed: bool | None = None,
         width: int | None = None,
         height: int | None = None,
@@ -62,7 +62,7 @@ def _attributes(given: dict[str, Any]) -> str:
 
 
 class _Media(DisplayObject):
-    """Sound or film from bytes, a file or a URL."""
+    """Audio or video from bytes, a file or a URL."""
 
     is_text = False
     element: ClassVar[str] = "video"
@@ -96,13 +96,13 @@ class _Media(DisplayObject):
 
 
 class Video(_Media):
-    """A film; `width` and `height` in pixels."""
+    """A video; `width` and `height` in pixels."""
 
     mime = "video/mp4"
 
 
 class Audio(_Media):
-    """Sound, also from samples between -1 and 1 with their `rate` a second."""
+    """Audio, which may also be given as samples between -1 and 1 and their `rate` per second."""
 
     mime = "audio/wav"
     element = "audio"
@@ -119,7 +119,7 @@ class Audio(_Media):
     ) -> None:
         if data is not None and not isinstance(data, str | bytes | Path):
             if rate is None:
-                raise ValueError("samples need their rate: Audio(samples, rate=44100)")
+                raise ValueError("samples need a rate: Audio(samples, rate=44100)")
             data = _wave(data, int(rate))
         super().__init__(data, url, filename, embed, autoplay="autoplay" if autoplay else None, **more)
 

@@ -1,4 +1,4 @@
-"""IPython.display's classes of pages in frames, links and progress bars."""
+"""The classes of IPython.display for embedded pages, links and progress bars."""
 
 import html
 from pathlib import Path
@@ -9,7 +9,7 @@ from skep_workers.session.display.publisher import DisplayHandle, the_publisher
 
 
 class IFrame:
-    """Another page in a frame; further arguments become its query."""
+    """Another page in an iframe; further arguments become the query of its URL."""
 
     def __init__(self, src: str, width: Any, height: Any, extras: Any = None, **query: Any) -> None:
         self.src, self.width, self.height, self.extras, self.params = src, width, height, list(extras or ()), query
@@ -22,14 +22,14 @@ class IFrame:
 
 
 class YouTubeVideo(IFrame):
-    """A film of YouTube's, by its id."""
+    """A YouTube video, by its id."""
 
     def __init__(self, id: str, width: int = 400, height: int = 300, **query: Any) -> None:  # noqa: A002 - IPython's
         super().__init__(f"https://www.youtube.com/embed/{id}", width, height, **query)
 
 
 class VimeoVideo(IFrame):
-    """A film of Vimeo's, by its id."""
+    """A Vimeo video, by its id."""
 
     def __init__(self, id: str, width: int = 400, height: int = 300, **query: Any) -> None:  # noqa: A002 - IPython's
         super().__init__(f"https://player.vimeo.com/video/{id}", width, height, **query)
@@ -54,7 +54,7 @@ class FileLink:
 
 
 class ProgressBar:
-    """A bar that grows: iterate over it, or set `progress` and call `update`."""
+    """A progress bar: iterate over it, or set `progress`."""
 
     def __init__(self, total: int) -> None:
         self.total = total
@@ -70,7 +70,7 @@ class ProgressBar:
 
     @property
     def progress(self) -> int:
-        """How much is done."""
+        """The number of completed steps."""
         return self._progress
 
     @progress.setter
@@ -79,11 +79,11 @@ class ProgressBar:
         self.update()
 
     def display(self) -> None:
-        """Show it."""
+        """Show the bar."""
         self._handle = the_publisher().display(self, display_id=True)
 
     def update(self) -> None:
-        """Show how much is done."""
+        """Show the current progress."""
         if self._handle is None:
             self.display()
         else:

@@ -6,7 +6,7 @@ from typing import Any, Final
 from skep_workers.session.display.ipython import media, pages, texts
 from skep_workers.session.display.publisher import DisplayHandle, DisplayPublisher
 
-FUNCTIONS: Final = ("display", "update_display", "clear_output", "publish_display_data")  # of the publisher's
+FUNCTIONS: Final = ("display", "update_display", "clear_output", "publish_display_data")  # methods of the publisher
 _CLASSES: Final = (
     texts.DisplayObject, texts.TextDisplayObject, texts.Pretty, texts.HTML, texts.Markdown, texts.Latex, texts.Math,
     texts.SVG, texts.Javascript, texts.JSON, texts.GeoJSON, texts.Code, media.Image, media.Video, media.Audio,
@@ -27,27 +27,29 @@ _SHOWN_AS: Final = {
 
 
 def fill_package(module: ModuleType) -> None:
-    """Make it what `import IPython` gives: IPython.display, and a get_ipython that gives None."""
-    module.__doc__ = "Stands in for IPython, which isn't installed here: IPython.display works, and nothing else."
+    """Fill the module for `import IPython`: it has IPython.display, and a get_ipython that returns None."""
+    module.__doc__ = "Stand-in for IPython, which isn't installed here. Only IPython.display works."
 
     def get_ipython() -> None:
         """Return None: no IPython runs. The session's own get_ipython is a built-in name."""
 
     def missing(name: str) -> Any:
         raise AttributeError(
-            f"IPython isn't installed, and the session stands in for IPython.display, not for IPython.{name}: "
-            "%pip install ipython brings it"
+            f"IPython isn't installed, and the session's stand-in has only IPython.display, not IPython.{name}: "
+            "install it with %pip install ipython"
         )
 
     vars(module).update({"get_ipython": get_ipython, "__getattr__": missing, "__path__": []})
 
 
 def fill_display(module: ModuleType, publisher: DisplayPublisher) -> None:
-    """Make it what `from IPython.display import …` gives; its classes are saved under its name."""
-    module.__doc__ = "Stands in for IPython.display; what is shown goes through the session's display."
+    """Fill the module for `from IPython.display import …`. Checkpoints store its classes under this module's name."""
+    module.__doc__ = "Stand-in for IPython.display, which shows things through the session's display."
 
     def missing(name: str) -> Any:
-        raise AttributeError(f"the session's own IPython.display has no {name!r}: %pip install ipython brings it")
+        raise AttributeError(
+            f"the session's stand-in for IPython.display has no {name!r}: install it with %pip install ipython"
+        )
 
     names: dict[str, Any] = {name: getattr(publisher, name) for name in FUNCTIONS}
     names["DisplayHandle"] = DisplayHandle

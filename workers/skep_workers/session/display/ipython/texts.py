@@ -1,7 +1,7 @@
-"""IPython.display's classes of content that is text or data.
+"""The classes of IPython.display for text and data.
 
-They have the arguments and representations of IPython's, less what only a front end of Jupyter's knows; each keeps its
-content in `data`, read when it is made.
+They have the arguments and representations of IPython's classes, without those that only Jupyter's front ends
+understand. Each object reads its content when it is created, and stores it in `data`.
 """
 
 import html
@@ -12,7 +12,7 @@ from urllib.request import urlopen
 
 
 class DisplayObject:
-    """What shows itself as one MIME type. `data` is the content, else it is read from `filename` or `url`."""
+    """An object that shows itself as one MIME type. Without `data`, the content is read from `filename` or `url`."""
 
     mime: ClassVar[str] = "text/plain"
     is_text: ClassVar[bool] = True
@@ -39,7 +39,7 @@ class DisplayObject:
         if self.filename is not None:
             found: str | bytes = Path(self.filename).read_bytes()
         elif self.url is not None and self.data is None:
-            with urlopen(self.url) as answer:  # noqa: S310 - the user's own
+            with urlopen(self.url) as answer:  # noqa: S310 - the user has chosen the URL
                 found = answer.read()
         else:
             return
@@ -53,16 +53,16 @@ class DisplayObject:
 
 
 class TextDisplayObject(DisplayObject):
-    """One whose content is text."""
+    """A DisplayObject whose content is text."""
 
     def __init__(self, data: Any = None, *args: Any, **kwargs: Any) -> None:
         super().__init__(data, *args, **kwargs)
         if self.data is not None and not isinstance(self.data, str):
-            raise TypeError(f"{type(self).__name__} takes text, not a {type(self.data).__name__}")
+            raise TypeError(f"{type(self).__name__} needs text, not a {type(self.data).__name__}")
 
 
 class Pretty(TextDisplayObject):
-    """Plain text, as it is."""
+    """Plain text."""
 
 
 class HTML(TextDisplayObject):
@@ -100,7 +100,7 @@ class Math(TextDisplayObject):
 
 
 class SVG(TextDisplayObject):
-    """A drawing: what stands in its <svg> element."""
+    """A drawing: its <svg> element."""
 
     mime = "image/svg+xml"
 
@@ -164,13 +164,13 @@ class JSON(DisplayObject):
 
 
 class GeoJSON(JSON):
-    """A map's data."""
+    """The data of a map."""
 
     mime = "application/geo+json"
 
 
 class Code(TextDisplayObject):
-    """Source text, as it is."""
+    """Source code."""
 
     def __init__(
         self, data: Any = None, url: str | None = None, filename: str | None = None, language: str | None = None

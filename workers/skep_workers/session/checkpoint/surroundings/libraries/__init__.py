@@ -1,8 +1,9 @@
-"""What libraries keep for the whole process: options, generators, ways of printing.
+"""Process-wide state of libraries: options, generators, print settings.
 
-One part a library. Each is read only while its library is loaded, and looks first at what is cheap: identities,
-lengths, memory. What a session has changed is set again after a restore, which loads the library if nothing else has;
-what is only known to have some value is set where the library is loaded anyway. No library is imported before that.
+One part for each library. A part is read only while its library is loaded, and compares first what is cheap to read:
+identities, lengths, memory. A restore sets what a session has changed, and imports the library for that if necessary. A
+value that may be the library's own default is set only if the library is loaded anyway. No library is imported before
+that.
 """
 
 from skep_workers.session.checkpoint.surroundings.libraries.matplotlib_parameters import MatplotlibParameters
@@ -18,7 +19,7 @@ __all__ = ["library_parts"]
 
 
 def library_parts() -> list[Part]:
-    """Return the parts of all libraries that are known."""
+    """Return the parts of all supported libraries."""
     parts: list[Part] = [NumpySettings(), NumpyRandom(), PandasOptions(), MatplotlibParameters(), TorchRandom()]
     parts += [LibrarySettings(library, settings) for library, settings in SETTINGS.items()]
     return [*parts, *(LibraryRegistry(library, registry) for library, registry in REGISTRIES)]

@@ -1,4 +1,4 @@
-"""`rcParams` of matplotlib, which its styles, and seaborn's, set too."""
+"""`rcParams` of matplotlib, which also its styles and seaborn's set."""
 
 import re
 import sys
@@ -16,13 +16,13 @@ from skep_workers.session.checkpoint.surroundings.part import Part, Reading, is_
 _NAMED: Final = "matplotlib.rcParams[{!r}]"
 _BACKEND: Final = "backend"
 _CYCLER: Final = "cycler"
-# In the file of defaults: a name and its text, up to a comment. All of them are commented out.
+# In the file of defaults: a name and its text, up to a comment. All lines are commented out.
 _LINE: Final = re.compile(r"^#?([\w.-]+) *: *(.*?) *(?:#.*)?$", re.MULTILINE)
-_values: Final = dict.values  # `rcParams` itself chooses a backend when it is asked for one
+_values: Final = dict.values  # `rcParams` itself would choose a backend when it is read
 
 
 class MatplotlibParameters(Part):
-    """The parameters that aren't matplotlib's defaults, and the backend if it isn't the session's."""
+    """The parameters that differ from matplotlib's defaults, and the backend if it isn't the session's."""
 
     name = "matplotlib"
     library = "matplotlib"
@@ -34,7 +34,7 @@ class MatplotlibParameters(Part):
         self._defaults: dict[str, Any] | None = None
 
     def read(self) -> Reading | None:
-        """Return the parameters that were set, or that hold a list which was changed."""
+        """Return the parameters that were set, or whose list was changed."""
         parameters = sys.modules["matplotlib"].rcParams
         values = tuple(_values(parameters))
         lists = [value for value in values if type(value) is list]
@@ -64,7 +64,7 @@ class MatplotlibParameters(Part):
         return (plain, objects) if plain or objects else None
 
     def restore(self, state: Any) -> None:
-        """Set the parameters in place: names that other modules have for them go on being right."""
+        """Set the parameters in place: other modules refer to the same object."""
         matplotlib: Any = import_module("matplotlib")
         parameters = {name: _made(value) for name, value in state.items() if name != _BACKEND}
         _set(matplotlib, parameters)
@@ -81,15 +81,15 @@ class MatplotlibParameters(Part):
 def _defaults(matplotlib: Any) -> dict[str, Any]:
     """Return the defaults as plain data.
 
-    A list that cells change in place may be the very list that is the default, too: those are read from the file that
-    matplotlib comes with.
+    A list that cells change in place may be the default's own list. So defaults that are lists are read from the file
+    that matplotlib is installed with.
     """
     defaults = {name: _plain(value) for name, value in dict.items(matplotlib.rcParamsDefault)}
     path = Path(matplotlib.get_data_path(), "matplotlibrc")
     texts = dict(_LINE.findall(path.read_text(encoding="utf-8"))) if path.is_file() else {}
     for name, value in defaults.items():
         if type(value) is list and value[:1] != [_CYCLER] and name in texts:
-            with suppress(Exception):  # of this version's validation
+            with suppress(Exception):  # the validation of this version may fail
                 defaults[name] = _plain(matplotlib.RcParams.validate[name](texts[name]))
     return defaults
 
@@ -111,11 +111,11 @@ def _made(value: Any) -> Any:
 def _set(matplotlib: Any, parameters: dict[str, Any]) -> None:
     failed = []
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of parameters that are deprecated
+        warnings.simplefilter("ignore")  # parameters may be deprecated
         for name, value in parameters.items():
             try:
                 matplotlib.rcParams[name] = value
-            except Exception as exc:  # noqa: BLE001 - a parameter that this version hasn't costs no other
+            except Exception as exc:  # noqa: BLE001 - a parameter that this version doesn't have affects no other
                 failed.append(f"{name}: {exc}")
     if failed:
         raise ValueError("; ".join(failed))

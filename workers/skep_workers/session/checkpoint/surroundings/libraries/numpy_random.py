@@ -1,4 +1,4 @@
-"""NumPy's global generator, whatever bit generator it draws from."""
+"""NumPy's global generator, with any bit generator."""
 
 import sys
 from array import array
@@ -10,15 +10,15 @@ from skep_workers.session.checkpoint.surroundings.part import Part, Reading
 
 _OBJECT: Final = "numpy.random.get_bit_generator()"
 _MERSENNE: Final = "MT19937"
-_MERSENNE_BYTES: Final = 625 * 4  # 624 words and the place among them
+_MERSENNE_BYTES: Final = 625 * 4  # 624 words and a position
 _HEADER_BYTES: Final = object.__basicsize__
 
 
 class NumpyRandom(Part):
     """The state of the functions of `numpy.random`.
 
-    A process is started with a seed of its own, which needs no saving until it is drawn from. Where cells have loaded
-    NumPy, what it was seeded with before they could draw isn't known, and the state is always saved.
+    A process starts with a seed of its own, which need not be saved before numbers are drawn. If a cell loads NumPy,
+    its seed isn't known, and the state is always saved.
     """
 
     name = "numpy_random"
@@ -29,18 +29,18 @@ class NumpyRandom(Part):
         self._latest: tuple[Any, Any] = (None, None)
 
     def begin(self) -> None:
-        """Take the state that the process has been started with."""
+        """Record the state that the process was started with."""
         if self.library in sys.modules:
             self._first = _fingerprint(sys.modules[self.library])
 
     def begin_as_twin(self) -> None:
-        """Draw other numbers than the process that this one is a fork of, unless cells have drawn any."""
+        """Set a new seed, different from the forked process's, unless cells have drawn numbers."""
         if self._first is not None and _fingerprint(sys.modules[self.library]) == self._first:
             sys.modules[self.library].seed()
             self.begin()
 
     def read(self) -> Reading | None:
-        """Return the state of the generator; making its 624 numbers again after every cell would cost most."""
+        """Return the state. Making its 624 numbers after every cell would be slow, so the memory is compared first."""
         module = sys.modules[self.library]
         now = _fingerprint(module)
         if now == self._first:
@@ -51,7 +51,7 @@ class NumpyRandom(Part):
         return found
 
     def restore(self, state: Any) -> None:
-        """Set the state, of a bit generator of the same kind. Raise AttributeError if NumPy has no such kind."""
+        """Set the state, and the kind of bit generator. Raises AttributeError if NumPy has no such kind."""
         module: Any = import_module(self.library)
         if state is None:
             return
@@ -64,13 +64,13 @@ class NumpyRandom(Part):
         module.set_state(_unpacked(state))
 
     def restore_objects(self, state: Any, objects: dict[str, Any]) -> None:
-        """Draw from a bit generator that isn't one of NumPy's."""
+        """Set a bit generator that isn't one of NumPy's."""
         if _OBJECT in objects:
             import_module(self.library).set_bit_generator(objects[_OBJECT])
 
 
 def _fingerprint(module: Any) -> Any:
-    """Return what is equal only while the state is: memory where its layout is known, else the state itself."""
+    """Return a value that is equal only while the state is: its memory if the layout is known, otherwise the state."""
     generator, source = getattr(module.get_state, "__self__", None), module.get_bit_generator()
     if type(source) is not module.MT19937 or type(generator) is not module.RandomState:
         return type(source), _packed(module.get_state(legacy=False))
@@ -95,7 +95,7 @@ def _use(module: Any, kind: str) -> None:
 
 
 def _packed(value: Any) -> Any:
-    """Return a state as plain data: arrays as their type and bytes, numbers of NumPy as Python's."""
+    """Return a state as plain data: arrays as type and bytes, NumPy's numbers as Python's."""
     if isinstance(value, dict):
         return {name: _packed(part) for name, part in value.items()}
     if hasattr(value, "tobytes") and value.ndim:

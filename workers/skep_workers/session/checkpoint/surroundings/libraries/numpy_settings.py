@@ -1,4 +1,4 @@
-"""How NumPy prints arrays and what it does about errors of floating point arithmetic."""
+"""How NumPy prints arrays and handles floating point errors."""
 
 import sys
 from importlib import import_module
@@ -34,13 +34,13 @@ class NumpySettings(Part):
     library = "numpy"
 
     def read(self) -> Reading | None:
-        """Return what isn't as NumPy begins with it. NumPy 2 keeps all of it in the context that cells run in."""
+        """Return the settings that differ from the defaults. NumPy 2 has them in the context that cells run in."""
         numpy = sys.modules["numpy"]
 
-        def ask() -> tuple[Any, ...]:
+        def read_all() -> tuple[Any, ...]:
             return numpy.geterr(), numpy.geterrcall(), numpy.getbufsize(), numpy.get_printoptions()
 
-        errors, call, buffer, printing = registry.in_cells(ask)
+        errors, call, buffer, printing = registry.in_cells(read_all)
         if printing == _PRINTING and errors == _ERRORS and call is None and buffer == _BUFFER:
             return None
         changed = {name: value for name, value in printing.items() if name in _PRINTING and value != _PRINTING[name]}
@@ -50,27 +50,27 @@ class NumpySettings(Part):
         return state, odd | ({} if call is None else {_CALL: call})
 
     def restore(self, state: Any) -> None:
-        """Set what is plain."""
+        """Set the settings that are plain data."""
         numpy: Any = import_module("numpy")
 
-        def put() -> None:
+        def apply() -> None:
             if state["errors"] is not None:
                 numpy.seterr(**state["errors"])
             if state["buffer"] != _BUFFER:
                 numpy.setbufsize(state["buffer"])
             numpy.set_printoptions(**state["printing"])
 
-        registry.in_cells(put)
+        registry.in_cells(apply)
 
     def restore_objects(self, state: Any, objects: dict[str, Any]) -> None:
-        """Set the functions that cells have given to NumPy."""
+        """Set the settings that are functions of cells."""
         numpy: Any = import_module("numpy")
 
-        def put() -> None:
+        def apply() -> None:
             if _CALL in objects:
                 numpy.seterrcall(objects[_CALL])
             for name in _PRINTING:
                 if _PRINT.format(name) in objects:
                     numpy.set_printoptions(**{name: objects[_PRINT.format(name)]})
 
-        registry.in_cells(put)
+        registry.in_cells(apply)

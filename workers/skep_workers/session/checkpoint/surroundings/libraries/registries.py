@@ -1,7 +1,6 @@
-"""What cells have registered with libraries by a name: colour maps, templates, profiles.
+"""Objects that cells have registered with libraries by a name: colour maps, templates, profiles.
 
-What is registered is an object like any other: it may be a variable's value as well, and is one with it after a
-restore.
+A registered object is saved like a variable: a variable that refers to it has the same object after a restore.
 """
 
 import sys
@@ -15,12 +14,13 @@ from skep_workers.session.checkpoint.surroundings.part import Part, Reading, is_
 
 @dataclass(frozen=True, slots=True)
 class Registry:
-    """One registry of a module: what is in it, how more is put there, and which entry is chosen for the process.
+    """One registry of a module: how to read and add entries, and which entry is selected for the process.
 
-    size: changes with each entry that comes or goes, and costs little. chosen: '' where the library's own is.
+    shown: its name in reports. size: changes with each entry that is added or removed, and is cheap to read. chosen:
+    the selected entry, '' if it is the library's own.
     """
 
-    told: str
+    shown: str
     size: Callable[[Any], Any]
     entries: Callable[[Any], Mapping[str, Any]]
     register: Callable[[Any, str, Any], object]
@@ -29,13 +29,13 @@ class Registry:
 
 
 class LibraryRegistry(Part):
-    """The entries of one registry that cells have put there."""
+    """The entries that cells have added to one registry."""
 
-    name: ClassVar[str]  # of the instance here: how it is told
+    name: ClassVar[str]  # set for each instance: the registry's name in reports
 
     def __init__(self, library: str, registry: Registry) -> None:
         self.library = self._library = library
-        self.name = registry.told  # type: ignore[misc]
+        self.name = registry.shown  # type: ignore[misc]
         self._registry: Final = registry
         self._given: Mapping[str, Any] = {}
         self._entries: dict[str, Any] = {}
@@ -47,10 +47,10 @@ class LibraryRegistry(Part):
             self._given = self._registry.entries(sys.modules[self._library])
 
     def begin_as_twin(self) -> None:
-        """Keep what was given: a fork has it too."""
+        """Do nothing: a fork has the same entries."""
 
     def read(self) -> Reading | None:
-        """Return the entries; those of a library that a cell has imported are among them."""
+        """Return the entries, including those of a library that a cell has imported."""
         module = sys.modules[self._library]
         size = self._registry.size(module)
         if size != self._size:
@@ -65,12 +65,12 @@ class LibraryRegistry(Part):
         return (chosen, list(self._entries)), {f"{self.name}[{name!r}]": each for name, each in self._entries.items()}
 
     def restore_objects(self, state: Any, objects: dict[str, Any]) -> None:
-        """Register them again, and choose the one that was chosen."""
+        """Register the entries again, and select the one that was selected."""
         chosen, names = state
         module = import_module(self._library)
         for name in names:
-            if (told := f"{self.name}[{name!r}]") in objects:
-                self._registry.register(module, name, objects[told])
+            if (shown := f"{self.name}[{name!r}]") in objects:
+                self._registry.register(module, name, objects[shown])
         if chosen:
             self._registry.choose(module, chosen)
 
@@ -83,7 +83,7 @@ def _own_colormaps(matplotlib: Any) -> dict[str, Any]:
 
 
 def _american(name: str) -> str:
-    # matplotlib has the other spellings too, in no list.
+    # matplotlib also has the other spellings, but lists them nowhere.
     return name.replace("grey", "gray").replace("Grays", "Greys").replace("yerg", "yarg")
 
 
@@ -100,13 +100,13 @@ def _own_templates(io: Any) -> dict[str, Any]:
 
 
 def _profile(hypothesis: Any) -> str:
-    current = getattr(hypothesis.settings, "get_current_profile_name", None)  # an older version doesn't tell
+    current = getattr(hypothesis.settings, "get_current_profile_name", None)  # older versions don't have it
     name: str = current() if current is not None else ""
     return "" if name in {"default", "ci"} else name
 
 
 def _own_types(mimetypes: Any) -> dict[str, str]:
-    """Return the types by extension, and beside the standard ones '+' and the extension, that files don't have."""
+    """Return types by extension; for those outside the standard, the key is '+' and the extension."""
     if not mimetypes.inited:
         return {}
     base = mimetypes.MimeTypes()
@@ -142,7 +142,7 @@ def _is_sqlites(call: Any) -> bool:
 
 
 def _active_patches(mock: Any) -> list[Any]:
-    # Nothing public lists them. A version that keeps them elsewhere goes without: `stop` does nothing after a restore.
+    # No public interface lists them. If a version stores them elsewhere, `stop` does nothing after a restore.
     found = getattr(getattr(mock, "_patch", None), "_active_patches", None)
     return found if type(found) is list else []
 
@@ -150,6 +150,36 @@ def _active_patches(mock: Any) -> list[Any]:
 def _add_patch(mock: Any, _: str, patch: Any) -> None:
     if not any(each is patch for each in _active_patches(mock)):
         _active_patches(mock).append(patch)
+
+
+def _formats(shutil: Any, name: str) -> dict[str, Any]:
+    # The public functions that list formats leave out what a format consists of. `shutil`'s own are its functions.
+    found = getattr(shutil, name, None)
+    return {
+        key: entry
+        for key, entry in (found if type(found) is dict else {}).items()
+        if not any(getattr(part, "__module__", "") == "shutil" for part in entry)
+    }
+
+
+def _add_archive_format(shutil: Any, name: str, entry: Any) -> None:
+    function, arguments, description, *_ = entry
+    shutil.register_archive_format(name, function, arguments, description)
+
+
+def _add_unpack_format(shutil: Any, name: str, entry: Any) -> None:
+    if name not in {each[0] for each in shutil.get_unpack_formats()}:
+        extensions, function, arguments, description = entry
+        shutil.register_unpack_format(name, extensions, function, arguments, description)
+
+
+_PREFIXES: Final = frozenset({"xml", "html", "rdf", "wsdl", "xs", "xsi", "dc"})
+
+
+def _own_namespaces(tree: Any) -> dict[str, str]:
+    # No public interface lists the prefixes.
+    found = getattr(tree, "_namespace_map", None)
+    return {uri: prefix for uri, prefix in (found or {}).items() if prefix not in _PREFIXES}
 
 
 REGISTRIES: Final[Iterable[tuple[str, Registry]]] = (
@@ -218,6 +248,33 @@ REGISTRIES: Final[Iterable[tuple[str, Registry]]] = (
             lambda sqlite3: len(sqlite3.converters),
             _own_converters,
             lambda sqlite3, name, call: sqlite3.register_converter(name, call),
+        ),
+    ),
+    (
+        "shutil",
+        Registry(
+            "shutil.get_archive_formats",
+            lambda shutil: len(shutil.get_archive_formats()),
+            lambda shutil: _formats(shutil, "_ARCHIVE_FORMATS"),
+            _add_archive_format,
+        ),
+    ),
+    (
+        "shutil",
+        Registry(
+            "shutil.get_unpack_formats",
+            lambda shutil: len(shutil.get_unpack_formats()),
+            lambda shutil: _formats(shutil, "_UNPACK_FORMATS"),
+            _add_unpack_format,
+        ),
+    ),
+    (
+        "xml.etree.ElementTree",
+        Registry(
+            "xml.etree.ElementTree.register_namespace",
+            lambda tree: len(_own_namespaces(tree)),
+            _own_namespaces,
+            lambda tree, uri, prefix: tree.register_namespace(prefix, uri),
         ),
     ),
 )

@@ -1,4 +1,4 @@
-"""Settings of libraries that are read by one public call and set by another."""
+"""Settings of libraries, each with a public call that reads it and one that sets it."""
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -8,14 +8,14 @@ from typing import Any, ClassVar, Final
 
 from skep_shared.originals import os
 from skep_workers.session.checkpoint.surroundings.part import Part, Reading, is_plain
-from skep_workers.session.native_threads import NativeThread
+from skep_workers.session.safeguards.native_threads import NativeThread
 
-UNKNOWN: Final = object()  # a default that the library doesn't tell
+UNKNOWN: Final = object()  # a default that can't be read from the library
 
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """One setting of a module: how it is read and set, and what it is where no cell has set it."""
+    """One setting of a module: how it is read and set, and its default."""
 
     name: str
     read: Callable[[Any], Any]
@@ -26,14 +26,14 @@ class Setting:
 class LibrarySettings(Part):
     """The settings of one library."""
 
-    name: ClassVar[str]  # of the instance here: the library's
+    name: ClassVar[str]  # set for each instance: the library's name
 
     def __init__(self, library: str, settings: Sequence[Setting]) -> None:
         self.library = self._library = self.name = library  # type: ignore[misc]
         self._settings: Final = settings
 
     def read(self) -> Reading | None:
-        """Return the settings that were changed, as far as they are plain data."""
+        """Return the changed settings that are plain data."""
         module = sys.modules[self._library]
         changed: dict[str, Any] = {}
         for setting in self._settings:
@@ -43,13 +43,13 @@ class LibrarySettings(Part):
         return (changed, {}) if changed else None
 
     def restore(self, state: Any) -> None:
-        """Set them again; those whose default isn't known only where the library is loaded."""
+        """Set them again; a setting with an unknown default only if the library is loaded."""
         failed = []
         for setting in self._settings:
             if setting.name in state and (setting.default is not UNKNOWN or self._library in sys.modules):
                 try:
                     setting.write(import_module(self._library), state[setting.name])
-                except Exception as exc:  # noqa: BLE001 - a setting that this version hasn't costs no other
+                except Exception as exc:  # noqa: BLE001 - a setting that this version doesn't have affects no other
                     failed.append(f"{setting.name}: {exc}")
         if failed:
             raise ValueError("; ".join(failed))
@@ -73,7 +73,7 @@ def _changed_config(sklearn: Any) -> Any:
     if now == _sklearn.get("seen"):
         return _sklearn["changed"]
     defaults: dict[str, Any] = {}
-    # The settings are each thread's own: a new one has the defaults.
+    # The settings belong to a thread: a new thread has the defaults.
     asking = NativeThread(lambda: defaults.update(sklearn.get_config()), "skep-defaults")
     asking.start()
     asking.join()
@@ -93,7 +93,7 @@ _POLARS: Final = {
 
 
 def _polars_config(polars: Any) -> dict[str, Any]:
-    # Those that are environment variables are saved with these.
+    # Settings that are environment variables are saved with the environment.
     found = polars.Config.state(if_set=True)
     return {name: found[name] for name in _POLARS if name in found and found[name] != _POLARS[name]}
 
@@ -111,26 +111,26 @@ _PRINTING: Final = {"precision": 4, "threshold": 1000, "edgeitems": 3, "linewidt
 
 
 def _printing(torch: Any) -> dict[str, Any]:
-    # `torch.set_printoptions` has no counterpart that reads. A version that keeps them elsewhere goes without.
+    # No public function reads the print options. If a version stores them elsewhere, they aren't saved.
     options = getattr(getattr(torch, "_tensor_str", None), "PRINT_OPTS", None)
     return {name: value for name, default in _PRINTING.items() if (value := getattr(options, name, default)) != default}
 
 
 def _threads(torch: Any) -> int | None:
-    # As many as there are processors, or cores, is no choice of a cell's: another host has its own.
+    # The number of processors, or of cores, is no choice of a cell's: another host has another number.
     count: int = torch.get_num_threads()
     processors = {os.cpu_count() or 1, len(os.sched_getaffinity(0))}
     return None if count in processors | {each // 2 for each in processors} else count
 
 
 def _dummies(sympy: Any) -> tuple[int, int]:
-    # What tells one Dummy from another: a start that a process has at random, and a count. Nothing public has them.
+    # A Dummy is identified by a random start of the process and a count. No public interface has them.
     return getattr(sympy.Dummy, "_base_dummy_index", 0), getattr(sympy.Dummy, "_count", 0)
 
 
 def _set_dummies(sympy: Any, found: tuple[int, int]) -> None:
     start, count = _dummies(sympy)
-    if start == found[0] and count < found[1]:  # both are forks of one process, which had imported it
+    if start == found[0] and count < found[1]:  # both processes are forks of one that had imported it
         sympy.Dummy._count = found[1]  # noqa: SLF001
 
 

@@ -12,8 +12,7 @@ _BYTE: Final = "uint8"
 class TorchRandom(Part):
     """The state of the generator on the CPU.
 
-    What torch was seeded with before cells could draw is known only if the process was started with it; else the state
-    is always saved.
+    If a cell has loaded torch, its seed isn't known, and the state is always saved.
     """
 
     name = "torch_random"
@@ -23,18 +22,18 @@ class TorchRandom(Part):
         self._first = b""
 
     def begin(self) -> None:
-        """Take the state that the process has been started with."""
+        """Record the state that the process was started with."""
         if self.library in sys.modules:
             self._first = _state(sys.modules[self.library])
 
     def begin_as_twin(self) -> None:
-        """Draw other numbers than the process that this one is a fork of, unless cells have drawn any."""
+        """Set a new seed, different from the forked process's, unless cells have drawn numbers."""
         if self._first and _state(sys.modules[self.library]) == self._first:
             sys.modules[self.library].seed()
             self.begin()
 
     def read(self) -> Reading | None:
-        """Return the state, once it isn't that of the start."""
+        """Return the state, if it has changed since the start."""
         now = _state(sys.modules[self.library])
         return None if now == self._first else (now, {})
 
