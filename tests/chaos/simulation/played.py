@@ -161,7 +161,7 @@ def played(world: World) -> Iterator[None]:
             "Dispatcher": SimulatedDispatcher,
             "RedisClock": lambda: RedisClock(world.monotonic),
             "secrets": _Secrets(world.rng),
-            "os": SimpleNamespace(getpid=lambda: 1),
+            "os": SimpleNamespace(getpid=lambda: 1, environ={}),
             "tempfile": SimpleNamespace(mkdtemp=lambda **_: "/nonexistent"),
             "shutil": SimpleNamespace(rmtree=lambda *_, **__: None),
             "socket": SimpleNamespace(gethostname=lambda: world.current_machine().name),

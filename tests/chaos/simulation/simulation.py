@@ -55,11 +55,16 @@ def simulate(
 
 
 def live(world: World, *, max_steps: int = MAX_STEPS) -> None:
-    """Run a world and end it. If it does not end by itself, that is recorded in its history."""
+    """Run a world and end it. If it does not end by itself, that is recorded in its history.
+
+    Raises what ended the start of a worker, if no fault did.
+    """
     with played(world):
-        main = world.loop.create_task(world.run(), name="world", context=Context())
+        main = world.main = world.loop.create_task(world.run(), name="world", context=Context())
         try:
             world.loop.run_until_done(main, max_steps=max_steps)
+            if world.defect is not None:
+                raise world.defect
             main.result()
         except Stalled as exc:
             world.history.add({"op": "fault", "kind": "stalled", "node": "", "at": 0, "seconds": 0, "text": str(exc)})

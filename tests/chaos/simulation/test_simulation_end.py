@@ -7,7 +7,7 @@ import pytest
 
 from . import world as world_module
 from .scenario import Scenario
-from .simulation import quiet_logs, simulate
+from .simulation import live, quiet_logs, simulate
 from .world import World
 
 SEED = 6
@@ -53,6 +53,22 @@ def test_a_run_that_fails_leaves_nothing_to_the_collector(unraisable, monkeypatc
     with quiet_logs():
         with pytest.raises(ZeroDivisionError):
             simulate(Scenario.draw(SEED))
+        assert worlds[0].loop.pending == []
+        assert collected(worlds.pop()) == []
+    assert unraisable == []
+
+
+def test_an_error_that_no_fault_explains_ends_the_run_when_the_first_worker_starts(unraisable, monkeypatch):
+    worlds = []
+
+    async def fail(_self):
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(world_module.worker.WorkerHost, "run", fail)
+    with quiet_logs():
+        with pytest.raises(ZeroDivisionError):
+            live(worlds.append(World(Scenario.draw(SEED))) or worlds[0])
+        assert worlds[0].loop.time() == 0
         assert worlds[0].loop.pending == []
         assert collected(worlds.pop()) == []
     assert unraisable == []

@@ -9,6 +9,8 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
+from skep_shared.broker.redis_client.redis_errors import REDIS_ERRORS
+from skep_shared.errors import SkepError
 from skep_shared.isolation.sandbox_tiers import Tier
 from skep_workers.host import worker
 
@@ -71,6 +73,8 @@ class World:
         self._clock_off_ms = 0
         self.sessions = [f"s{number}" for number in range(scenario.sessions)]
         self.cell_ids = 0
+        self.main: asyncio.Task[None] | None = None  # what runs the world
+        self.defect: BaseException | None = None  # an error that has ended the run
         self.readers: list[Reader] = []
         self._clients: list[Machine] = []
 
@@ -151,9 +155,18 @@ class World:
                 # At its start a worker may find Redis away and fail; later it must survive that.
                 is_start = host._residents is None and not isinstance(exc, BaseExceptionGroup)
                 self.note("start failed" if is_start else "worker exit", machine, repr(_leaves(exc)))
+                if is_start and not isinstance(exc, (SkepError, *REDIS_ERRORS)):
+                    self.stop_for(exc)
         machine.is_dead = True
         del self.workers[machine.name]
         self._replace_later()
+
+    def stop_for(self, defect: BaseException) -> None:
+        """End the run with an error that no fault explains: each worker that replaces this one would meet it too."""
+        self.defect = defect
+        self._is_ending = True
+        if self.main is not None:
+            self.main.cancel()
 
     def _replace_later(self) -> None:
         if not self._is_ending:
