@@ -214,7 +214,7 @@ async def test_200_followers_receive_every_event(http, path, gate):
         async with opened_stream(http, f"{path}/events") as stream:
             async for event in stream.events():
                 ids.append(event["id"])
-                if event.get("text") == "begin\n":
+                if event.get("text", "").startswith("begin"):  # its "\n" may be an event of its own
                     begun.release()
                 if event["kind"] == "cell.finished":
                     return ids
@@ -275,7 +275,7 @@ async def ids_of(client, url, last_id="", on_begin=lambda: None):
     async with opened_stream(client, url, last_id=last_id) as stream:
         async for event in stream.events():
             ids.append(event["id"])
-            if event.get("text") == "begin\n":
+            if event.get("text", "").startswith("begin"):  # its "\n" may be an event of its own
                 on_begin()
             if event["kind"] == "cell.finished":
                 return ids

@@ -115,7 +115,7 @@ async def test_a_live_fork_equals_a_restored_one(session):
         [event.lost async for event in fork.events() if event.kind == "session.restored"] for fork in (live, other)
     ]
     assert losses[0] == losses[1]
-    assert sorted(losses[0][0]) == ["file", "gone", "held"]
+    assert sorted(losses[0][0]) == ["gone", "held"]
     for fork in (live, other):
         error = (await fork.run("held")).error
         assert "it was lost after checkpoint 2-0" in error.evalue

@@ -71,7 +71,8 @@ async def test_blocking_code_gets_keyboard_interrupt(session):
 
 async def test_awaiting_code_gets_cancelled_error(session):
     cell = await session.submit(
-        "import asyncio\ntry:\n    print('ready')\n    await asyncio.sleep(3600)\nexcept asyncio.CancelledError: print('got it')"
+        "import asyncio\nasyncio.get_running_loop().call_soon(print, 'ready')\n"  # once the cell sleeps
+        "try: await asyncio.sleep(3600)\nexcept asyncio.CancelledError: print('got it')"
     ).said("ready")
     session.interrupt(cell)
 

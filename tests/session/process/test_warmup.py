@@ -28,7 +28,7 @@ def look():
 asyncio.set_event_loop(None)
 before = look()  # so that objects made by `look` itself exist before
 before = look()
-rehearse(sys.argv[1], CELLS)
+rehearse(sys.argv[1], sys.prefix, CELLS)
 print(json.dumps([before, look()]))
 """
 
