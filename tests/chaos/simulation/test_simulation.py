@@ -14,7 +14,7 @@ from .simulation import quiet_logs, simulate
 
 pytestmark = pytest.mark.timeout(300)  # it needs a hundredth of this in CPU time; the machine may be busy
 
-SEEDS = int(os.environ.get("SKEP_CHAOS_SEEDS", "2000"))
+SEEDS = int(os.environ.get("SKEP_CHAOS_SEEDS", "500"))
 SEEDS_A_TEST = 50
 
 # Seeds that once failed, see README.md. They draw other faults by now, but are cheap to run.

@@ -14,7 +14,8 @@ import jobs
 @pytest.fixture
 async def session(request, shard, start_worker):
     """A session of a worker that has preloaded the libraries that the test names."""
-    await start_worker(*(flag for name in request.param.split() for flag in ("--preload", name)))
+    preload = (flag for name in request.param.split() for flag in ("--preload", name))
+    await start_worker("--start-seconds", "120", *preload)  # importing them takes as long as the machine is busy
     session = shard.session("s")
     (await session.run(FILES)).raise_for_status()
     return session
