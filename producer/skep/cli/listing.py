@@ -12,6 +12,7 @@ from skep.cli.output.listings import Listing
 from skep.cli.output.screen import Screen
 from skep.cli.output.tables import Column, one_line, print_table, time_text
 from skep.cli.places import flags_for, named_cluster, program_name
+from skep.listings.session_listing import SessionFilter
 from skep.outcome import CellFold
 from skep.session import Session
 from skep.why import Standstill
@@ -29,6 +30,7 @@ async def list_sessions(
 ) -> int:
     """Print the sessions of the cluster that match, and return the exit status. labels: NAME=VALUE."""
     wanted = read_labels(labels)
+    SessionFilter.checked(wanted, state, prefix, has_tenant=place.tenant is not None)  # before it connects
     async with named_cluster(place) as cluster:
         found = [info async for info in cluster.sessions(labels=wanted, state=state, prefix=prefix)]
     columns = (

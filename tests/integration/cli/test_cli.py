@@ -346,6 +346,23 @@ def test_what_is_no_notebook_is_refused_in_one_line(env, tmp_path, content):
     assert result.stderr.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (["sessions", "--state", "asleep"], "state: 'asleep' is refused: "),
+        (["sessions", "--id-prefix", "a b"], "prefix: 'a b' is refused: "),
+        (["sessions", "--label", "app"], "label: 'app' is refused: "),
+        (["tokens", "create", "--can", "fly"], "can: 'fly' is refused: "),
+        (["tokens", "create", "--expires", "soon"], "expires: 'soon' is refused: "),
+    ],
+)
+def test_a_wrong_flag_is_refused_before_redis_is_asked(env, arguments, named):
+    result = skep(*arguments, "--redis", "redis://127.0.0.1:1", env=env)
+    assert (result.returncode, result.stdout) == (2, "")
+    assert result.stderr.startswith(f"skep: {named}")
+    assert result.stderr.count("\n") == 1
+
+
 @pytest.mark.parametrize("arguments", [["sessions"], ["exec", "1", "--session", "s"], ["replay", "s"], ["tour"]])
 def test_a_redis_that_is_not_there_is_told_in_one_line(env, arguments):
     result = skep(*arguments, "--redis", "redis://127.0.0.1:1", env=env)

@@ -31,8 +31,8 @@ def client_settings():
 
 @pytest.fixture
 async def worker(start_worker):
-    """A worker that notices as soon."""
-    return await start_worker("--command-timeout-seconds", "0.5", "--block-seconds", "0.5")
+    """A worker that notices it too, but not a busy machine."""
+    return await start_worker("--command-timeout-seconds", "2", "--block-seconds", "0.5")
 
 
 async def submit_oracle_cells(session, count=CELLS):
@@ -163,7 +163,7 @@ async def test_cells_that_run_while_redis_is_away_commit_once_each(
     settings = shard.settings
     flags = ["--redis", settings.redis_url, "--prefix", settings.prefix, "--lease-seconds", "1"]
     worker = await run_logged(
-        "-m", "skep_workers", *flags, "--command-timeout-seconds", "0.5", "--block-seconds", "0.5"
+        "-m", "skep_workers", *flags, "--command-timeout-seconds", "2", "--block-seconds", "0.5"
     )
     await worker.says("worker.ready")
     sessions = [shard.session(f"s-{number}") for number in range(6)]

@@ -11,7 +11,7 @@ from skep.cli.output.listings import Listing
 from skep.cli.output.screen import Screen
 from skep.cli.output.tables import Column
 from skep.cli.places import named_link
-from skep.gateway.tokens.store import TokenRecord, TokenStore
+from skep.gateway.tokens.store import TokenRecord, TokenStore, check_rights
 from skep_shared.errors import InvalidArgument
 
 _COLUMNS: Final = (
@@ -39,7 +39,7 @@ def parse_lifetime(text: str) -> float | None:
 async def create(place: Place, *, can: str, expires: str, name: str, as_json: bool) -> int:
     """Make a token and print it on stdout, with a line about it on stderr; return the exit status."""
     seconds = parse_lifetime(expires)
-    rights = [word.strip() for word in can.split(",") if word.strip()]
+    rights = check_rights(word.strip() for word in can.split(",") if word.strip())  # before it connects
     async with named_link(place) as link:
         record, text = await TokenStore(link).create(
             can=rights, tenant=link.settings.tenant, seconds=seconds, name=name
