@@ -1,5 +1,6 @@
 """The short way of reading an event gives what pydantic's validation gives, or leaves it to that."""
 
+import sys
 from typing import Any, get_args
 
 import pytest
@@ -9,7 +10,7 @@ from pydantic import TypeAdapter
 
 from skep_shared import event_codec
 from skep_shared.event_codec import pack_event, unpack_event, unpack_events
-from skep_shared.events import BaseEvent, Event
+from skep_shared.events import BaseEvent, DisplayEvent, Event
 from skep_shared.states import CellStatus
 
 KINDS: tuple[type[BaseEvent], ...] = get_args(get_args(Event)[0])
@@ -100,11 +101,16 @@ def test_an_event_is_what_pydantic_would_make_of_its_values(kind: type[BaseEvent
     assert list(unpack_events("s", 7, [packed], but=frozenset({event.kind}))) == []
 
 
-def test_an_event_nested_too_deeply_to_be_read_is_no_event() -> None:
+def test_an_event_nested_as_deeply_as_can_be_packed_is_read_or_is_no_event() -> None:
     bundle: Any = 1
     for _ in range(500):
         bundle = [bundle]
     packed = pack_event({"kind": "display", "epoch": 1, "at": 5.5, "bundle": {"application/json": bundle}})
 
-    with pytest.raises(ValueError, match="is no event"):
-        unpack_event("s", "7-0", packed)
+    if sys.version_info < (3, 12):  # whose recursion limit is for code in C too
+        with pytest.raises(ValueError, match="is no event"):
+            unpack_event("s", "7-0", packed)
+    else:  # no session writes it, see MAX_LEVELS
+        event = unpack_event("s", "7-0", packed)
+        assert isinstance(event, DisplayEvent)
+        assert event.bundle == {"application/json": bundle}
