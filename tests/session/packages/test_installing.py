@@ -1,6 +1,8 @@
 """Packages that cells install: for their session alone, importable at once, in programs that cells start too."""
 
+import asyncio
 import json
+import os
 import site
 import sys
 from collections.abc import AsyncIterator
@@ -219,19 +221,22 @@ async def test_installing_ends_at_its_time_limit(start_session):
     assert "within 0.001 s (SKEP_PACKAGES_SECONDS)" in cell.error.evalue
 
 
-async def test_installing_can_be_interrupted(start_session, index, tmp_path):
-    source = index / "drowsy-1.0"
+async def test_an_interrupt_ends_pip_and_the_programs_that_it_has_started(start_session, index, tmp_path):
+    source, pipe = index / "drowsy-1.0", tmp_path / "pipe"
     source.mkdir()
-    # Building it says that it has begun, and never ends.
+    os.mkfifo(pipe)
+    # Building it holds one end of the pipe open, says that it has begun, and never ends.
     (source / "setup.py").write_text(
-        f"open({str(tmp_path / 'building')!r}, 'w').close()\nimport time\ntime.sleep(3600)"
+        f"import time\nheld = open({str(pipe)!r}, 'w')\nprint('it builds', flush=True)\ntime.sleep(3600)"
     )
     (source / "PKG-INFO").write_text("Metadata-Version: 1.0\nName: drowsy\nVersion: 1.0\n")
     session = await start_session()
+    ended = asyncio.create_task(asyncio.to_thread(pipe.read_bytes))
     cell = session.submit(f"%pip install --no-build-isolation --verbose {source}\n")
-    await cell.said("Processing")
+    await cell.said("it builds")
 
     session.interrupt(cell)
 
     assert (await cell.ended()).status == "interrupted"
+    assert await ended == b""
     assert await session.value("1 + 1") == 2
