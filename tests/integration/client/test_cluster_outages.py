@@ -162,9 +162,7 @@ async def test_cells_that_run_while_redis_is_away_commit_once_each(
 ):
     settings = shard.settings
     flags = ["--redis", settings.redis_url, "--prefix", settings.prefix, "--lease-seconds", "1"]
-    worker = await run_logged(
-        "-m", "skep_workers", *flags, "--command-timeout-seconds", "2", "--block-seconds", "0.5"
-    )
+    worker = await run_logged("-m", "skep_workers", *flags, "--command-timeout-seconds", "2", "--block-seconds", "0.5")
     await worker.says("worker.ready")
     sessions = [shard.session(f"s-{number}") for number in range(6)]
     for session in sessions:

@@ -286,3 +286,12 @@ async def test_a_repeated_cell_is_shown_under_its_own_number(session):
     assert error.traceback.count('File "<cell 2>"') == 3
     assert "<cell 1>" not in error.traceback
     assert await session.value("import inspect; inspect.getsource(fail)") == code.rpartition("\n")[0] + "\n"
+
+
+async def test_a_traceback_of_exec_has_no_line_that_is_not_the_cells(session):
+    cell = await session.run("exec('1 / 0')")
+
+    assert cell.error.traceback.endswith(
+        '  File "<string>", line 1, in <module>\nZeroDivisionError: division by zero\n'
+    )
+    assert "skep" not in cell.error.traceback

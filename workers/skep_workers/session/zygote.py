@@ -40,6 +40,7 @@ Things that don't work:
 import contextlib
 import errno
 import importlib
+import linecache
 import shutil
 import sys
 import traceback
@@ -264,6 +265,7 @@ def main() -> None:
     sock.set_inheritable(False)
     host, scratch, place = int(sys.argv[2]), sys.argv[3], Path(sys.argv[4])
     set_hash_seed_variable(sys.argv[5])
+    linecache.cache.pop("<string>", None)  # of the -c above, from Python 3.13 on: tracebacks of exec() would show it
     install_loop_questions()
     environment = f"{scratch}/{ENVIRONMENT}"
     make_first_environment(sock, environment)

@@ -8,6 +8,7 @@ import threading
 import warnings
 from asyncio import SelectorEventLoop
 from contextvars import Context
+from io import BufferedWriter
 from threading import get_ident  # bound early: user code may patch threading
 from traceback import FrameSummary, format_list  # bound early: user code may patch traceback
 from typing import Any, Final
@@ -67,10 +68,22 @@ def report_thread_error(args: Any, /) -> None:
 
 def report_unraisable(lost: Any, /) -> None:
     """Report the exception of a finalizer or a callback, as `sys.unraisablehook` does."""
+    if _is_of_open_stream(lost):
+        return
     if lost.exc_traceback is None:
         _unraisable_hook(lost)
         return
     _write(f"{lost.err_msg or 'Exception ignored in'}: {_shown(lost.object)}", lost)
+
+
+def _is_of_open_stream(lost: Any) -> bool:
+    """Return whether a buffer that a cell has put around its stdout was closed twice.
+
+    Its finalizer closes it again, since what it writes to is still open: cells can't close their streams. Python says
+    from 3.13 on that this fails.
+    """
+    buffer = lost.object
+    return type(lost.exc_value) is ValueError and type(buffer) is BufferedWriter and not buffer.closed
 
 
 def _write(what: str, args: Any) -> None:
