@@ -12,7 +12,7 @@ def kinds(events):
 
 
 async def test_the_events_of_a_cell_end_with_its_finish(client, s):
-    cell = await client.submit(s, "print(1); 2")
+    cell = await client.submit(s, "print(end='1'); 2")
 
     assert kinds(await client.cell_events(s, cell)) == [
         "cell.queued",
