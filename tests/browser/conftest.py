@@ -118,13 +118,17 @@ async def login(browser: Browser, gateway: GatewayProcess) -> Any:
 
 
 class Watch:
-    """What pages have done that they must not. expected: statuses of answers that the test causes on purpose."""
+    """What pages have done that they must not.
+
+    expected: statuses of answers that the test causes on purpose. is_expected: which messages of the console it causes.
+    """
 
     def __init__(self, url: str) -> None:
         self.url = url
         self.wrong: list[str] = []
         self.foreign: list[str] = []
         self.expected: set[int] = set()
+        self.is_expected: Callable[[str], bool] = lambda _: False
 
     async def of(self, context: BrowserContext) -> None:
         """Watch all pages and frames of a context; requests to other hosts are stopped."""
@@ -137,7 +141,7 @@ class Watch:
 
     def _said(self, text: str) -> None:
         status = text.removeprefix(NOT_LOADED)[:3]
-        if not (status.isdigit() and int(status) in self.expected):
+        if not (status.isdigit() and int(status) in self.expected) and not self.is_expected(text):
             self.wrong.append(text)
 
     async def _request(self, route: Route) -> None:
