@@ -74,7 +74,7 @@ cluster = skep.sync.connect(sys.argv[1]).open()
 cluster.session(sys.argv[2]).submit("1").outcome()
 
 async def last():
-    os.write(1, b"ending\n")
+    os.write(1, b"ending\\n")
     await asyncio.Event().wait()
 
 background().at_end.append(last)
