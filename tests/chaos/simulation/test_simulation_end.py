@@ -59,7 +59,7 @@ def test_a_run_that_fails_leaves_nothing_to_the_collector(unraisable, monkeypatc
 
 
 def test_an_error_that_no_fault_explains_ends_the_run_when_the_first_worker_starts(unraisable, monkeypatch):
-    worlds = []
+    worlds = [World(Scenario.draw(SEED))]
 
     async def fail(_self):
         raise ZeroDivisionError
@@ -67,7 +67,7 @@ def test_an_error_that_no_fault_explains_ends_the_run_when_the_first_worker_star
     monkeypatch.setattr(world_module.worker.WorkerHost, "run", fail)
     with quiet_logs():
         with pytest.raises(ZeroDivisionError):
-            live(worlds.append(World(Scenario.draw(SEED))) or worlds[0])
+            live(worlds[0])
         assert worlds[0].loop.time() == 0
         assert worlds[0].loop.pending == []
         assert collected(worlds.pop()) == []

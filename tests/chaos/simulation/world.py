@@ -165,8 +165,8 @@ class World:
         """End the run with an error that no fault explains: each worker that replaces this one would meet it too."""
         self.defect = defect
         self._is_ending = True
-        if self.main is not None:
-            self.main.cancel()
+        assert self.main is not None
+        self.main.cancel()
 
     def _replace_later(self) -> None:
         if not self._is_ending:

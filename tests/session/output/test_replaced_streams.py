@@ -1,5 +1,7 @@
 """Replacements of sys.stdout and sys.stderr by cells: what each cell prints is in its own output."""
 
+import sys
+
 import pytest
 
 pytestmark = pytest.mark.anyio
@@ -190,3 +192,14 @@ async def test_a_closed_or_detached_wrapper_breaks_no_cell(session, end):
 
     assert [cell.text for cell in cells] == ["last\n", "back\n"]
     assert [cell.error for cell in cells] == [None, None]
+
+
+async def test_an_error_of_a_users_own_stream_is_reported_as_python_does(session):
+    cell = await session.run(
+        "import io\nclass Own(io.RawIOBase):\n    def writable(self): return True\n    def close(self): pass\n"
+        "    def write(self, data): raise ValueError('bad data')\n"
+        "buffer = io.BufferedWriter(Own())\nbuffer.write(b'x')\ndel buffer"
+    )
+
+    # Before Python 3.13 errors of closing a file in its finalizer were silent.
+    assert cell.text.count("ValueError: bad data") == (sys.version_info >= (3, 13))

@@ -68,7 +68,7 @@ def report_thread_error(args: Any, /) -> None:
 
 def report_unraisable(lost: Any, /) -> None:
     """Report the exception of a finalizer or a callback, as `sys.unraisablehook` does."""
-    if _is_of_open_stream(lost):
+    if _was_closed_twice(lost):
         return
     if lost.exc_traceback is None:
         _unraisable_hook(lost)
@@ -76,14 +76,14 @@ def report_unraisable(lost: Any, /) -> None:
     _write(f"{lost.err_msg or 'Exception ignored in'}: {_shown(lost.object)}", lost)
 
 
-def _is_of_open_stream(lost: Any) -> bool:
-    """Return whether a buffer that a cell has put around its stdout was closed twice.
+def _was_closed_twice(lost: Any) -> bool:
+    """Return whether a finalizer has closed a buffer again that a cell has put around its stdout.
 
-    Its finalizer closes it again, since what it writes to is still open: cells can't close their streams. Python says
-    from 3.13 on that this fails.
+    It does so because what the buffer writes to is still open: cells can't close their streams. Python reports from
+    3.13 on that this fails.
     """
-    buffer = lost.object
-    return type(lost.exc_value) is ValueError and type(buffer) is BufferedWriter and not buffer.closed
+    exc = lost.exc_value
+    return type(lost.object) is BufferedWriter and type(exc) is ValueError and exc.args == ("flush of closed file",)
 
 
 def _write(what: str, args: Any) -> None:
